@@ -1,0 +1,115 @@
+"""The cost of one permission decision, in nanoseconds: `python -m bench.decisions` prints one JSON object.
+
+In a process of its own and without a broker. *Cached* is the broker's own judgement of a PUBLISH on a topic
+that its session has used, beside the bare look-up in a dict; *uncached* is `Scope` asked about topics it has
+compiled its trees for, with 64 grants and with 1. *First* is a new `Scope` and its first decision, compilation
+included, for the record. Each is the best of many short runs, so that other programs do not count.
+"""
+
+import itertools
+import json
+import timeit
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any, cast
+
+from tokenmq.access.decide import Scope
+from tokenmq.access.grants import Grant
+from tokenmq.access.identity import Identity
+from tokenmq.access.permission import Permission
+from tokenmq.access.policy import STARTING_POLICY
+from tokenmq.broker.publishing import _refusal
+from tokenmq.broker.session import Session
+from tokenmq.config import BrokerSettings
+from tokenmq.mqtt.packets import Publish
+
+REPEATS = 60
+TOPICS = 1000
+
+
+def nanoseconds(action: Callable[[], object], *, number: int, each: int) -> float:
+    """The best of several runs, divided by the `each` decisions that one call makes."""
+    return min(timeit.repeat(action, number=number, repeat=REPEATS)) / number / each * 1e9
+
+
+def identity(grants: int) -> Identity:
+    """A user with this many grants, of which half have a wildcard."""
+    topics = [f"sites/{index}/rooms/{'+' if index % 2 else 'hall'}/state" for index in range(grants)]
+    both = (Permission.PUBLISH, Permission.SUBSCRIBE)
+    return Identity(
+        org_id="org_aaaaaaaaaaaa", user_id="bench", username="bench@org_aaaaaaaaaaaa",
+        grants=tuple(Grant(both, (topic,)) for topic in topics),
+        expires_at=None, token_id="tok_bench", jti="bench", gen=0, key_id=None, client_id=None,
+    )  # fmt: skip
+
+
+def asked(grants: int) -> list[str]:
+    """Topics over all grants in turn, all of them allowed: a refusal ends earlier."""
+    return [f"sites/{index % grants}/rooms/hall/state" for index in range(TOPICS)]
+
+
+def cached_and_bare() -> tuple[float, float]:
+    """What the broker does with a PUBLISH on a topic that its session has used, and a bare look-up."""
+    user = identity(64)
+    scope = Scope(user, policy=STARTING_POLICY, client_id="bench")
+    connection = SimpleNamespace(version=5, peer_max_packet_bytes=None)
+    session = Session(
+        cast("Any", None), cast("Any", SimpleNamespace(chunks=[], connection=connection)),
+        user, scope, "bench",
+        window=100, max_queued_messages=1000, max_queued_bytes=1 << 20, now=0.0,
+    )  # fmt: skip
+    for topic in asked(64):
+        session.keep_judgement(topic, None)
+    packets = [Publish(topic=topic, payload=b"") for topic in asked(64)]
+    known = session.judgements
+    broker = cast("Any", SimpleNamespace(settings=BrokerSettings()))
+
+    def cached() -> None:
+        for packet in packets:
+            _refusal(broker, session, packet)
+
+    def bare() -> None:
+        for packet in packets:
+            known[packet.topic]
+
+    return nanoseconds(cached, number=10, each=TOPICS), nanoseconds(bare, number=10, each=TOPICS)
+
+
+def uncached(grants: int) -> float:
+    scope = Scope(identity(grants), policy=STARTING_POLICY, client_id="bench")
+    topics = asked(grants)
+
+    def decide() -> None:
+        on_topic = scope.on_topic
+        for topic in topics:
+            on_topic(Permission.PUBLISH, topic)
+
+    decide()
+    return nanoseconds(decide, number=1, each=TOPICS)
+
+
+def first(grants: int) -> float:
+    user = identity(grants)
+    topics = itertools.cycle(asked(grants))
+
+    def decide() -> None:
+        Scope(user, policy=STARTING_POLICY, client_id="bench").on_topic(Permission.PUBLISH, next(topics))
+
+    return nanoseconds(decide, number=20, each=1)
+
+
+def main() -> None:
+    cached, bare = cached_and_bare()
+    result = {
+        "mode": "decisions", "cached_ns": cached, "bare_ns": bare, "uncached_64_ns": uncached(64),
+        "uncached_1_ns": uncached(1), "first_64_ns": first(64), "first_1_ns": first(1),
+    }  # fmt: skip
+    print(
+        json.dumps(
+            {name: round(value, 1) if isinstance(value, float) else value for name, value in result.items()}
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()

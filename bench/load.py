@@ -1,0 +1,110 @@
+"""The load generator by itself: `python -m bench.load pubsub|connect|churn|idle|tokens …`.
+
+Prints one JSON object on one line. Exit status 0 only if every message arrived as it was sent and every
+connection and request was accepted; otherwise the object has `error`.
+"""
+
+import argparse
+import json
+import os
+import resource
+import sys
+from pathlib import Path
+
+from bench import connects, issuing, links, pubsub
+from bench.links import Target
+from bench.pubsub import Plan
+from bench.wire import BadStream
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(prog="python -m bench.load", description=__doc__.splitlines()[0])
+    top.add_argument("--host", default="127.0.0.1")
+    top.add_argument("--port", type=int, required=True)
+    top.add_argument("--version", type=int, choices=(4, 5), default=4, help="4 is MQTT 3.1.1")
+    top.add_argument("--websocket", action="store_true")
+    top.add_argument("--credentials", metavar="FILE", help="lines of username, TAB, password, used in turn")
+    top.add_argument("--server-pid", type=int, default=0, help="report its use of the processor, too")
+    modes = top.add_subparsers(dest="mode", required=True)
+
+    one = modes.add_parser("pubsub", help="publishers and their receivers")
+    one.add_argument("--pairs", type=int, default=10, help="publishers")
+    one.add_argument("--fanout", type=int, default=1, help="receivers of each publisher")
+    one.add_argument("--qos", type=int, choices=(0, 1, 2), default=0)
+    one.add_argument("--payload-bytes", type=int, default=64)
+    one.add_argument("--window", type=int, default=100, help="messages outstanding of a publisher")
+    one.add_argument("--seconds", type=float, default=2.0, help="measured, after the warm-up")
+    one.add_argument("--warmup-seconds", type=float, default=0.5)
+    one.add_argument("--write-each", action="store_true", help="one send() a message")
+    one.add_argument("--properties", action="store_true", help="properties on every message (version 5)")
+    one.add_argument("--vary", action="store_true", help="topics and sizes differ from message to message")
+    one.add_argument("--verify", action="store_true", help="parse every message instead of comparing runs")
+    one.add_argument("--rate", type=float, default=0.0, help="messages a second in all; reports latencies")
+    one.add_argument("--prefix", default="bench")
+
+    one = modes.add_parser("connect", help="connect, be accepted, disconnect")
+    one.add_argument("--count", type=int, default=2000)
+    one.add_argument("--concurrency", type=int, default=32)
+
+    one = modes.add_parser("churn", help="connect, subscribe, leave, at a rate")
+    one.add_argument("--per-second", type=float, default=200.0)
+    one.add_argument("--seconds", type=float, default=3.0)
+    one.add_argument("--filter", default="bench/churn/+")
+
+    one = modes.add_parser("idle", help="hold connections until standard input ends")
+    one.add_argument("--count", type=int, default=1000)
+
+    one = modes.add_parser("tokens", help="token requests; --port is the HTTP port")
+    one.add_argument("--key-file", required=True, help="file that holds the secret key")
+    one.add_argument("--concurrency", type=int, default=64)
+    one.add_argument("--seconds", type=float, default=2.0)
+    one.add_argument("--warmup-seconds", type=float, default=0.5)
+    return top
+
+
+def perform(options: argparse.Namespace) -> dict[str, object]:
+    """Carry out what the command line asks for."""
+    target = Target(
+        options.host, options.port, options.version, options.websocket,
+        links.read_credentials(options.credentials), options.server_pid,
+    )  # fmt: skip
+    if options.mode == "pubsub":
+        plan = Plan(
+            target, options.pairs, options.fanout, options.qos, options.payload_bytes, options.window,
+            options.seconds, options.warmup_seconds, batch=not options.write_each,
+            properties=options.properties, vary=options.vary, verify=options.verify, rate=options.rate,
+            prefix=options.prefix,
+        )  # fmt: skip
+        if plan.properties and target.version != 5:
+            raise BadStream("properties need --version 5")
+        return pubsub.run(plan)
+    if options.mode == "connect":
+        return connects.run(target, count=options.count, concurrency=options.concurrency)
+    if options.mode == "churn":
+        return connects.churn(
+            target, per_second=options.per_second, seconds=options.seconds, topic_filter=options.filter
+        )
+    if options.mode == "idle":
+        return connects.idle(target, count=options.count, release=sys.stdin)
+    key = Path(options.key_file).read_text().strip()
+    return issuing.run(
+        options.host, options.port, key, concurrency=options.concurrency,
+        seconds=options.seconds, warmup_seconds=options.warmup_seconds, server_pid=options.server_pid,
+    )  # fmt: skip
+
+
+def main(arguments: list[str] | None = None) -> int:
+    options = parser().parse_args(arguments)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, hard), hard))
+    try:
+        result = perform(options)
+    except (BadStream, OSError) as error:
+        print(json.dumps({"mode": options.mode, "error": str(error), "pid": os.getpid()}), flush=True)
+        return 1
+    print(json.dumps(result), flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

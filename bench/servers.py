@@ -1,0 +1,267 @@
+"""The servers that are measured, each a process of its own on free loopback ports.
+
+Mosquitto runs as Debian ships it: anonymous access, no ACL, no persistence, everything else at its default
+(`set_tcp_nodelay true` was tried and made it slower). Its default `max_inflight_messages` of 20 makes 2.0.11
+drop QoS 2 messages of a 3.1.1 client that has more than 20 under way, so for QoS 2 alone it is raised to our
+own window of 100 (measured without effect on its QoS 0 and 1 figures).
+tokenmq runs as `tokenmq serve` does: its defaults, SQLite, tokens enforced, logs into a file.
+"""
+
+import http.client
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from bench.issuing import Requests
+
+START_SECONDS = 20.0
+TOKEN_TTL_SECONDS = 43200
+
+
+class NotMeasurable(Exception):
+    """This row has no figure for this side, and why."""
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+class Server:
+    """A process that listens; `port` is MQTT over TCP, `websocket_port` over WebSocket."""
+
+    name = ""
+
+    def __init__(self, folder: Path, *, cpu: int | None) -> None:
+        self.folder = folder
+        self.port = free_port()
+        self.websocket_port = free_port()
+        self._cpu = cpu
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def command(self) -> list[str]:
+        raise NotImplementedError
+
+    def environment(self) -> dict[str, str]:
+        return dict(os.environ)
+
+    def version(self) -> str:
+        raise NotImplementedError
+
+    def credentials(self, count: int) -> Path | None:
+        """A file with at least `count` credentials; None where access is anonymous."""
+        del count
+        return None
+
+    def start(self) -> None:
+        log = (self.folder / f"{self.name}.log").open("ab")
+        with log:
+            self._process = subprocess.Popen(
+                self.command(), env=self.environment(), cwd=self.folder, stdin=subprocess.DEVNULL,
+                stdout=log, stderr=log,
+            )  # fmt: skip
+        if self._cpu is not None:
+            os.sched_setaffinity(self._process.pid, {self._cpu})
+        for port in self.ports():
+            self._await(port)
+
+    def ports(self) -> tuple[int, ...]:
+        return (self.port, self.websocket_port)
+
+    def stop(self) -> None:
+        if self._process is None:
+            return
+        self._process.terminate()
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process = None
+
+    def restart(self) -> None:
+        self.stop()
+        self.start()
+
+    def pid(self) -> int:
+        """Its process; NotMeasurable if that has ended."""
+        if self._process is None or not self.runs():
+            raise NotMeasurable(f"{self.name} has ended: {self._log()}")
+        return self._process.pid
+
+    def memory_bytes(self) -> int:
+        """Resident set, without what is only shared with files."""
+        for line in Path(f"/proc/{self.pid()}/status").read_text().splitlines():
+            if line.startswith("RssAnon:"):
+                return int(line.split()[1]) * 1024
+        raise NotMeasurable("the kernel does not tell RssAnon")
+
+    def runs(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def _log(self) -> str:
+        """The end of what it said."""
+        said = (self.folder / f"{self.name}.log").read_text(errors="replace").strip()
+        return said[-400:].replace("\n", " / ") or "it said nothing"
+
+    def _await(self, port: int) -> None:
+        assert self._process is not None
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
+            if self._process.poll() is not None:
+                break
+            try:
+                socket.create_connection(("127.0.0.1", port), 1).close()
+            except OSError:
+                time.sleep(0.05)
+            else:
+                return
+        self.stop()
+        raise NotMeasurable(f"{self.name} does not listen on port {port}: {self._log()}")
+
+
+class Mosquitto(Server):
+    """The peer."""
+
+    name = "mosquitto"
+
+    def __init__(self, folder: Path, *, cpu: int | None, max_inflight: int | None = None) -> None:
+        super().__init__(folder, cpu=cpu)
+        found = shutil.which("mosquitto", path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
+        if found is None:
+            raise NotMeasurable("mosquitto is not installed (apt-get install mosquitto)")
+        self._program = found
+        self._config = folder / f"mosquitto-{self.port}.conf"
+        self._config.write_text(
+            f"user {os.environ.get('USER', 'root') if os.getuid() else 'root'}\n"
+            f"listener {self.port} 127.0.0.1\nlistener {self.websocket_port} 127.0.0.1\nprotocol websockets\n"
+            "allow_anonymous true\npersistence false\n"
+            + (f"max_inflight_messages {max_inflight}\n" if max_inflight else "")
+        )
+
+    def command(self) -> list[str]:
+        return [self._program, "-c", str(self._config)]
+
+    def version(self) -> str:
+        told = subprocess.run([self._program, "-h"], capture_output=True, text=True, check=False).stdout
+        return told.splitlines()[0].removeprefix("mosquitto version ") if told else "?"
+
+
+class Reflector(Server):
+    """`bench.reflector` in the place of a broker: the generator's ceiling."""
+
+    name = "reflector"
+
+    def command(self) -> list[str]:
+        return [sys.executable, "-m", "bench.reflector", "--port", str(self.port)]
+
+    def environment(self) -> dict[str, str]:
+        return {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+
+    def ports(self) -> tuple[int, ...]:
+        return (self.port,)
+
+    def version(self) -> str:
+        return "of this checkout"
+
+
+class Tokenmq(Server):
+    """Our own server, with an organization, a secret key and as many tokens as a row asks for."""
+
+    name = "tokenmq"
+
+    def __init__(self, folder: Path, *, cpu: int | None) -> None:
+        super().__init__(folder, cpu=cpu)
+        self._program = Path(sys.executable).parent / "tokenmq"
+        if not self._program.exists():
+            raise NotMeasurable(f"{self._program} is not installed")
+        self.http_port = free_port()
+        self.key = ""
+        self._data = folder / "data"
+        self._tokens: list[tuple[str, str]] = []
+
+    def command(self) -> list[str]:
+        return [str(self._program), "serve"]
+
+    def environment(self) -> dict[str, str]:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("TOKENMQ_")}
+        return kept | {
+            "TOKENMQ_DATA_FOLDER": str(self._data),
+            "TOKENMQ_HTTP_PORT": str(self.http_port),
+            "TOKENMQ_MQTT_PORT": str(self.port),
+            "TOKENMQ_WEBSOCKET_PORT": str(self.websocket_port),
+        }
+
+    def ports(self) -> tuple[int, ...]:
+        return (self.port, self.websocket_port, self.http_port)
+
+    def version(self) -> str:
+        told = subprocess.run(
+            [str(self._program), "version"], capture_output=True, text=True, check=False,
+            env=self.environment(),
+        )  # fmt: skip
+        return told.stdout.strip().removeprefix("tokenmq ") or "?"
+
+    def start(self) -> None:
+        if not self._data.exists():
+            made = subprocess.run(
+                [str(self._program), "init"], env=self.environment(), cwd=self.folder, capture_output=True,
+                text=True, check=False,
+            )  # fmt: skip
+            if made.returncode:
+                raise NotMeasurable(f"tokenmq init failed: {(made.stderr or made.stdout)[-400:]}")
+        super().start()
+        if not self.key:
+            self._make_key()
+
+    def credentials(self, count: int) -> Path:
+        if len(self._tokens) < count:
+            self._tokens += self.mint(count - len(self._tokens))
+        return self.write(self._tokens, "clients.tsv")
+
+    def mint(self, count: int) -> list[tuple[str, str]]:
+        """Make `count` new tokens: (username, password) of each."""
+        requests = Requests(
+            "127.0.0.1", self.http_port, self.key, concurrency=min(64, count), ttl_seconds=TOKEN_TTL_SECONDS
+        )  # fmt: skip
+        try:
+            return requests.collect(count)
+        finally:
+            requests.close()
+
+    def write(self, tokens: list[tuple[str, str]], name: str) -> Path:
+        """Put tokens into a file that the load generator reads."""
+        path = self.folder / name
+        path.write_text("".join(f"{username}\t{password}\n" for username, password in tokens))
+        return path
+
+    def key_file(self) -> Path:
+        path = self.folder / "key"
+        path.write_text(self.key)
+        path.chmod(0o600)
+        return path
+
+    def _make_key(self) -> None:
+        admin = json.loads((self._data / "admin.json").read_text())["key"]
+        organization = self._post("/v2/organizations", admin, {"name": "bench"})["id"]
+        body = {"kind": "sk", "name": "bench", "organization_id": organization}
+        self.key = str(self._post("/v2/keys", admin, body)["key"])
+
+    def _post(self, path: str, key: str, body: dict[str, object]) -> dict[str, object]:
+        connection = http.client.HTTPConnection("127.0.0.1", self.http_port, timeout=10)
+        try:
+            headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
+            connection.request("POST", path, json.dumps(body), headers)
+            answer = connection.getresponse()
+            content = answer.read()
+        finally:
+            connection.close()
+        if answer.status not in (200, 201):
+            raise NotMeasurable(f"POST {path} was answered {answer.status}: {content[:200]!r}")
+        found: dict[str, object] = json.loads(content)
+        return found

@@ -1,0 +1,57 @@
+"""Who is connected: what an authenticator has proven, and all that the core knows of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tokenmq.access.grants import Grant
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """A proven user or server of one organization, with the rights it was given.
+
+    Attributes:
+        org_id: the organization, also the name of its topic space.
+        user_id: the user; "server" for a connection that a key opened.
+        username: the MQTT username in full, `user@org_…`.
+        grants: what the token or key was issued with, variables not yet bound.
+        expires_at: unix seconds at which the connection ends; None: never.
+        token_id: the token family; None for a server connection.
+        jti: the one password of the family; None for a server connection.
+        gen: the generation of that password.
+        key_id: the key of a server connection; None for a user.
+        client_id: the only client id it may use, or a prefix that ends in "*"; None: any.
+    """
+
+    org_id: str
+    user_id: str
+    username: str
+    grants: tuple[Grant, ...]
+    expires_at: float | None
+    token_id: str | None
+    jti: str | None
+    gen: int
+    key_id: str | None
+    client_id: str | None
+
+    @property
+    def is_server(self) -> bool:
+        """Whether a key opened this connection, not a token."""
+        return self.key_id is not None
+
+    @property
+    def owner(self) -> tuple[str, str]:
+        """Whose sessions these are: ("user", user id) or ("key", key id)."""
+        return ("user", self.user_id) if self.key_id is None else ("key", self.key_id)
+
+    def admits_client_id(self, client_id: str) -> bool:
+        """Tell whether the token lets a connection use a client id."""
+        pattern = self.client_id
+        if pattern is None:
+            return True
+        return client_id.startswith(pattern[:-1]) if pattern.endswith("*") else client_id == pattern
+
+    def names_client_id(self, client_id: str) -> bool:
+        """Tell whether the token is bound to exactly this client id, not to a prefix of it."""
+        return self.client_id == client_id and not client_id.endswith("*")

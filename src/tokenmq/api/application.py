@@ -1,0 +1,55 @@
+"""The HTTP surface put together: gate, router, endpoints."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import msgspec
+from starlette.routing import Route, Router
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from tokenmq import clock
+from tokenmq.api import openapi
+from tokenmq.api.call import Endpoint
+from tokenmq.api.dispatch import Path, no_such_path
+from tokenmq.api.gate import Gate
+from tokenmq.api.table import ENDPOINTS
+from tokenmq.config import HttpSettings
+from tokenmq.services.bundle import Services
+
+
+def create_app(
+    services: Services, settings: HttpSettings, *, now: Callable[[], float] = clock.now
+) -> ASGIApp:
+    """Make the ASGI application.
+
+    Args:
+        services: the use cases, loaded; whoever made them closes them.
+        settings: limits of a request.
+        now: wall time in unix seconds.
+    """
+    document = msgspec.json.encode(openapi.document(ENDPOINTS))
+    by_path: dict[str, list[Endpoint]] = {}
+    for endpoint in ENDPOINTS:
+        by_path.setdefault(endpoint.path, []).append(endpoint)
+    paths = {path: Path(endpoints, services, document, now) for path, endpoints in by_path.items()}
+    return Gate(_Paths(paths), settings)
+
+
+class _Paths:
+    """Finds the path: a plain one by look-up, one with variable parts by Starlette's router."""
+
+    def __init__(self, paths: Mapping[str, Path]) -> None:
+        self._plain = {path: app for path, app in paths.items() if "{" not in path}
+        routes = [Route(path, app, name=path) for path, app in paths.items() if "{" in path]
+        # A redirect would lose the body of a POST.
+        self._router = Router(routes, redirect_slashes=False, default=no_such_path)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        plain = self._plain.get(scope["path"]) if scope["type"] == "http" else None
+        if plain is None:
+            await self._router(scope, receive, send)
+        else:
+            scope["path_params"] = {}
+            await plain(scope, receive, send)

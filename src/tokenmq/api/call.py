@@ -1,0 +1,114 @@
+"""What a handler is given, and the description of one endpoint.
+
+An `Endpoint` is a row of the one table (`table.py`): the dispatcher and the OpenAPI
+document are both made of it, so that neither can say what the other does not do.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+from tokenmq.api.answer import Answer
+from tokenmq.errors import InvalidKey
+from tokenmq.services.bundle import Services
+from tokenmq.tokens.records import KeyRecord, OrganizationRecord
+
+BodyT = TypeVar("BodyT")
+QueryT = TypeVar("QueryT")
+
+
+@dataclass(slots=True)
+class Call(Generic[BodyT, QueryT]):
+    """One request that has been read, authenticated and checked for its form.
+
+    Attributes:
+        document: the OpenAPI document, encoded.
+        path: as it was asked for; one operation may have several.
+        params: the variable parts of the path.
+        body: the typed body; None where the endpoint takes none.
+        tree: the body as plain values, for what compares whole bodies.
+        key: the caller's; None only where the endpoint needs none.
+        organization: what the call is about; None for calls of the instance.
+        idempotency_key: the header's value.
+        now: wall time in unix seconds.
+    """
+
+    services: Services
+    document: bytes
+    path: str
+    params: dict[str, str]
+    body: BodyT
+    tree: dict[str, Any]
+    query: QueryT
+    key: KeyRecord | None
+    organization: OrganizationRecord | None
+    idempotency_key: str | None
+    now: float
+
+    def caller(self) -> KeyRecord:
+        """Return the key of the caller.
+
+        Raises: InvalidKey, so that an endpoint that was described wrongly refuses.
+        """
+        if self.key is None:
+            raise InvalidKey("a key is needed")
+        return self.key
+
+    def about(self) -> OrganizationRecord:
+        """Return the organization that the call is about.
+
+        Raises: InvalidKey, so that an endpoint that was described wrongly refuses.
+        """
+        if self.organization is None:
+            raise InvalidKey("a key of an organization is needed")
+        return self.organization
+
+
+Handler = Callable[[Call[Any, Any]], Awaitable[Answer]]
+
+
+class Access(enum.Enum):
+    """Who may call."""
+
+    EVERYBODY = "everybody"
+    ANY_KEY = "anybody; a key that is shown must be good"
+    SCOPE = "a key with the scope"
+    INSTANCE = "an ik_ key"
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One operation on one path.
+
+    Attributes:
+        operation: its name in the OpenAPI document.
+        summary: one sentence for people.
+        scope: what an `rk_` key needs, with `Access.SCOPE`.
+        body: type of the body; None when no body is read.
+        body_required: False where an absent body means an empty object.
+        form: `application/x-www-form-urlencoded` is accepted too.
+        answer: type of the body of the good answer.
+        idempotent: it takes `Idempotency-Key`.
+        errors: statuses beyond those that follow from the above.
+    """
+
+    method: str
+    path: str
+    operation: str
+    summary: str
+    handler: Handler
+    access: Access
+    answer: Any
+    query: type[msgspec.Struct]
+    scope: str | None = None
+    body: type[msgspec.Struct] | None = None
+    body_required: bool = True
+    form: bool = False
+    status: int = 200
+    idempotent: bool = False
+    errors: tuple[int, ...] = ()

@@ -1,0 +1,155 @@
+"""One path and its methods, as the ASGI application that the router calls.
+
+The order is the same for every endpoint: read the body, find the key, hold it against
+the endpoint, fill the typed values, find the organization, call the handler.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from starlette.types import Receive, Scope, Send
+
+from tokenmq.api import auth
+from tokenmq.api.answer import Answer, Headers, send_answer
+from tokenmq.api.call import Access, Call, Endpoint
+from tokenmq.api.errors import HttpRefused
+from tokenmq.api.parsing import fill, parse_form, parse_json
+from tokenmq.errors import InvalidRequest
+from tokenmq.services.bundle import Services
+
+_FORM = b"application/x-www-form-urlencoded"
+_JSON = b"application/json"
+# Headers of which two different ones would mean two different requests.
+_DECIDING = frozenset({b"authorization", b"x-secret-key", b"x-api-key", b"content-type", b"idempotency-key"})
+_MAX_IDEMPOTENCY_KEY = 255
+# A browser need not ask again for this time.
+_PREFLIGHT_SECONDS = b"600"
+
+
+class Path:
+    """All methods of one path."""
+
+    def __init__(
+        self, endpoints: Sequence[Endpoint], services: Services, document: bytes, now: Callable[[], float]
+    ) -> None:
+        self._by_method = {endpoint.method: endpoint for endpoint in endpoints}
+        if "GET" in self._by_method:
+            self._by_method["HEAD"] = self._by_method["GET"]
+        self._allow = ", ".join([*self._by_method, "OPTIONS"]).encode()
+        self._services = services
+        self._document = document
+        self._now = now
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request; errors are the gate's to answer."""
+        endpoint = self._by_method.get(scope["method"])
+        if endpoint is not None:
+            answer = await self._perform(endpoint, scope, receive)
+        elif scope["method"] == "OPTIONS":
+            answer = preflight(self._allow)
+        else:
+            raise HttpRefused(
+                405,
+                "this path has no such method",
+                code="method_not_allowed",
+                headers=((b"allow", self._allow),),
+            )
+        await send_answer(answer, scope, send)
+
+    async def _perform(self, endpoint: Endpoint, scope: Scope, receive: Receive) -> Answer:
+        headers = _index(scope["headers"])
+        tree, lax = await _read(endpoint, headers, receive) if endpoint.body is not None else ({}, False)
+        now = self._now()
+        services = self._services
+        key = None
+        if endpoint.access is not Access.EVERYBODY:
+            key = auth.authenticate(endpoint, auth.shown_key(headers, tree), services, now)
+        query = fill(parse_form(scope["query_string"]), endpoint.query, lax=True)
+        body = fill(tree, endpoint.body, lax=lax) if endpoint.body is not None else None
+        organization = None
+        if endpoint.access is Access.SCOPE or endpoint.access is Access.ANY_KEY:
+            named = (getattr(body, "organization_id", None), getattr(query, "organization_id", None))
+            organization = auth.organization(key, named, services)
+        call = Call(
+            services=services,
+            document=self._document,
+            path=scope["path"],
+            params=scope["path_params"],
+            body=body,
+            tree=tree,
+            query=query,
+            key=key,
+            organization=organization,
+            idempotency_key=_idempotency_key(headers) if endpoint.idempotent else None,
+            now=now,
+        )
+        return await endpoint.handler(call)
+
+
+async def no_such_path(scope: Scope, _receive: Receive, send: Send) -> None:
+    """Answer for every path that is not in the table."""
+    if scope["type"] == "websocket":
+        await send({"type": "websocket.close"})
+        return
+    if scope["method"] != "OPTIONS":
+        raise HttpRefused(404, "there is no such path", code="not_found")
+    await send_answer(preflight(b"OPTIONS"), scope, send)
+
+
+def preflight(allow: bytes) -> Answer:
+    """Answer OPTIONS; the gate adds who may read the answers of this path."""
+    headers: Headers = (
+        (b"allow", allow),
+        (b"access-control-allow-methods", allow),
+        (b"access-control-max-age", _PREFLIGHT_SECONDS),
+    )
+    return Answer(b"", status=204, headers=headers)
+
+
+async def _read(
+    endpoint: Endpoint, headers: Mapping[bytes, bytes], receive: Receive
+) -> tuple[dict[str, Any], bool]:
+    """Read the body; return it as plain values, and whether it was a form."""
+    message = await receive()
+    body: bytes = message.get("body", b"")
+    if message.get("more_body"):
+        parts = [body]
+        while message.get("more_body"):
+            message = await receive()
+            parts.append(message.get("body", b""))
+        body = b"".join(parts)
+    if not body and not endpoint.body_required:
+        return {}, False
+    media_type = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
+    if media_type == _JSON:
+        return parse_json(body), False
+    if media_type == _FORM and endpoint.form:
+        return parse_form(body), True
+    wanted = "application/json or application/x-www-form-urlencoded" if endpoint.form else "application/json"
+    raise HttpRefused(415, f"Content-Type must be {wanted}")
+
+
+def _index(headers: Sequence[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    """Return the headers by name.
+
+    Raises: InvalidRequest when one that decides something stands twice and differs.
+    """
+    index = dict(headers)
+    if len(index) < len(headers):
+        for name, value in headers:
+            if name in _DECIDING and index[name] != value:
+                raise InvalidRequest(("", f"the header {name.decode()} stands twice"))
+    return index
+
+
+def _idempotency_key(headers: Mapping[bytes, bytes]) -> str | None:
+    value = headers.get(b"idempotency-key")
+    if value is None:
+        return None
+    if not 1 <= len(value) <= _MAX_IDEMPOTENCY_KEY or not all(0x21 <= byte <= 0x7E for byte in value):
+        raise InvalidRequest(
+            ("Idempotency-Key", f"wanted 1 to {_MAX_IDEMPOTENCY_KEY} visible ASCII characters")
+        )
+    return value.decode("ascii")

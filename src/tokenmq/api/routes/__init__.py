@@ -1,0 +1,1 @@
+"""The handlers, one noun a module: typed call in, answer out; every rule is below them."""

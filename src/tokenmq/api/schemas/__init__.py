@@ -1,0 +1,1 @@
+"""The types that JSON becomes and that become JSON: requests and answers."""

@@ -1,0 +1,209 @@
+"""The bodies of good answers. `tokenmq.api.views` makes them of records."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from tokenmq.access.grants import Grant
+from tokenmq.access.permission import Permission
+from tokenmq.tokens.settings import OrganizationSettings
+
+UtcTime = Annotated[str, msgspec.Meta(extra_json_schema={"format": "date-time"})]
+
+
+class MqttCredentials(msgspec.Struct, frozen=True):
+    """What an MQTT client connects with."""
+
+    username: str
+    password: str
+
+
+class TokenAnswer(msgspec.Struct, frozen=True):
+    """A new token: the union of the published shapes, so several members say the same."""
+
+    token: str
+    access_token: str
+    token_type: Literal["Bearer"]
+    expires_in: int
+    expires_at: UtcTime
+    refresh_recommended_at: UtcTime
+    token_id: str
+    organization_id: str
+    org_short_id: str
+    user_id: str
+    user_email: str
+    provider: str
+    permissions: tuple[Permission, ...]
+    topics: tuple[str, ...]
+    grants: tuple[Grant, ...]
+    mqtt_credentials: MqttCredentials
+    mqtt_username: str
+    mqtt_password: str
+    token_password: str
+
+
+class TokenInfo(msgspec.Struct, frozen=True):
+    """A family as lists show it; no password is in it."""
+
+    token_id: str
+    organization_id: str
+    user_id: str
+    user_email: str
+    status: str
+    permissions: tuple[Permission, ...]
+    topics: tuple[str, ...]
+    grants: tuple[Grant, ...]
+    client_id: str | None
+    integration_id: str | None
+    key_id: str
+    renewable: bool
+    generation: int
+    ttl: int
+    first_issued_at: UtcTime
+    issued_at: UtcTime
+    expires_at: UtcTime
+    ends_at: UtcTime
+    revoked_at: UtcTime | None
+    revoked_reason: str | None
+    metadata: Mapping[str, Any]
+
+
+class TokenList(msgspec.Struct, frozen=True):
+    """One page of families."""
+
+    tokens: list[TokenInfo]
+    next: str | None
+
+
+class IntrospectionAnswer(msgspec.Struct, frozen=True, omit_defaults=True):
+    """RFC 7662; for a token that is not good now `{"active": false}` alone."""
+
+    active: bool
+    token_type: str | None = None
+    username: str | None = None
+    iss: str | None = None
+    aud: str | None = None
+    sub: str | None = None
+    iat: int | None = None
+    nbf: int | None = None
+    exp: int | None = None
+    jti: str | None = None
+    client_id: str | None = None
+    token_id: str | None = None
+    organization_id: str | None = None
+    user_id: str | None = None
+    generation: int | None = None
+    permissions: tuple[Permission, ...] | None = None
+    topics: tuple[str, ...] | None = None
+    grants: tuple[Grant, ...] | None = None
+
+
+class RevokedAnswer(msgspec.Struct, frozen=True):
+    """What a revocation did."""
+
+    revoked: int
+    sessions_closed: int
+
+
+class KeyInfo(msgspec.Struct, frozen=True):
+    """A key, masked."""
+
+    id: str
+    masked: str
+    kind: str
+    name: str
+    organization_id: str | None
+    scopes: tuple[str, ...]
+    permissions: tuple[Permission, ...]
+    topics: tuple[str, ...]
+    created_at: UtcTime
+    expires_at: UtcTime | None
+    last_used_at: UtcTime | None
+
+
+class NewKeyAnswer(msgspec.Struct, frozen=True):
+    """A key that was just made, the only time that `key` is shown."""
+
+    id: str
+    key: str
+    masked: str
+    kind: str
+    name: str
+    organization_id: str | None
+    scopes: tuple[str, ...]
+    permissions: tuple[Permission, ...]
+    topics: tuple[str, ...]
+    created_at: UtcTime
+    expires_at: UtcTime | None
+    last_used_at: UtcTime | None
+
+
+class KeyList(msgspec.Struct, frozen=True):
+    """One page of keys."""
+
+    keys: list[KeyInfo]
+    next: str | None
+
+
+class KeyDeleted(msgspec.Struct, frozen=True):
+    """What deleting a key did."""
+
+    id: str
+    deleted: bool
+    revoked: int
+    sessions_closed: int
+
+
+class OrganizationInfo(msgspec.Struct, frozen=True):
+    """An organization."""
+
+    id: str
+    name: str
+    settings: OrganizationSettings
+    created_at: UtcTime
+
+
+class OrganizationList(msgspec.Struct, frozen=True):
+    """One page of organizations."""
+
+    organizations: list[OrganizationInfo]
+    next: str | None
+
+
+class OrganizationDeleted(msgspec.Struct, frozen=True):
+    """What deleting an organization did."""
+
+    id: str
+    deleted: bool
+    sessions_closed: int
+
+
+class ProviderInfo(msgspec.Struct, frozen=True):
+    """An identity provider; nothing secret is in it."""
+
+    id: str
+    provider: str
+    name: str
+    issuer: str
+    enabled: bool
+
+
+class ProviderList(msgspec.Struct, frozen=True):
+    """The identity providers whose tokens an organization accepts."""
+
+    providers: list[ProviderInfo]
+
+
+class Jwks(msgspec.Struct, frozen=True):
+    """RFC 7517 §5."""
+
+    keys: list[dict[str, str]]
+
+
+class Health(msgspec.Struct, frozen=True):
+    """The process answers, or is ready."""
+
+    status: Literal["ok"]

@@ -1,0 +1,168 @@
+"""How records become the bodies of good answers."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+from tokenmq import timestamps
+from tokenmq.access.grants import Grant
+from tokenmq.access.permission import Permission
+from tokenmq.api.schemas.answers import (
+    IntrospectionAnswer,
+    KeyInfo,
+    MqttCredentials,
+    NewKeyAnswer,
+    OrganizationInfo,
+    RevokedAnswer,
+    TokenAnswer,
+    TokenInfo,
+)
+from tokenmq.services.keys import CreatedKey, Revoked
+from tokenmq.services.tokens import Introspection, IssuedToken, TokenView
+from tokenmq.tokens.records import KeyRecord, OrganizationRecord
+from tokenmq.tokens.secret import mask
+
+# Tokens made in one second have the same times; writing one costs a tenth of an answer.
+rfc3339 = functools.lru_cache(maxsize=256)(timestamps.rfc3339)
+
+
+def issued(token: IssuedToken, *, now: float) -> TokenAnswer:
+    """Show a new token, every member of the contract."""
+    family = token.family
+    permissions, topics, grants = rights(family.grants)
+    return TokenAnswer(
+        token=token.text,
+        access_token=token.text,
+        token_type="Bearer",
+        expires_in=max(0, family.expires_at - int(now)),
+        expires_at=rfc3339(family.expires_at),
+        refresh_recommended_at=rfc3339(token.refresh_recommended_at),
+        token_id=family.token_id,
+        organization_id=family.org_id,
+        org_short_id=family.org_id,
+        user_id=family.user_id,
+        user_email=family.user_email,
+        provider="cloudsignal",
+        permissions=permissions,
+        topics=topics,
+        grants=grants,
+        mqtt_credentials=MqttCredentials(token.username, token.text),
+        mqtt_username=token.username,
+        mqtt_password=token.text,
+        token_password=token.text,
+    )
+
+
+def rights(
+    grants: tuple[Grant, ...],
+) -> tuple[tuple[Permission, ...], tuple[str, ...], tuple[Grant, ...]]:
+    """Show grants as `permissions`, `topics` and `grants`.
+
+    One grant stands in the first two. Several stand in the third alone: two lists beside
+    each other would say that every permission holds on every topic.
+    """
+    if not grants:
+        return (), (), ()
+    if len(grants) == 1:
+        return grants[0].permissions, grants[0].topics, ()
+    return (), (), grants
+
+
+def token_info(view: TokenView) -> TokenInfo:
+    """Show a family."""
+    family = view.family
+    permissions, topics, grants = rights(family.grants)
+    return TokenInfo(
+        token_id=family.token_id,
+        organization_id=family.org_id,
+        user_id=family.user_id,
+        user_email=family.user_email,
+        status=view.status.value,
+        permissions=permissions,
+        topics=topics,
+        grants=grants,
+        client_id=family.client_id,
+        integration_id=family.integration_id,
+        key_id=family.key_id,
+        renewable=family.renewable,
+        generation=family.gen,
+        ttl=family.ttl_seconds,
+        first_issued_at=rfc3339(family.first_issued_at),
+        issued_at=rfc3339(family.issued_at),
+        expires_at=rfc3339(family.expires_at),
+        ends_at=rfc3339(family.ends_at),
+        revoked_at=_time(family.revoked_at),
+        revoked_reason=family.revoked_reason,
+        metadata=family.metadata,
+    )
+
+
+def introspection(found: Introspection | None) -> IntrospectionAnswer:
+    """Show what a token is good for."""
+    if found is None:
+        return IntrospectionAnswer(active=False)
+    claims = found.claims
+    permissions, topics, grants = rights(claims.grants)
+    return IntrospectionAnswer(
+        active=True,
+        token_type="Bearer",
+        username=found.username,
+        iss=claims.iss,
+        aud=claims.aud,
+        sub=claims.sub,
+        iat=claims.iat,
+        nbf=claims.nbf,
+        exp=claims.exp,
+        jti=claims.jti,
+        client_id=claims.client_id,
+        token_id=claims.fam,
+        organization_id=claims.org,
+        user_id=claims.sub,
+        generation=claims.gen,
+        permissions=permissions,
+        topics=topics,
+        grants=grants,
+    )
+
+
+def revoked(done: Revoked) -> RevokedAnswer:
+    """Show what a revocation did."""
+    return RevokedAnswer(done.revoked, done.sessions_closed)
+
+
+def key_info(record: KeyRecord) -> KeyInfo:
+    """Show a key, masked."""
+    return KeyInfo(**_key_members(record))
+
+
+def new_key(created: CreatedKey) -> NewKeyAnswer:
+    """Show a key that was just made."""
+    return NewKeyAnswer(key=created.text, **_key_members(created.record))
+
+
+def organization_info(record: OrganizationRecord) -> OrganizationInfo:
+    """Show an organization."""
+    return OrganizationInfo(record.id, record.name, record.settings, rfc3339(record.created_at))
+
+
+def _key_members(record: KeyRecord) -> dict[str, Any]:
+    # A key is made with one list of permissions and one of topics.
+    permissions, topics, _ = rights(record.grants)
+    return {
+        "id": record.id,
+        "masked": mask(record.hint, record.kind),
+        "kind": record.kind.value,
+        "name": record.name,
+        "organization_id": record.org_id,
+        "scopes": record.scopes,
+        "permissions": permissions,
+        "topics": topics,
+        "created_at": rfc3339(record.created_at),
+        "expires_at": _time(record.expires_at),
+        "last_used_at": _time(record.last_used_at),
+    }
+
+
+def _time(seconds: int | None) -> str | None:
+    return None if seconds is None else rfc3339(seconds)

@@ -1,0 +1,41 @@
+"""What the core asks its owner to do, besides writing what it appended to links.
+
+Deliveries are not effects: the core appends bytes to `Outbox.chunks` and notes the
+outbox in `Broker.dirty`. Effects are the rest, performed in the order given.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tokenmq.broker.outbox import Outbox
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """Close a network connection, after writing what its outbox still holds.
+
+    Attributes:
+        reason: a few words for the log; never shown to the peer.
+    """
+
+    outbox: Outbox
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Something that happened, for log and audit.
+
+    Attributes:
+        event: a name in snake_case.
+        fields: what is to be said of it; no token, no key, no payload.
+    """
+
+    event: str
+    fields: dict[str, Any] = field(default_factory=dict)
+
+
+Effect = Close | Report

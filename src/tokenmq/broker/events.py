@@ -1,0 +1,75 @@
+"""What a connection is told about itself on `$auth/events` (the wire contract, section 3).
+
+Never routed, never queued, never seen by anyone else: an event goes to the connection
+that it is about, if that connection listens.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from tokenmq.broker.message import Message
+from tokenmq.broker.subscribing import EVENTS_TOPIC
+from tokenmq.timestamps import rfc3339
+
+if TYPE_CHECKING:
+    from tokenmq.broker.session import Session
+
+# At most one `denied` a second (the wire contract).
+_DENIED_EVERY_SECONDS = 1.0
+
+
+class Events:
+    """Tells connections about themselves."""
+
+    __slots__ = ("_overflowed",)
+
+    def __init__(self) -> None:
+        self._overflowed: dict[Session, None] = {}
+
+    def denied(self, session: Session, action: str, topic: str, reason: str, now: float) -> None:
+        """Tell that something was refused which its protocol has no answer for."""
+        if not session.listens or now - session.denied_told_at < _DENIED_EVERY_SECONDS:
+            return
+        session.denied_told_at = now
+        self._tell(session, {"event": "denied", "action": action, "topic": topic, "reason": reason})
+
+    def dropped(self, session: Session) -> None:
+        """Note that its own queue overflowed; told at the next `tell_dropped`."""
+        self._overflowed[session] = None
+
+    def tell_dropped(self) -> None:
+        """Tell each connection how many messages its own queue has lost since it was last told."""
+        for session in list(self._overflowed):
+            if session.ended or not session.listens:
+                session.lost = 0
+            elif session.outbox.paused:
+                continue
+            else:
+                count, session.lost = session.lost, 0
+                self._tell(session, {"event": "dropped", "count": count})
+            del self._overflowed[session]
+
+    def expiring(self, session: Session, now: float) -> None:
+        """Tell that its token ends soon."""
+        expires_at = session.identity.expires_at
+        if session.listens and expires_at is not None:
+            self._tell(
+                session,
+                {
+                    "event": "expiring",
+                    "token_id": session.identity.token_id,
+                    "expires_at": rfc3339(expires_at),
+                    "seconds_left": max(0, int(expires_at - now)),
+                },
+            )
+
+    def _tell(self, session: Session, event: dict[str, Any]) -> None:
+        if session.outbox.paused:
+            return
+        head, _ = Message(EVENTS_TOPIC, msgspec.json.encode(event), 0, 0, b"").form(session.version, 0, ())
+        if not session.chunks:
+            session.tenant.dirty.append(session.outbox)
+        session.chunks.append(head)

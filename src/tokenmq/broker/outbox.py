@@ -1,0 +1,36 @@
+"""What the core holds of one network connection: its protocol state and what goes out.
+
+The owner of the network connection (`server.link`) is not known here: it takes
+`chunks` whenever the broker has noted the outbox as dirty.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tokenmq.broker.session import Session
+    from tokenmq.mqtt.connection import Connection
+
+
+class Outbox:
+    """Outgoing bytes of one network connection.
+
+    Attributes:
+        connection: the protocol state, which knows the peer's version and limits.
+        owner: whatever carries the bytes; the core hands it back and never looks at it.
+        chunks: bytes to write, in order. The same list for life: lanes hold it.
+        session: the MQTT session that this connection serves, once CONNECT is accepted.
+        paused: the link takes no more bytes for now; what comes is queued.
+        closed: the core has asked for its close; nothing more is read or written.
+    """
+
+    __slots__ = ("chunks", "closed", "connection", "owner", "paused", "session")
+
+    def __init__(self, connection: Connection, owner: Any) -> None:
+        self.connection = connection
+        self.owner = owner
+        self.chunks: list[bytes] = []
+        self.session: Session | None = None
+        self.paused = False
+        self.closed = False

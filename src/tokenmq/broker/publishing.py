@@ -1,0 +1,158 @@
+"""A PUBLISH from its packet to its receivers: the full path.
+
+Order of checks: what the packet asks for, our limits, reserved names, rights; then
+routing; the acknowledgement comes last, so that 0x10 (no matching subscribers) is true.
+Leaves a lane behind for the packets that follow, where there can be one.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tokenmq.access.permission import Permission
+from tokenmq.broker.message import Message
+from tokenmq.config import BrokerSettings
+from tokenmq.mqtt.codes import ReasonCode
+from tokenmq.mqtt.packets import Puback, Publish
+
+if TYPE_CHECKING:
+    from tokenmq.broker.broker import Broker
+    from tokenmq.broker.session import Session
+
+# User properties whose names begin so are the broker's own (the wire contract, section 3).
+_RESERVED_PROPERTY = "tokenmq-"
+
+
+class Refusal:
+    """Why a PUBLISH is not taken."""
+
+    __slots__ = ("code", "text")
+
+    def __init__(self, code: ReasonCode, text: str) -> None:
+        self.code = code
+        self.text = text
+
+
+def publish(broker: Broker, session: Session, packet: Publish, now: float) -> None:
+    """Take in a PUBLISH at QoS 0 or 1: judge, route, answer.
+
+    Effects: appends to the links of the receivers and of the publisher. A packet that
+    asks for what was announced as missing (QoS 2, retain) ends the connection.
+    """
+    broker.counters.received += 1
+    if packet.qos > 1:  # [MQTT-3.2.2-11]
+        broker.disconnect(session.outbox, ReasonCode.QOS_NOT_SUPPORTED, "maximum qos is 1")
+        return
+    if packet.retain:  # [MQTT-3.2.2-14]
+        broker.disconnect(session.outbox, ReasonCode.RETAIN_NOT_SUPPORTED, "retain is not available")
+        return
+    refusal = _refusal(broker, session, packet)
+    if refusal is not None:
+        _refuse(broker, session, packet, refusal, now)
+        return
+    receivers = route(broker, session, packet)
+    if packet.qos:
+        _acknowledge(session, packet, receivers)
+    _keep_lane(broker, session, packet)
+
+
+def route(broker: Broker, session: Session, packet: Publish) -> int:
+    """Deliver an allowed message to everybody who receives it; return how many that were."""
+    message = Message(packet.topic, packet.payload, packet.qos, packet.packet_id, packet.forward)
+    counters = broker.counters
+    receivers = 0
+    for target in session.tenant.routes.route(packet.topic).targets:
+        receiver = target.session
+        if receiver is session:
+            own = target.for_own
+            if own is None:
+                continue
+            target = own
+        receivers += 1
+        lost = receiver.deliver(message, min(message.qos, target.qos), target.identifiers)
+        if lost:
+            counters.dropped += lost
+            broker.events.dropped(receiver)
+    counters.delivered += receivers
+    return receivers
+
+
+def _refusal(broker: Broker, session: Session, packet: Publish) -> Refusal | None:
+    for name, _ in packet.user_properties:
+        if name.startswith(_RESERVED_PROPERTY):
+            return Refusal(ReasonCode.NOT_AUTHORIZED, f"user property {name[:64]} is reserved")
+    topic = packet.topic
+    if topic in session.judgements:
+        return session.judgements[topic]
+    refusal = _judge(broker.settings, session, topic)
+    if refusal is None or refusal.code != ReasonCode.TOPIC_NAME_INVALID:  # those may be long
+        session.keep_judgement(topic, refusal)
+    return refusal
+
+
+def _judge(settings: BrokerSettings, session: Session, topic: str) -> Refusal | None:
+    """Hold a topic against our limits and the session's rights."""
+    if len(topic.encode()) > settings.max_topic_bytes:
+        text = f"topic is longer than {settings.max_topic_bytes} bytes"
+        return Refusal(ReasonCode.TOPIC_NAME_INVALID, text)
+    if topic.count("/") >= settings.max_topic_levels:
+        text = f"topic has more than {settings.max_topic_levels} levels"
+        return Refusal(ReasonCode.TOPIC_NAME_INVALID, text)
+    if not session.tenant.knows(topic):
+        return Refusal(ReasonCode.NOT_AUTHORIZED, f"no topic begins with {topic.partition('/')[0][:64]}")
+    decision = session.scope.on_topic(Permission.PUBLISH, topic)
+    return None if decision.allowed else Refusal(ReasonCode.NOT_AUTHORIZED, decision.rule)
+
+
+def _refuse(broker: Broker, session: Session, packet: Publish, refusal: Refusal, now: float) -> None:
+    broker.counters.refused += 1
+    broker.report(
+        "publish_refused",
+        org_id=session.tenant.org_id,
+        client_id=session.client_id,
+        user_id=session.identity.user_id,
+        topic=packet.topic[:256],
+        reason=refusal.text,
+    )
+    told_by_packet = packet.qos > 0 and session.version == 5
+    if told_by_packet:
+        broker.send(
+            session.outbox,
+            Puback(packet_id=packet.packet_id, reason_code=refusal.code, reason_string=refusal.text),
+        )
+        return
+    if packet.qos and session.tenant.rules.close_on_refused_publish:
+        broker.disconnect(session.outbox, refusal.code, refusal.text)
+        return
+    if packet.qos:
+        # [MQTT-3.3.5-2] of 3.1.1: acknowledged, or closed; a client resends for ever after a close.
+        broker.send(session.outbox, Puback(packet_id=packet.packet_id))
+    broker.events.denied(session, "publish", packet.topic, refusal.text, now)
+
+
+def _acknowledge(session: Session, packet: Publish, receivers: int) -> None:
+    chunks = session.chunks
+    if not chunks:
+        session.tenant.dirty.append(session.outbox)
+    packet_id = packet.packet_id.to_bytes(2, "big")
+    if receivers or session.version == 4:
+        chunks.append(b"\x40\x02" + packet_id)
+    else:
+        chunks.append(b"\x40\x03" + packet_id + bytes([ReasonCode.NO_MATCHING_SUBSCRIBERS]))
+
+
+def _keep_lane(broker: Broker, session: Session, packet: Publish) -> None:
+    """Leave a lane for the packets that follow, and what was found out about the properties.
+
+    A payload that says it is UTF-8 is looked at each time.
+    """
+    if packet.topic_alias is not None or packet.payload_format_indicator or packet.topic.startswith("$"):
+        return
+    topic = packet.topic.encode()
+    if topic not in session.lanes:
+        route = session.tenant.routes.route(packet.topic)
+        lane = route.lane(session.version, broker.settings.max_packet_bytes)
+        if lane is None:
+            return
+        session.keep_lane(topic, lane)
+    session.keep_block(packet.forward)

@@ -1,0 +1,51 @@
+"""A timer wheel of whole seconds: what is due when, with removal at no cost.
+
+Used for the expiry of identities (wall clock) and for the deadlines of network
+connections (monotonic clock). Memory follows what is in it, not what has been.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from heapq import heappop, heappush
+from math import ceil
+from typing import Generic, TypeVar
+
+Item = TypeVar("Item", bound=Hashable)
+
+
+class Wheel(Generic[Item]):
+    """Items by the second at which they are due."""
+
+    __slots__ = ("_buckets", "_seconds")
+
+    def __init__(self) -> None:
+        self._buckets: dict[int, dict[Item, None]] = {}
+        self._seconds: list[int] = []
+
+    def add(self, at: float, item: Item) -> int:
+        """Note an item for a moment and return the second that removes it again."""
+        second = ceil(at)
+        bucket = self._buckets.get(second)
+        if bucket is None:
+            self._buckets[second] = {item: None}
+            heappush(self._seconds, second)
+        else:
+            bucket[item] = None
+        return second
+
+    def remove(self, second: int, item: Item) -> None:
+        """Forget an item that was added for this second; a missing one is no error."""
+        bucket = self._buckets.get(second)
+        if bucket is not None:
+            bucket.pop(item, None)
+
+    def due(self, moment: float) -> list[Item]:
+        """Take out and return everything due at this moment, the earliest first."""
+        items: list[Item] = []
+        while self._seconds and self._seconds[0] <= moment:
+            items += self._buckets.pop(heappop(self._seconds))
+        return items
+
+    def __len__(self) -> int:
+        return sum(map(len, self._buckets.values()))

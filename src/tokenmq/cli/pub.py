@@ -1,0 +1,48 @@
+"""`tokenmq pub`: publish one message."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from tokenmq.cli.broker import LOCAL, Broker, client_of
+from tokenmq.cli.credentials import ANONYMOUS, Credential
+from tokenmq.cli.output import print_json, print_lines, printable
+from tokenmq.errors import InvalidRequest
+
+
+def pub(
+    topic: str,
+    payload: Annotated[str, Parameter(allow_leading_hyphen=True)],
+    /,
+    *,
+    qos: Literal["0", "1"] = "1",
+    credential: Credential = ANONYMOUS,
+    broker: Broker = LOCAL,
+) -> None:
+    """Publish one message, and wait until the broker has it.
+
+    At QoS 0 the broker never answers, so a refusal stays unknown.
+
+    Args:
+        topic: Where to.
+        payload: The message; - reads it from stdin.
+        qos: Quality of service.
+        credential: The token and whose it is.
+        broker: The broker and the output.
+    """
+    if payload == "-" and (credential.token == "-" or str(credential.token_file) == "-"):
+        raise InvalidRequest(("stdin", "cannot be both the message and the token"))
+    client, _ = client_of(broker, credential)
+    content = sys.stdin.buffer.read() if payload == "-" else payload.encode("utf-8", "surrogateescape")
+    with client:
+        outcome = client.publish(topic, content, qos=int(qos))
+    if broker.json:
+        print_json(
+            {"topic": topic, "qos": int(qos), "reason_code": outcome.reason_code, "reason": outcome.name}
+        )
+    else:
+        note = "" if outcome.reason_code == 0 else f" ({outcome.name.lower()})"
+        print_lines(f"published to {printable(topic)}{note}")

@@ -1,0 +1,132 @@
+"""What the token service is asked, and what it answers, as JSON carries them.
+
+An answer names what every service sends; a service may send more, and what it
+sends is kept. Times are RFC 3339 UTC.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NotRequired, TypedDict
+
+
+class Grant(TypedDict):
+    """Permissions that hold for topics."""
+
+    topics: list[str]
+    permissions: list[str]
+
+
+class KeyRequest(TypedDict, total=False):
+    """A key to be made; `expires_at` None is a key without end."""
+
+    organization_id: str
+    kind: str
+    name: str
+    scopes: list[str]
+    permissions: list[str]
+    topics: list[str]
+    expires_at: str | None
+
+
+class TokenRequest(TypedDict, total=False):
+    """A token to be made."""
+
+    organization_id: str
+    user_id: str
+    user_email: str
+    permissions: list[str]
+    topics: list[str]
+    grants: list[Grant]
+    ttl: int
+    client_id: str
+    renewable: bool
+    integration_id: str
+    replace_existing: bool
+    replace_sessions: bool
+    metadata: dict[str, Any]
+
+
+class RevocationRequest(TypedDict, total=False):
+    """What is to be revoked: one of the first five, for the rest it is narrowed."""
+
+    token_id: str
+    user_id: str
+    client_id: str
+    key_id: str
+    all: bool
+    organization_id: str
+    issued_before: str
+    reason: str
+    keep_retained: bool
+
+
+class Organization(TypedDict):
+    """A tenant."""
+
+    id: str
+    name: str
+    created_at: NotRequired[str]
+    settings: NotRequired[dict[str, Any]]
+
+
+class Key(TypedDict):
+    """A server's credential; `key` is its text, once, when it is made."""
+
+    id: str
+    kind: str
+    key: NotRequired[str]
+    masked: NotRequired[str]
+    name: NotRequired[str | None]
+    scopes: NotRequired[list[str]]
+    permissions: NotRequired[list[str]]
+    topics: NotRequired[list[str]]
+    created_at: NotRequired[str]
+    expires_at: NotRequired[str | None]
+    last_used_at: NotRequired[str | None]
+
+
+class IssuedToken(TypedDict):
+    """A token just made, with its text."""
+
+    token: str
+    token_id: str
+    expires_at: str
+    organization_id: str
+    user_id: str
+    mqtt_username: str
+    permissions: NotRequired[list[str]]
+    topics: NotRequired[list[str]]
+    grants: NotRequired[list[Grant]]
+
+
+class TokenInfo(TypedDict):
+    """A token's family, without any text of it."""
+
+    token_id: str
+    user_id: NotRequired[str]
+    status: NotRequired[str]
+    expires_at: NotRequired[str]
+    permissions: NotRequired[list[str]]
+    topics: NotRequired[list[str]]
+    grants: NotRequired[list[Grant]]
+
+
+class Introspection(TypedDict):
+    """What RFC 7662 tells of a token; nothing but `active` when it is false."""
+
+    active: bool
+
+
+class Revocation(TypedDict):
+    """How much a revocation ended."""
+
+    revoked: int
+    sessions_closed: int
+
+
+def grants_of(token: IssuedToken | TokenInfo) -> list[Grant]:
+    """Return a token's grants, whichever of the two ways the answer writes them."""
+    grants = list(token.get("grants", []))
+    if topics := token.get("topics"):
+        grants.insert(0, Grant(topics=topics, permissions=token.get("permissions", [])))
+    return grants

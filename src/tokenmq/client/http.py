@@ -1,0 +1,200 @@
+"""The token service's management calls, synchronously over HTTP."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from types import TracebackType
+from typing import Any, Self, TypeVar, Unpack
+from urllib.parse import quote
+
+import httpx2
+import msgspec
+
+from tokenmq.client.answers import (
+    Introspection,
+    IssuedToken,
+    Key,
+    KeyRequest,
+    Organization,
+    Revocation,
+    RevocationRequest,
+    TokenInfo,
+    TokenRequest,
+)
+from tokenmq.errors import InvalidRequest, ServiceError, Unreachable
+
+Answer = TypeVar("Answer")
+
+# The service's own maximum is 500.
+PAGE = 100
+
+
+class ServiceClient:
+    """The calls to one token service with one key.
+
+    Every call raises ServiceError for an answer that is not success and Unreachable
+    when there is none. Organizations are named with an `ik_` key; other keys imply theirs.
+    No redirect is followed and no proxy variable is read: the key goes to `url` alone.
+
+    Attributes:
+        url: where the service is, without a slash at its end.
+        is_administrator: the key is the instance administrator's.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        key: str | None = None,
+        *,
+        timeout_seconds: float = 10.0,
+        transport: httpx2.BaseTransport | None = None,
+    ) -> None:
+        """Prepare for calls; nothing is sent yet.
+
+        Args:
+            url: where the service is, as http://127.0.0.1:8080.
+            key: sent as bearer; None for the calls that need none.
+            timeout_seconds: for each of connecting, sending and waiting.
+            transport: stands in for the network in tests.
+
+        Raises: InvalidRequest for a URL or a key that cannot be one.
+        """
+        self.url = url.rstrip("/")
+        self.is_administrator = key is not None and key.startswith("ik_")
+        if key is not None and not re.fullmatch(r"[!-~]+", key):
+            raise InvalidRequest(("key", "has characters that no key has"))
+        if not _is_web_address(self.url):
+            raise InvalidRequest(
+                ("url", f"{url!r} is no address of a token service, as http://127.0.0.1:8080")
+            )
+        self._client = httpx2.Client(
+            base_url=self.url,
+            headers={"Authorization": f"Bearer {key}"} if key else None,
+            timeout=timeout_seconds,
+            transport=transport,
+            trust_env=False,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the network connections; the client is of no use afterwards."""
+        self._client.close()
+
+    def create_organization(self, name: str) -> Organization:
+        """Make an organization; needs an `ik_` key."""
+        return self._call("POST", "/v2/organizations", Organization, body={"name": name})
+
+    def organizations(self) -> Iterator[Organization]:
+        """Yield every organization; needs an `ik_` key."""
+        return self._pages("/v2/organizations", "organizations", Organization, {})
+
+    def create_key(self, **request: Unpack[KeyRequest]) -> Key:
+        """Make a key; the answer carries its text, this once."""
+        return self._call("POST", "/v2/keys", Key, body=request)
+
+    def keys(self, *, organization_id: str | None = None) -> Iterator[Key]:
+        """Yield every key of an organization, masked."""
+        return self._pages("/v2/keys", "keys", Key, {"organization_id": organization_id})
+
+    def delete_key(
+        self, key_id: str, *, organization_id: str | None = None, revoke_tokens: bool = False
+    ) -> None:
+        """End a key, and with `revoke_tokens` every token that it made."""
+        query = {"organization_id": organization_id, "revoke_tokens": "true" if revoke_tokens else None}
+        self._call("DELETE", f"/v2/keys/{quote(key_id, safe='')}", dict[str, Any], query=query)
+
+    def create_token(self, **request: Unpack[TokenRequest]) -> IssuedToken:
+        """Make a token; the answer carries its text."""
+        return self._call("POST", "/v2/tokens", IssuedToken, body=request)
+
+    def tokens(
+        self, *, organization_id: str | None = None, user_id: str | None = None, status: str | None = None
+    ) -> Iterator[TokenInfo]:
+        """Yield every token family, or those of a user or in a status."""
+        query = {"organization_id": organization_id, "user_id": user_id, "status": status}
+        return self._pages("/v2/tokens", "tokens", TokenInfo, query)
+
+    def revoke(self, **request: Unpack[RevocationRequest]) -> Revocation:
+        """Revoke tokens, durably, and close their connections."""
+        return self._call("POST", "/v2/tokens/revoke", Revocation, body=request)
+
+    def introspect(self, token: str, *, organization_id: str | None = None) -> Introspection:
+        """Ask whether a token is good now, and what it may do."""
+        body = {"token": token} | ({"organization_id": organization_id} if organization_id else {})
+        return self._call("POST", "/v2/tokens/introspect", Introspection, body=body)
+
+    def _pages(
+        self, path: str, name: str, wants: type[Answer], query: Mapping[str, str | None]
+    ) -> Iterator[Answer]:
+        """Yield the items of a list, page after page."""
+        cursor: str | None = None
+        while True:
+            page = self._call(
+                "GET", path, dict[str, Any], query={**query, "limit": str(PAGE), "cursor": cursor}
+            )
+            yield from self._checked(page.get(name), list[wants])  # type: ignore[valid-type]
+            cursor = page.get("next")
+            if not cursor:
+                return
+
+    def _call(
+        self,
+        method: str,
+        path: str,
+        wants: type[Answer],
+        *,
+        body: Mapping[str, Any] | None = None,
+        query: Mapping[str, str | None] | None = None,
+    ) -> Answer:
+        params = {name: value for name, value in (query or {}).items() if value is not None}
+        try:
+            response = self._client.request(method, path, params=params, json=body)
+        except httpx2.TimeoutException as error:
+            raise Unreachable(f"the token service at {self.url} does not answer in time") from error
+        except httpx2.TransportError as error:
+            raise Unreachable(f"no token service answers at {self.url}: {error}") from error
+        if not response.is_success:
+            raise _refusal(response)
+        return self._checked(_json(response.content) if response.content else {}, wants)
+
+    def _checked(self, data: Any, wants: type[Answer]) -> Answer:
+        """Return the answer as it came, once it is known to have what is wanted."""
+        try:
+            msgspec.convert(data, wants)
+        except msgspec.ValidationError as error:
+            raise ServiceError(502, "bad_answer", f"{self.url} is no token service: {error}") from error
+        answer: Answer = data
+        return answer
+
+
+def _is_web_address(url: str) -> bool:
+    try:
+        parsed = httpx2.URL(url)
+    except httpx2.InvalidURL:
+        return False
+    return parsed.scheme in ("http", "https") and bool(parsed.host)
+
+
+def _json(content: bytes) -> Any:
+    try:
+        return msgspec.json.decode(content)
+    except msgspec.DecodeError:
+        return None
+
+
+def _refusal(response: httpx2.Response) -> ServiceError:
+    told = _json(response.content)
+    if not isinstance(told, dict):
+        told = {}
+    detail = str(
+        told.get("detail") or f"the token service answered {response.status_code} without saying why"
+    )
+    return ServiceError(response.status_code, str(told.get("error") or "error"), detail)

@@ -1,0 +1,271 @@
+"""Every error that tokenmq raises, in one tree.
+
+    TokenmqError
+    ├── InvalidTopic             a Topic Name or Topic Filter breaks MQTT 5 §4.7
+    │   ├── InvalidTopicName
+    │   └── InvalidTopicFilter
+    ├── ProtocolError            bytes or packets that break MQTT; carries the reason code
+    ├── InvalidToken             not ours, not verifiable, not for here
+    │   └── ExpiredToken         ours and genuine, too late
+    ├── InvalidKey               no such key, wrong secret, expired, deleted
+    ├── UnusableKey              a signing key that is malformed, weak, or stays closed
+    ├── BadCredentials           a CONNECT whose username is wrong or whose key is unknown
+    ├── ClientIdNotPermitted     a client id that the token does not admit, or another user's
+    ├── UnknownMethod            an Authentication Method that is none of ours
+    ├── GrantTooWide             asks for more than the key or the policy gives
+    ├── InvalidRequest           a request that says something wrong; names each field
+    ├── Forbidden                a real key that lacks the scope
+    ├── NotFound                 no such object in the caller's organization
+    ├── Conflict                 contradicts what is stored
+    ├── RateLimited              too often; says when to come back
+    ├── Unavailable              the store or an upstream fails
+    ├── ServiceError             an answer of a token service that is not success, to its client
+    ├── BrokerError              a reason code of a broker that is not success, to its client
+    ├── Unreachable              no token service or broker answers, to its client
+    ├── InvalidSettings          configuration that cannot be used
+    └── DataFolderInUse          another process serves this data folder
+
+`code` is stable and part of the API. Messages are one sentence in lower case: what was
+got, what was wanted; never a secret, never a whole payload. The edges translate:
+`api/errors.py` to HTTP, `broker/reasons.py` to MQTT reason codes. Anything else that
+is raised is a defect of ours.
+"""
+
+from __future__ import annotations
+
+
+class TokenmqError(Exception):
+    """Something that tokenmq refuses, with a stable `code`."""
+
+    code: str = "error"
+
+
+class InvalidTopic(TokenmqError):
+    """A Topic Name or Topic Filter that breaks MQTT 5 §4.7.
+
+    Attributes:
+        value: what was given, as it was given.
+        reason: what is wrong with it.
+    """
+
+    code = "invalid_topic"
+    noun = "topic"
+
+    def __init__(self, value: str, reason: str) -> None:
+        self.value = value
+        self.reason = reason
+        shown = value if len(value) <= 80 else value[:77] + "..."
+        super().__init__(f"{self.noun} {shown!r}: {reason}")
+
+
+class InvalidTopicName(InvalidTopic):
+    """A Topic Name that breaks MQTT 5 §4.7."""
+
+    noun = "topic name"
+
+
+class InvalidTopicFilter(InvalidTopic):
+    """A Topic Filter that breaks MQTT 5 §4.7 or §4.8.2."""
+
+    noun = "topic filter"
+
+
+class ProtocolError(TokenmqError):
+    """Bytes or packets that break MQTT, the only exception of the `mqtt` package.
+
+    Attributes:
+        reason_code: the MQTT 5 reason code that the standard gives for it
+            (`mqtt.codes`); 3.1.1 just closes.
+    """
+
+    code = "protocol_error"
+
+    def __init__(self, reason_code: int, message: str) -> None:
+        self.reason_code = reason_code
+        super().__init__(message)
+
+
+class InvalidToken(TokenmqError):
+    """A token that is not ours, not verifiable, or not for this place."""
+
+    code = "unauthorized"
+
+
+class ExpiredToken(InvalidToken):
+    """A genuine token whose life is over.
+
+    Attributes:
+        expired_at: its `exp`, unix seconds.
+    """
+
+    code = "token_expired"
+
+    def __init__(self, message: str, expired_at: int) -> None:
+        self.expired_at = expired_at
+        super().__init__(message)
+
+
+class InvalidKey(TokenmqError):
+    """A key that does not exist, is wrong, expired or deleted; which is not told."""
+
+    code = "unauthorized"
+
+
+class UnusableKey(TokenmqError):
+    """A signing key that is malformed, weak, of the wrong type, or cannot be opened."""
+
+    code = "unusable_key"
+
+
+class BadCredentials(TokenmqError):
+    """A CONNECT whose username is wrong or whose key is unknown."""
+
+    code = "bad_credentials"
+
+
+class ClientIdNotPermitted(TokenmqError):
+    """A client id that the token does not admit, or that belongs to another user."""
+
+    code = "client_id_not_permitted"
+
+
+class UnknownMethod(TokenmqError):
+    """An Authentication Method that is none of ours."""
+
+    code = "unknown_method"
+
+
+class GrantTooWide(TokenmqError):
+    """A request for more than the key or the policy gives.
+
+    Attributes:
+        topic_filter: the filter that is too wide.
+        permission: the permission it was asked for.
+    """
+
+    code = "forbidden"
+
+    def __init__(self, message: str, *, topic_filter: str, permission: str) -> None:
+        self.topic_filter = topic_filter
+        self.permission = permission
+        super().__init__(message)
+
+
+class InvalidRequest(TokenmqError):
+    """A request that says something wrong.
+
+    Attributes:
+        problems: pairs of field path and what is wrong with it; never empty.
+    """
+
+    code = "invalid_request"
+
+    def __init__(self, *problems: tuple[str, str]) -> None:
+        self.problems = problems
+        super().__init__("; ".join(f"{field}: {text}" if field else text for field, text in problems))
+
+
+class Forbidden(TokenmqError):
+    """A real key or origin that may not do this."""
+
+    code = "forbidden"
+
+
+class NotFound(TokenmqError):
+    """No such object in the caller's organization.
+
+    Attributes:
+        code: `not_found`, `organization_not_found` or `provider_not_found`.
+    """
+
+    def __init__(self, message: str, *, code: str = "not_found") -> None:
+        self.code = code
+        super().__init__(message)
+
+
+class Conflict(TokenmqError):
+    """A request that contradicts what is stored."""
+
+    code = "conflict"
+
+
+class RateLimited(TokenmqError):
+    """Too many requests.
+
+    Attributes:
+        retry_after_seconds: whole seconds to wait, at least 1.
+        quota: requests that are allowed in the window.
+        window_seconds: length of that window.
+        policy: name of the limit, a plain word.
+    """
+
+    code = "rate_limited"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        retry_after_seconds: int,
+        quota: int = 1,
+        window_seconds: int | None = None,
+        policy: str = "requests",
+    ) -> None:
+        self.retry_after_seconds = retry_after_seconds
+        self.quota = quota
+        self.window_seconds = retry_after_seconds if window_seconds is None else window_seconds
+        self.policy = policy
+        super().__init__(message)
+
+
+class Unavailable(TokenmqError):
+    """The store or an upstream that is needed fails; nothing was changed."""
+
+    code = "unavailable"
+
+
+class ServiceError(TokenmqError):
+    """An answer of a token service that is not success, as its client sees it.
+
+    Attributes:
+        status: the HTTP status.
+        code: the stable code of the answer's `error`.
+        detail: the sentence that the service gave.
+    """
+
+    def __init__(self, status: int, code: str, detail: str) -> None:
+        self.status = status
+        self.code = code
+        self.detail = detail
+        super().__init__(detail)
+
+
+class BrokerError(TokenmqError):
+    """A reason code of a broker that is not success, as its client sees it.
+
+    Attributes:
+        reason_code: as MQTT 5 §2.4 numbers them; 0x80 where 3.1.1 tells nothing.
+    """
+
+    code = "broker_refused"
+
+    def __init__(self, message: str, *, reason_code: int) -> None:
+        self.reason_code = reason_code
+        super().__init__(message)
+
+
+class Unreachable(TokenmqError):
+    """No token service or broker answers, as its client sees it."""
+
+    code = "unreachable"
+
+
+class InvalidSettings(TokenmqError):
+    """Configuration that cannot be used; names the setting."""
+
+    code = "invalid_settings"
+
+
+class DataFolderInUse(TokenmqError):
+    """Another process serves this data folder."""
+
+    code = "data_folder_in_use"

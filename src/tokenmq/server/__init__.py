@@ -1,0 +1,1 @@
+"""Network edges: listeners, links, and the hub that owns the core."""

@@ -1,0 +1,213 @@
+"""The owner of the core: writes what goes out, performs effects, keeps the timer.
+
+Every way into the core (a link's bytes, a tick, a call by a service through `Live`) ends
+with `settle`: dirty links are written, each once, and effects are performed in order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection
+
+import structlog
+
+from tokenmq import clock
+from tokenmq.access.identity import Identity
+from tokenmq.broker.broker import Broker
+from tokenmq.broker.effects import Close
+from tokenmq.broker.outbox import Outbox
+from tokenmq.broker.reasons import reason_code
+from tokenmq.broker.tenant import TenantRules
+from tokenmq.broker.wheel import Wheel
+from tokenmq.config import BrokerSettings
+from tokenmq.errors import ProtocolError, TokenmqError
+from tokenmq.mqtt.codes import ReasonCode
+from tokenmq.mqtt.connection import ConnectionLimits
+from tokenmq.mqtt.packets import Connect
+from tokenmq.server.link import Link
+from tokenmq.server.peer import Peer
+from tokenmq.services.authenticate import Authenticator
+from tokenmq.services.families import Families
+from tokenmq.services.organizations import Organizations
+from tokenmq.tokens.records import OrganizationRecord
+
+# How often the timer looks: a token's end is noticed this much late at most, and nobody
+# can tell a quarter of a second from its NumericDate of whole seconds.
+_TICK_SECONDS = 0.25
+
+
+class Hub:
+    """All links, the core and the timer of one process; the services' `Live`.
+
+    Attributes:
+        broker: the core.
+        authenticator: makes identities out of what a CONNECT shows.
+        connection_limits: what every connection is held to.
+    """
+
+    def __init__(
+        self,
+        settings: BrokerSettings,
+        authenticator: Authenticator,
+        families: Families,
+        organizations: Organizations,
+    ) -> None:
+        self.broker = Broker(settings)
+        self.authenticator = authenticator
+        self.connection_limits = ConnectionLimits(
+            connect_timeout_seconds=settings.connect_timeout_seconds,
+            max_connect_bytes=settings.max_connect_bytes,
+            max_packet_bytes=settings.max_packet_bytes,
+            max_user_properties=settings.max_user_properties,
+            max_user_property_bytes=settings.max_user_property_bytes,
+            topic_alias_maximum=settings.topic_alias_maximum,
+        )
+        # Bound once: a proxy would be put together again for every line.
+        self._log = structlog.get_logger("tokenmq.broker").bind()
+        self._families = families
+        self._organizations = organizations
+        self._deadlines: Wheel[Link] = Wheel()
+
+    def make_link(self, peer: Peer) -> Link:
+        """Make the link of a new network connection."""
+        return Link(self, peer)
+
+    async def run(self) -> None:
+        """Keep the timer until cancelled."""
+        while True:
+            await asyncio.sleep(_TICK_SECONDS)
+            self.tick(clock.now(), clock.mono())
+
+    def tick(self, now: float, mono: float) -> None:
+        """Do what time asks for: expiries, keep alive, CONNECT that does not come."""
+        self.broker.tick(now)
+        for link in self._deadlines.due(mono):
+            self._look_at(link, mono)
+        self.settle()
+
+    def settle(self) -> None:
+        """Write dirty links, then perform effects, until neither is left."""
+        broker = self.broker
+        dirty, effects = broker.dirty, broker.effects
+        while dirty or effects:
+            for outbox in dirty:
+                outbox.owner.write()
+            dirty.clear()
+            if effects:
+                todo = effects.copy()
+                effects.clear()
+                for effect in todo:
+                    if isinstance(effect, Close):
+                        self._close(effect.outbox.owner)
+                    else:
+                        self._log.info(effect.event, **effect.fields)
+
+    # What links ask for
+
+    def watch(self, link: Link) -> None:
+        """Hold a link to its next deadline."""
+        deadline = link.connection.expires_at_mono
+        if deadline is not None:
+            link.deadline_second = self._deadlines.add(deadline, link)
+
+    def unwatch(self, link: Link) -> None:
+        """Forget a link that is gone."""
+        if link.deadline_second is not None:
+            self._deadlines.remove(link.deadline_second, link)
+            link.deadline_second = None
+
+    def admit(
+        self,
+        outbox: Outbox,
+        packet: Connect,
+        identity: Identity,
+        client_id: str,
+        *,
+        assigned: bool,
+        now: float,
+    ) -> None:
+        """Let an identity in, in the step in which it was last checked.
+
+        Raises: InvalidToken, ExpiredToken: revoked or expired meanwhile.
+        """
+        self._families.check(identity, now)
+        if identity.org_id not in self.broker.tenants:
+            self.broker.set_rules(identity.org_id, self._rules(identity.org_id))
+        self.broker.connect(outbox, packet, identity, client_id, assigned=assigned, now=now)
+
+    def refuse(self, link: Link, error: TokenmqError, client_id: str) -> None:
+        """Answer a CONNECT that is not let in."""
+        self.broker.refuse(
+            link.outbox,
+            reason_code(error),
+            str(error),
+            client_id=client_id,
+            address=link.peer.address,
+            error=error.code,
+        )
+
+    # Live: what services tell and ask
+
+    def connected(self, org_id: str, token_ids: Collection[str]) -> set[str]:  # noqa: ARG002 - ids are unique
+        """Return those of these families that have a live connection."""
+        return self.broker.connected_families(token_ids)
+
+    def opened_by(self, org_id: str, client_id: str) -> str | None:
+        """Return the family whose token opened the session of this client id."""
+        tenant = self.broker.tenants.get(org_id)
+        session = tenant.sessions.get(client_id) if tenant else None
+        return session.identity.token_id if session else None
+
+    def revoke(self, org_id: str, token_ids: Collection[str], *, reason: str) -> int:  # noqa: ARG002
+        """Close the connections of revoked families."""
+        return self._settled(self.broker.close_families(token_ids, ReasonCode.NOT_AUTHORIZED, reason))
+
+    def displace(self, org_id: str, token_ids: Collection[str], *, reason: str) -> int:  # noqa: ARG002
+        """Close the connections of replaced families."""
+        return self._settled(self.broker.close_families(token_ids, ReasonCode.ADMINISTRATIVE_ACTION, reason))
+
+    def end_key(self, org_id: str, key_id: str, *, reason: str) -> int:  # noqa: ARG002
+        """Close the server connections of a key that was revoked."""
+        return self._settled(self.broker.close_key(key_id, ReasonCode.NOT_AUTHORIZED, reason))
+
+    def end_organization(self, org_id: str) -> int:
+        """Close every connection of an organization that is gone."""
+        count = self.broker.close_tenant(org_id, ReasonCode.NOT_AUTHORIZED, "organization deleted")
+        return self._settled(count)
+
+    def organization_changed(self, organization: OrganizationRecord) -> None:
+        """Put an organization's settings in force."""
+        if organization.id in self.broker.tenants:
+            self.broker.set_rules(organization.id, self._rules(organization.id))
+            self.settle()
+
+    def shut_down(self) -> None:
+        """Tell every connection that the server goes, and close it."""
+        self._settled(self.broker.close_all(ReasonCode.SERVER_SHUTTING_DOWN, "server shutting down"))
+
+    def _settled(self, count: int) -> int:
+        self.settle()
+        return count
+
+    def _rules(self, org_id: str) -> TenantRules:
+        settings = self._organizations.settings_of(org_id)
+        return TenantRules(
+            policy=self._organizations.policy_of(org_id),
+            dollar_trees=tuple(settings.dollar_trees),
+            close_on_refused_publish=settings.refused_publish_311 == "close",
+        )
+
+    def _look_at(self, link: Link, mono: float) -> None:
+        """Close a link whose deadline has passed; packets since may have moved it."""
+        link.deadline_second = None
+        deadline = link.connection.expires_at_mono
+        if deadline is not None and mono >= deadline:
+            self.broker.fail(
+                link.outbox, ProtocolError(link.connection.timeout_code, link.connection.timeout_text)
+            )
+        else:
+            self.watch(link)
+
+    def _close(self, link: Link) -> None:
+        self.unwatch(link)
+        link.close()

@@ -1,0 +1,268 @@
+"""One network connection: the only loop over received bytes.
+
+Theory of operation. A transport (`listeners`, `websocket`) hands in whatever arrived.
+What has a lane is forwarded without being looked at closely (`broker.lane`); every
+other packet is cut out, decoded and checked (`mqtt`), and handed to the core. An
+incomplete packet waits in `_parts` until its announced length is there, so that many
+small reads cost no copying of what came before. Nothing here waits for anything.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from tokenmq import clock
+from tokenmq.broker import lane
+from tokenmq.broker.outbox import Outbox
+from tokenmq.broker.session import Session
+from tokenmq.errors import ClientIdNotPermitted, ProtocolError, TokenmqError
+from tokenmq.mqtt import codec
+from tokenmq.mqtt.codes import ReasonCode
+from tokenmq.mqtt.connection import Connection
+from tokenmq.mqtt.packets import (
+    Auth,
+    Connect,
+    Disconnect,
+    Pingreq,
+    Pingresp,
+    Puback,
+    Pubcomp,
+    Publish,
+    Pubrec,
+    Pubrel,
+    Subscribe,
+    Unsubscribe,
+)
+from tokenmq.server.peer import LinkTransport, Peer
+from tokenmq.services.authenticate import Credentials
+
+if TYPE_CHECKING:
+    from tokenmq.server.hub import Hub
+
+_log = structlog.get_logger("tokenmq.link")
+
+
+class Link:
+    """One network connection, whatever transport carries it.
+
+    Attributes:
+        deadline_second: its place in the hub's wheel of deadlines.
+    """
+
+    __slots__ = (
+        "_hub",
+        "_needed",
+        "_parts",
+        "_parts_size",
+        "_transport",
+        "connection",
+        "deadline_second",
+        "outbox",
+        "peer",
+    )
+
+    def __init__(self, hub: Hub, peer: Peer) -> None:
+        self._hub = hub
+        self.peer = peer
+        self.connection = Connection(hub.connection_limits, clock.mono())
+        self.outbox = Outbox(self.connection, self)
+        self.deadline_second: int | None = None
+        self._transport: LinkTransport | None = None
+        self._parts: list[bytes] = []
+        self._parts_size = 0
+        self._needed = 0
+
+    # What the transport tells
+
+    def opened(self, transport: LinkTransport) -> None:
+        """Begin: the connection is there."""
+        self._transport = transport
+        self._hub.watch(self)
+
+    def received(self, data: bytes) -> None:
+        """Take in bytes in any portions, and do all that they ask for."""
+        if self.outbox.closed:
+            return
+        if self._parts:
+            self._parts.append(data)
+            self._parts_size += len(data)
+            if self._parts_size < self._needed:
+                return
+            data = b"".join(self._parts)
+            self._parts = []
+        try:
+            self._consume(data)
+        except ProtocolError as error:
+            self._hub.broker.fail(self.outbox, error)
+        except Exception as error:  # the one wide except: a defect of ours must not admit or stay
+            _log.exception("defect", error=type(error).__name__)
+            self._hub.broker.disconnect(self.outbox, ReasonCode.UNSPECIFIED_ERROR, "internal error")
+        finally:
+            self._hub.settle()
+
+    def writing_paused(self) -> None:
+        """Hold back: the peer does not read as fast as it is written to."""
+        session = self.outbox.session
+        if session is not None:
+            session.pause()
+
+    def writing_resumed(self) -> None:
+        """Go on: the peer has read."""
+        session = self.outbox.session
+        if session is not None:
+            session.resume()
+            self._hub.settle()
+
+    def lost(self) -> None:
+        """End: the connection is gone."""
+        self._hub.unwatch(self)
+        self._hub.broker.lost(self.outbox, "connection lost")
+        self.outbox.closed = True
+        self._transport = None
+        self._hub.settle()
+
+    # What the hub asks for
+
+    def write(self) -> None:
+        """Write everything that the core has appended, at once."""
+        chunks = self.outbox.chunks
+        if self._transport is not None:
+            self._transport.write(chunks[0] if len(chunks) == 1 else b"".join(chunks))
+        chunks.clear()
+
+    def close(self) -> None:
+        """Close after what was written."""
+        if self._transport is not None:
+            self._transport.close()
+
+    # The loop
+
+    def _consume(self, data: bytes) -> None:
+        broker = self._hub.broker
+        outbox = self.outbox
+        connection = self.connection
+        now, mono = clock.now(), clock.mono()
+        session = outbox.session
+        if session is None:
+            connection.check_first(data[0])
+        elif session.expiry_second is not None and now >= session.expiry_second:
+            broker.expire(session)
+            return
+        pos = 0
+        while not outbox.closed:
+            session = outbox.session
+            if session is not None:
+                after = lane.forward(
+                    data, pos, session, broker.dirty, broker.counters, broker.settings.max_packet_bytes
+                )
+                if after > pos:
+                    connection.touch(mono)
+                    pos = after
+            found = codec.frame(data, pos, connection.max_packet_bytes)
+            if found is None:
+                self._keep(data, pos)
+                return
+            first, start, stop = found
+            packet = connection.accept(first, data, start, stop, mono)
+            _HANDLERS[type(packet)](self, packet, now)
+            pos = stop
+
+    def _keep(self, data: bytes, pos: int) -> None:
+        """Keep the beginning of a packet until the rest of it is there."""
+        if pos == len(data):
+            return
+        rest = data[pos:] if pos else data
+        self._parts = [rest]
+        self._parts_size = len(rest)
+        self._needed = _bytes_needed(rest)
+
+    # One method for each packet that a client may send
+
+    def _connect(self, packet: Connect, now: float) -> None:
+        hub = self._hub
+        assigned = not packet.client_id
+        # [MQTT-3.1.3-6] 128 bits: nobody guesses another's.
+        client_id = packet.client_id or f"auto-{secrets.token_hex(16)}"
+        try:
+            self._check_client_id(packet)
+            identity = hub.authenticator.connect(
+                Credentials(
+                    username=packet.username,
+                    password=packet.password,
+                    method=packet.authentication_method,
+                    data=packet.authentication_data,
+                    client_id=client_id,
+                    origin=self.peer.origin,
+                    trusted_link=self.peer.trusted,
+                ),
+                now,
+            )
+            hub.admit(self.outbox, packet, identity, client_id, assigned=assigned, now=now)
+        except TokenmqError as error:
+            hub.refuse(self, error, client_id)
+
+    def _check_client_id(self, packet: Connect) -> None:
+        limit = self._hub.broker.settings.max_client_id_bytes
+        size = len(packet.client_id.encode())
+        if size > limit:
+            raise ClientIdNotPermitted(f"client id has {size} bytes, at most {limit} are accepted")
+
+    def _publish(self, packet: Publish, now: float) -> None:
+        self._hub.broker.publish(self._session(), packet, now)
+
+    def _puback(self, packet: Puback, now: float) -> None:  # noqa: ARG002 - every handler gets the time
+        self._session().acknowledge(packet.packet_id.to_bytes(2, "big"))
+
+    def _subscribe(self, packet: Subscribe, now: float) -> None:  # noqa: ARG002
+        self._hub.broker.subscribe(self._session(), packet)
+
+    def _unsubscribe(self, packet: Unsubscribe, now: float) -> None:  # noqa: ARG002
+        self._hub.broker.unsubscribe(self._session(), packet)
+
+    def _pingreq(self, packet: Pingreq, now: float) -> None:  # noqa: ARG002
+        self._hub.broker.send(self.outbox, Pingresp())
+
+    def _disconnect(self, packet: Disconnect, now: float) -> None:  # noqa: ARG002
+        self._hub.broker.goodbye(self.outbox)
+
+    def _auth(self, packet: Auth, now: float) -> None:  # noqa: ARG002
+        # [MQTT-4.12.1-2] re-authentication that fails closes the connection
+        raise ProtocolError(ReasonCode.NOT_AUTHORIZED, "re-authentication is not available, connect again")
+
+    def _qos_2(self, packet: Pubrec | Pubrel | Pubcomp, now: float) -> None:  # noqa: ARG002
+        raise ProtocolError(ReasonCode.PROTOCOL_ERROR, "a QoS 2 packet, though maximum qos is 1")
+
+    def _session(self) -> Session:
+        session = self.outbox.session
+        if session is None:
+            raise ProtocolError(ReasonCode.PROTOCOL_ERROR, "the connection has no session")
+        return session
+
+
+def _bytes_needed(rest: bytes) -> int:
+    """Return how many bytes a packet has of which this is the beginning, or at least has."""
+    length = 0
+    for at in range(1, min(len(rest), 5)):
+        length |= (rest[at] & 0x7F) << 7 * (at - 1)
+        if rest[at] < 0x80:
+            return at + 1 + length
+    return len(rest) + 1
+
+
+_HANDLERS: dict[type, Callable[[Link, Any, float], None]] = {
+    Connect: Link._connect,
+    Publish: Link._publish,
+    Puback: Link._puback,
+    Pubrec: Link._qos_2,
+    Pubrel: Link._qos_2,
+    Pubcomp: Link._qos_2,
+    Subscribe: Link._subscribe,
+    Unsubscribe: Link._unsubscribe,
+    Pingreq: Link._pingreq,
+    Disconnect: Link._disconnect,
+    Auth: Link._auth,
+}

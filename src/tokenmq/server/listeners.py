@@ -1,0 +1,143 @@
+"""Listening sockets, and MQTT over TCP.
+
+Binding is the same for both transports: an address that others can reach needs
+`allow_plaintext` (SECURITY, ruling 18), and a taken port is an error that names the
+setting that moves it. MQTT over WebSocket is in `websocket`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from tokenmq.config import MqttSettings, WebsocketSettings
+from tokenmq.errors import InvalidSettings
+from tokenmq.server.admission import Admission, Refusal
+from tokenmq.server.binding import resolve, why_not_bound
+from tokenmq.server.endpoint import Endpoint, Entrance, is_loopback
+from tokenmq.server.peer import MakeLink, Peer
+
+# Connections that the kernel holds until the loop gets to them: a second of the
+# quickest connect rate measured. The kernel cuts it to net.core.somaxconn.
+BACKLOG = 4_096
+
+# MQTT 5 §3.2: session present 0, the reason code, no properties.
+_CONNACK_5 = {Refusal.TOO_MANY: b"\x20\x03\x00\x97\x00", Refusal.TOO_FAST: b"\x20\x03\x00\x9f\x00"}
+# MQTT 3.1.1 §3.2.2.3: 3, server unavailable.
+_CONNACK_311 = b"\x20\x02\x00\x03"
+# MQTT 5 §3.1.2.1; the protocol version is the byte that follows.
+_PROTOCOL_NAME = b"\x00\x04MQTT"
+_CONNECT = 0x10
+# Fixed header of at most five bytes, protocol name, version.
+_MOST_CONNECT_HEAD_BYTES = 12
+
+
+class Listener:
+    """A listening socket; connections that have a link live on when it closes.
+
+    Attributes:
+        address: the IP address it is bound to.
+        port: the port it is bound to, also where 0 was asked for.
+    """
+
+    def __init__(self, server: asyncio.Server, entrance: Entrance) -> None:
+        self._server = server
+        self._entrance = entrance
+        self.address: str
+        self.port: int
+        self.address, self.port = server.sockets[0].getsockname()[:2]
+
+    def close(self) -> None:
+        """Accept nothing more, and cut connections that have no link yet."""
+        self._server.close()
+        for endpoint in tuple(self._entrance.early):
+            endpoint.abort()
+
+
+async def listen_tcp(settings: MqttSettings, make_link: MakeLink, admission: Admission) -> Listener:
+    """Listen for MQTT over TCP.
+
+    Args:
+        settings: host, port (0 takes a free one), allow_plaintext.
+        make_link: called for each connection that `admission` lets in.
+        admission: limits on connections, the same object for all listeners.
+
+    Raises: InvalidSettings if the port is taken, or the address cannot be used or may
+        not be used without TLS.
+    """
+    entrance = Entrance(make_link, admission)
+    return await bind("mqtt", settings, entrance, lambda: TcpEndpoint(entrance))
+
+
+async def bind(
+    table: str,
+    settings: MqttSettings | WebsocketSettings,
+    entrance: Entrance,
+    make_endpoint: Callable[[], Endpoint],
+) -> Listener:
+    """Open a listening socket for a table of the settings.
+
+    Args:
+        table: the table's name, for messages.
+        settings: host, port, allow_plaintext.
+        entrance: what the endpoints share.
+        make_endpoint: called for each connection.
+
+    Raises: as `listen_tcp`.
+    """
+    addresses = await resolve(table, settings)
+    loop = asyncio.get_running_loop()
+    try:
+        # Both uvloop and asyncio set TCP_NODELAY on what they accept.
+        server = await loop.create_server(make_endpoint, addresses, settings.port, backlog=BACKLOG)
+    except OSError as error:
+        raise InvalidSettings(why_not_bound(table, settings, error)) from error
+    return Listener(server, entrance)
+
+
+class TcpEndpoint(Endpoint):
+    """MQTT straight over TCP: what comes in is what the link gets."""
+
+    __slots__ = ("_head", "_refusal")
+
+    def accepted(self, port: int) -> None:
+        """Build the link at once."""
+        peer = Peer(self.address, port, "tcp", None, trusted=is_loopback(self.address))
+        self._link = self._entrance.make_link(peer)
+        self._link.opened(self)
+
+    def refused(self, refusal: Refusal) -> None:
+        """Wait for the head of CONNECT, which says in which version to answer."""
+        self._head = b""
+        self._refusal = refusal
+        self._cut_later()
+
+    def data_received(self, data: bytes) -> None:
+        """Pass a chunk on."""
+        if self._ending:
+            return
+        if self._link is not None:
+            self._link.received(data)
+        else:
+            self._answer_refused(data)
+
+    def _answer_refused(self, data: bytes) -> None:
+        self._head += data[:_MOST_CONNECT_HEAD_BYTES]
+        version = connect_version(self._head)
+        if version is None and len(self._head) < _MOST_CONNECT_HEAD_BYTES:
+            return
+        if version is not None:
+            self._transport.write(_CONNACK_5[self._refusal] if version >= 5 else _CONNACK_311)
+        self.finish()
+
+
+def connect_version(head: bytes) -> int | None:
+    """Read the protocol version out of the first bytes of a CONNECT.
+
+    Returns: None if they are no CONNECT, or not enough of one yet.
+    """
+    at = head.find(_PROTOCOL_NAME, 2, 5 + len(_PROTOCOL_NAME))
+    if head[:1] != bytes([_CONNECT]) or at < 0:
+        return None
+    following = head[at + len(_PROTOCOL_NAME) :]
+    return following[0] if following else None

@@ -1,0 +1,197 @@
+"""From the credentials of a CONNECT (or AUTH) to an identity, without any I/O.
+
+The only maker of `Identity` values. Keys, keyring, organizations and families are all in
+memory, so `connect` is a plain function: it may be called, and `Families.check` and
+`broker.connect` after it, in one step of the event loop.
+
+Each way to prove who one is either gives an identity or raises; there is no next one to
+try, and no outcome of an error is "let in" (SECURITY, rulings 7 and 12).
+"""
+
+from __future__ import annotations
+
+import hmac
+from dataclasses import dataclass, field
+
+from tokenmq.access.grants import Grant
+from tokenmq.access.identity import Identity
+from tokenmq.access.permission import Permission
+from tokenmq.errors import BadCredentials, ClientIdNotPermitted, InvalidKey, InvalidToken, UnknownMethod
+from tokenmq.services.families import Families
+from tokenmq.services.keys import Keys
+from tokenmq.services.organizations import Organizations
+from tokenmq.services.verifier import Verifier
+from tokenmq.tokens.claims import Claims
+from tokenmq.tokens.records import KeyKind, KeyRecord, OrganizationSettings
+from tokenmq.tokens.subjects import SERVER, split_username, username
+
+METHODS = frozenset({"JWT", "OAUTH2-JWT", "CUSTOM-JWT"})
+
+_SERVER_PREFIX = f"{SERVER}@"
+_MQTT_SCOPE = "mqtt"
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What a CONNECT shows.
+
+    Attributes:
+        username: the MQTT username; None when absent.
+        password: the MQTT password; None when absent.
+        method: MQTT 5 Authentication Method; None when absent.
+        data: MQTT 5 Authentication Data; None when absent.
+        client_id: the client id, or the one assigned to a client that sent none.
+        origin: the `Origin` of the WebSocket upgrade; None when there was none.
+        trusted_link: the connection came over TLS or from loopback.
+    """
+
+    username: str | None
+    password: bytes | None = field(repr=False)
+    method: str | None
+    data: bytes | None = field(repr=False)
+    client_id: str
+    origin: str | None
+    trusted_link: bool
+
+
+class Authenticator:
+    """Decides whose a connection is."""
+
+    def __init__(
+        self, verifier: Verifier, families: Families, keys: Keys, organizations: Organizations
+    ) -> None:
+        self._verifier = verifier
+        self._families = families
+        self._keys = keys
+        self._organizations = organizations
+
+    def connect(self, credentials: Credentials, now: float) -> Identity:
+        """Return who this is, or raise; never awaits anything.
+
+        With a method the token stands in `data`, a password beside it must be equal, the
+        username may be empty or absent. Without, the token is the password and the
+        username must be the canonical spelling for its user and organization.
+        `server@org_…` takes an `sk_` key, or an `rk_` key with the scope `mqtt`.
+
+        Raises:
+            UnknownMethod: a method that is not in `METHODS`.
+            BadCredentials: username wrong or missing, key unknown, wrong or expired.
+            InvalidToken, ExpiredToken: token (or link, or origin, for it) not accepted.
+            ClientIdNotPermitted: the token is bound to another client id.
+        """
+        if credentials.method is not None:
+            return self._by_method(credentials, now)
+        if not credentials.username:
+            raise BadCredentials("username is missing")
+        if credentials.username.startswith(_SERVER_PREFIX):
+            return self._by_key(credentials, now)
+        if credentials.password is None:
+            raise InvalidToken("password is missing: it must be a token")
+        return self._by_token(credentials.password, credentials, now)
+
+    def reauthenticate(self, identity: Identity, token: bytes, *, client_id: str, now: float) -> Identity:
+        """Return the identity that a new token gives a live connection.
+
+        Raises: InvalidToken (also: another user or organization, or a key's connection),
+            ExpiredToken, ClientIdNotPermitted.
+        """
+        fresh = self._identify(token, client_id, now)
+        if identity.is_server or (fresh.org_id, fresh.user_id) != (identity.org_id, identity.user_id):
+            raise InvalidToken("token is of another user than the connection")
+        return fresh
+
+    def _by_method(self, credentials: Credentials, now: float) -> Identity:
+        if credentials.method not in METHODS:
+            raise UnknownMethod("authentication method is none of JWT, OAUTH2-JWT, CUSTOM-JWT")
+        if credentials.data is None:
+            raise InvalidToken("authentication data is missing: it must be a token")
+        # MQTT 5 leaves the password free beside a method; two tokens would be two claims.
+        if credentials.password is not None and not hmac.compare_digest(
+            credentials.password, credentials.data
+        ):
+            raise InvalidToken("password and authentication data differ")
+        return self._by_token(credentials.data, credentials, now)
+
+    def _by_token(self, token: bytes, credentials: Credentials, now: float) -> Identity:
+        identity = self._identify(token, credentials.client_id, now)
+        if credentials.username and credentials.username != identity.username:
+            self._refuse_username(credentials.username, identity)
+        origin = credentials.origin
+        if origin is not None and not self._organizations.admits_origin(origin, identity.org_id):
+            raise InvalidToken("the organization does not allow this page's origin")
+        return identity
+
+    def _identify(self, token: bytes, client_id: str, now: float) -> Identity:
+        claims = self._verifier.read(token, now)
+        if self._organizations.find(claims.org) is None:
+            raise InvalidToken("token is of an organization that is not there")
+        self._families.check_family(claims.fam)
+        identity = _user(claims)
+        if not identity.admits_client_id(client_id):
+            raise ClientIdNotPermitted("token is bound to another client id")
+        return identity
+
+    def _refuse_username(self, shown: str, identity: Identity) -> None:
+        """Say what is wrong with a username that is not the token's.
+
+        Raises: BadCredentials, InvalidToken (the username names another organization).
+        """
+        _, org_id = split_username(shown)
+        if org_id != identity.org_id:
+            raise InvalidToken("token is of another organization than the username")
+        raise BadCredentials("username is not that of the token's user")
+
+    def _by_key(self, credentials: Credentials, now: float) -> Identity:
+        # Before the key is looked at: whoever may not try learns nothing by trying.
+        if credentials.origin is not None:
+            raise InvalidToken("a server's connection does not come from a web page")
+        if not credentials.trusted_link:
+            raise InvalidToken("a server's connection needs TLS, or to come from loopback")
+        _, org_id = split_username(credentials.username or "")
+        if credentials.password is None:
+            raise BadCredentials("password is missing: it must be a key")
+        try:
+            key = self._keys.authenticate(credentials.password, now)
+        except InvalidKey as error:
+            raise BadCredentials(str(error)) from error
+        organization = self._organizations.find(org_id)
+        if key.org_id != org_id or organization is None:
+            raise BadCredentials("key is of another organization than the username")
+        return _server(key, org_id, organization.settings)
+
+
+def _user(claims: Claims) -> Identity:
+    return Identity(
+        org_id=claims.org,
+        user_id=claims.sub,
+        username=username(claims.sub, claims.org),
+        grants=claims.grants,
+        expires_at=claims.exp,
+        token_id=claims.fam,
+        jti=claims.jti,
+        gen=claims.gen,
+        key_id=None,
+        client_id=claims.client_id,
+    )
+
+
+def _server(key: KeyRecord, org_id: str, settings: OrganizationSettings) -> Identity:
+    if key.kind is KeyKind.SECRET:
+        trees = tuple(f"{tree}/#" for tree in settings.dollar_trees)
+        grants: tuple[Grant, ...] = (Grant(tuple(Permission), ("#", *trees)),)
+    elif key.kind is KeyKind.RESTRICTED and _MQTT_SCOPE in key.scopes:
+        grants = key.grants
+    else:
+        raise InvalidToken("this kind of key opens no connection")
+    return Identity(
+        org_id=org_id,
+        user_id=SERVER,
+        username=_SERVER_PREFIX + org_id,
+        grants=grants,
+        expires_at=key.expires_at,
+        token_id=None,
+        jti=None,
+        gen=0,
+        key_id=key.id,
+        client_id=None,
+    )

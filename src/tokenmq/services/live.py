@@ -1,0 +1,87 @@
+"""The door into the running broker, as the services see it.
+
+`server/hub` implements it, `app` wires it. All methods are synchronous: they run in the
+step of the event loop in which a commit became known, so that nothing can come between
+what is stored and what is connected. None of them fails for an id that it does not know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Protocol
+
+from tokenmq.tokens.records import OrganizationRecord
+
+
+class Live(Protocol):
+    """What the services ask of, and tell, the running broker."""
+
+    def connected(self, org_id: str, token_ids: Collection[str]) -> set[str]:
+        """Return those of these families that have a live connection now."""
+        ...
+
+    def opened_by(self, org_id: str, client_id: str) -> str | None:
+        """Return the family whose token opened the session of this client id, if there is one."""
+        ...
+
+    def revoke(self, org_id: str, token_ids: Collection[str], *, reason: str) -> int:
+        """Close the connections of these families (0x87, will dropped); return the sessions ended."""
+        ...
+
+    def displace(self, org_id: str, token_ids: Collection[str], *, reason: str) -> int:
+        """Close the connections of these families (0x98); return the sessions ended."""
+        ...
+
+    def end_key(self, org_id: str, key_id: str, *, reason: str) -> int:
+        """Close the server connections of a key (0x87); return the sessions ended."""
+        ...
+
+    def end_organization(self, org_id: str) -> int:
+        """Close every connection of an organization (0x87); return the sessions ended."""
+        ...
+
+    def organization_changed(self, organization: OrganizationRecord) -> None:
+        """Take an organization's new name and settings into use."""
+        ...
+
+
+class NothingLive:
+    """A broker without connections: for a process that runs none (`init`)."""
+
+    def connected(self, org_id: str, token_ids: Collection[str]) -> set[str]:  # noqa: ARG002
+        """Return nothing."""
+        return set()
+
+    def opened_by(self, org_id: str, client_id: str) -> str | None:  # noqa: ARG002
+        """Return None."""
+        return None
+
+    def revoke(self, org_id: str, token_ids: Collection[str], *, reason: str) -> int:  # noqa: ARG002
+        """Close nothing."""
+        return 0
+
+    def displace(self, org_id: str, token_ids: Collection[str], *, reason: str) -> int:  # noqa: ARG002
+        """Close nothing."""
+        return 0
+
+    def end_key(self, org_id: str, key_id: str, *, reason: str) -> int:  # noqa: ARG002
+        """Close nothing."""
+        return 0
+
+    def end_organization(self, org_id: str) -> int:  # noqa: ARG002
+        """Close nothing."""
+        return 0
+
+    def organization_changed(self, organization: OrganizationRecord) -> None:
+        """Do nothing."""
+
+
+class Door:
+    """Where the services find the running broker, which comes into being after them.
+
+    Attributes:
+        live: the broker; until one is put in place, one without connections.
+    """
+
+    def __init__(self) -> None:
+        self.live: Live = NothingLive()

@@ -1,0 +1,65 @@
+"""From the text of a token to claims that may be believed; known texts cost no signature.
+
+Texts that this process has signed or verified are remembered by their SHA-256, in whole:
+a shortened digest could be made to collide. What is remembered is that the signature is
+right, nothing else: time, family, username and client id are looked at each time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+from tokenmq.errors import ExpiredToken, InvalidToken
+from tokenmq.limits import MAX_TOKEN_BYTES
+from tokenmq.services.signing import Signing
+from tokenmq.tokens import jwt
+from tokenmq.tokens.claims import Claims
+
+# One costs about 1.5 KiB. As many as there are connections by default: after a lost
+# network all come back with tokens that are known.
+DEFAULT_REMEMBERED = 20_000
+
+
+class Verifier:
+    """Reads tokens of this instance."""
+
+    def __init__(self, signing: Signing, *, issuer: str, remembered: int = DEFAULT_REMEMBERED) -> None:
+        self.issuer = issuer
+        self._signing = signing
+        self._limit = remembered
+        self._known: dict[bytes, Claims] = {}
+        signing.on_retirement(self._known.clear)
+
+    def read(self, token: str | bytes, now: float) -> Claims:
+        """Believe a token, or refuse it.
+
+        Raises: InvalidToken, ExpiredToken; of families it knows nothing.
+        """
+        # A text over the limit is not worth a digest; `verify` says so.
+        if len(token) > MAX_TOKEN_BYTES:
+            return jwt.verify(token, self._signing.keyring, issuer=self.issuer, now=now)
+        digest = _digest(token)
+        claims = self._known.get(digest)
+        if claims is None:
+            claims = jwt.verify(token, self._signing.keyring, issuer=self.issuer, now=now)
+            self._keep(digest, claims)
+        elif now >= claims.exp:
+            raise ExpiredToken("token has expired", claims.exp)
+        elif claims.nbf > now:
+            raise InvalidToken("token is not valid yet")
+        return claims
+
+    def remember(self, token: str, claims: Claims) -> None:
+        """Take note of a token that was just signed."""
+        self._keep(_digest(token), claims)
+
+    def _keep(self, digest: bytes, claims: Claims) -> None:
+        while len(self._known) >= self._limit:
+            del self._known[next(iter(self._known))]
+        self._known[digest] = claims
+
+
+def _digest(token: str | bytes) -> bytes:
+    # Whatever is no ASCII is no token; it only must not stop the digest.
+    raw = token.encode("utf-8", "replace") if isinstance(token, str) else token
+    return hashlib.sha256(raw).digest()

@@ -1,0 +1,1 @@
+"""What is kept: `base` says how, `sql` does it, `folder` guards the data folder."""

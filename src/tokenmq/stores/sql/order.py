@@ -1,0 +1,25 @@
+"""In which order the kinds of operation run within a group.
+
+What takes away comes before what gives: a creation in the same group as the deletion of
+its key finds the key deleted.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum, auto
+
+
+class Order(IntEnum):
+    """The kinds, first to last."""
+
+    SAVE_SIGNING_KEY = auto()
+    DELETE_ORGANIZATION = auto()
+    CREATE_ORGANIZATION = auto()
+    UPDATE_ORGANIZATION = auto()
+    DELETE_KEY = auto()
+    CREATE_KEY = auto()
+    REVOKE_FAMILIES = auto()
+    CREATE_FAMILY = auto()
+    TOUCH_KEYS = auto()
+    PRUNE_FAMILIES = auto()
+    PRUNE_IDEMPOTENCY = auto()

@@ -1,0 +1,93 @@
+"""Organizations in SQL."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
+
+from tokenmq.errors import Conflict, NotFound, TokenmqError
+from tokenmq.stores.base import Result
+from tokenmq.stores.sql.order import Order
+from tokenmq.stores.sql.reader import Reader
+from tokenmq.stores.sql.rows import organization_record, organization_row
+from tokenmq.stores.sql.tables import organizations
+from tokenmq.stores.sql.writer import GroupWriter, Work
+from tokenmq.tokens.records import OrganizationRecord
+
+_ALL = select(organizations).order_by(organizations.c.created_at, organizations.c.id)
+_INSERT = insert(organizations)
+_UPDATE = (
+    update(organizations)
+    .where(organizations.c.id == bindparam("at"))
+    .values(name=bindparam("name"), settings=bindparam("settings"))
+)
+# Keys and families go with it: their foreign keys cascade.
+_DELETE = delete(organizations).where(organizations.c.id == bindparam("at"))
+
+
+class SqlOrganizations:
+    """`OrganizationStore` in SQL."""
+
+    def __init__(self, reader: Reader, writer: GroupWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+
+    async def load(self) -> list[OrganizationRecord]:
+        """Return all of them, oldest first."""
+        return [organization_record(row) for row in await self._reader.rows(_ALL)]
+
+    async def create(
+        self, record: OrganizationRecord, *, applied: Callable[[OrganizationRecord], Result]
+    ) -> Result:
+        """Store a new one."""
+        return await self._writer.submit(_CREATING, record, applied)
+
+    async def update(
+        self, record: OrganizationRecord, *, applied: Callable[[OrganizationRecord], Result]
+    ) -> Result:
+        """Store name and settings of an existing one."""
+        return await self._writer.submit(_UPDATING, record, applied)
+
+    async def delete(self, org_id: str, *, applied: Callable[[str], Result]) -> Result:
+        """Remove one with its keys and families."""
+        return await self._writer.submit(_DELETING, org_id, applied)
+
+
+def _create(
+    connection: Connection, records: Sequence[OrganizationRecord]
+) -> list[OrganizationRecord | TokenmqError]:
+    connection.execute(_INSERT, [organization_row(record) for record in records])
+    return list(records)
+
+
+def _update(
+    connection: Connection, records: Sequence[OrganizationRecord]
+) -> list[OrganizationRecord | TokenmqError]:
+    outcomes: list[OrganizationRecord | TokenmqError] = []
+    for record in records:
+        row = organization_row(record)
+        values = {"at": record.id, "name": row["name"], "settings": row["settings"]}
+        changed = connection.execute(_UPDATE, values).rowcount
+        outcomes.append(record if changed else _missing(record.id))
+    return outcomes
+
+
+def _delete(connection: Connection, org_ids: Sequence[str]) -> list[str | TokenmqError]:
+    return [
+        org_id if connection.execute(_DELETE, {"at": org_id}).rowcount else _missing(org_id)
+        for org_id in org_ids
+    ]
+
+
+def _missing(org_id: str) -> NotFound:
+    return NotFound(f"there is no organization {org_id}", code="organization_not_found")
+
+
+def _taken(record: OrganizationRecord) -> Conflict:
+    return Conflict(f"the name {record.name!r} is taken")
+
+
+_CREATING = Work(Order.CREATE_ORGANIZATION, _create, _taken)
+_UPDATING = Work(Order.UPDATE_ORGANIZATION, _update, _taken)
+_DELETING = Work(Order.DELETE_ORGANIZATION, _delete)

@@ -1,0 +1,67 @@
+"""Revocation of families inside a transaction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import ColumnElement, Connection, or_, true, update
+
+from tokenmq.stores.base import EndedFamily, Selection
+from tokenmq.stores.sql.tables import families
+
+
+@dataclass(frozen=True, slots=True)
+class Revocation:
+    """Which families to revoke, when, and in whose words why."""
+
+    selection: Selection
+    now: float
+    reason: str | None
+
+
+def revoke_selected(connection: Connection, revocation: Revocation) -> list[EndedFamily]:
+    """Mark every selected family that is not revoked yet, and return these."""
+    selection = revocation.selection
+    statement = (
+        update(families)
+        .where(
+            families.c.org_id == selection.org_id,
+            _chosen(selection),
+            families.c.revoked_at.is_(None),
+        )
+        .values(revoked_at=int(revocation.now), revoked_reason=revocation.reason)
+        .returning(families.c.token_id, families.c.expires_at)
+    )
+    if selection.issued_before is not None:
+        statement = statement.where(families.c.first_issued_at < selection.issued_before)
+    return [
+        EndedFamily(token_id, expires_at, revoked=True)
+        for token_id, expires_at in connection.execute(statement)
+    ]
+
+
+def _chosen(selection: Selection) -> ColumnElement[bool]:
+    """Return the condition of the one criterion that is set; none set selects nothing.
+
+    Raises: ValueError when it is not exactly one.
+    """
+    criteria = []
+    if selection.token_id is not None:
+        criteria.append(families.c.token_id == selection.token_id)
+    if selection.user_id is not None:
+        criteria.append(families.c.user_id == selection.user_id)
+    if selection.key_id is not None:
+        criteria.append(families.c.key_id == selection.key_id)
+    if selection.client_id is not None:
+        criteria.append(_of_client(selection, selection.client_id))
+    if selection.all:
+        criteria.append(true())
+    if len(criteria) != 1:
+        raise ValueError(f"a selection by {len(criteria)} criteria, wanted one")
+    return criteria[0]
+
+
+def _of_client(selection: Selection, client_id: str) -> ColumnElement[bool]:
+    bound = families.c.client_id == client_id
+    opened = None if selection.opened_by is None else selection.opened_by(selection.org_id, client_id)
+    return bound if opened is None else or_(bound, families.c.token_id == opened)

@@ -1,0 +1,170 @@
+"""Records to rows and back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from sqlalchemy import RowMapping
+
+from tokenmq.access.grants import Grant
+from tokenmq.stores.base import IdempotencyRecord, IdempotencyScope
+from tokenmq.tokens.records import (
+    FamilyRecord,
+    KeyKind,
+    KeyRecord,
+    OrganizationRecord,
+    OrganizationSettings,
+    SigningKeyRecord,
+)
+
+_ENCODER = msgspec.json.Encoder()
+_GRANTS = msgspec.json.Decoder(tuple[Grant, ...])
+_NAMES = msgspec.json.Decoder(tuple[str, ...])
+_METADATA = msgspec.json.Decoder(dict[str, Any])
+_JWK = msgspec.json.Decoder(dict[str, str])
+_SETTINGS = msgspec.json.Decoder(OrganizationSettings)
+
+
+def organization_row(record: OrganizationRecord) -> dict[str, Any]:
+    """Write an organization."""
+    return {
+        "id": record.id,
+        "name": record.name,
+        "settings": _json(record.settings),
+        "created_at": record.created_at,
+    }
+
+
+def organization_record(row: RowMapping) -> OrganizationRecord:
+    """Read an organization."""
+    return OrganizationRecord(
+        id=row["id"],
+        name=row["name"],
+        settings=_SETTINGS.decode(row["settings"]),
+        created_at=row["created_at"],
+    )
+
+
+def key_row(record: KeyRecord) -> dict[str, Any]:
+    """Write a key."""
+    return {
+        "id": record.id,
+        "org_id": record.org_id,
+        "kind": record.kind.value,
+        "name": record.name,
+        "digest": record.digest,
+        "hint": record.hint,
+        "scopes": _json(record.scopes),
+        "grants": _json(record.grants),
+        "created_at": record.created_at,
+        "expires_at": record.expires_at,
+        "last_used_at": record.last_used_at,
+        "deleted_at": record.deleted_at,
+    }
+
+
+def key_record(row: RowMapping) -> KeyRecord:
+    """Read a key."""
+    return KeyRecord(
+        id=row["id"],
+        org_id=row["org_id"],
+        kind=KeyKind(row["kind"]),
+        name=row["name"],
+        digest=row["digest"],
+        hint=row["hint"],
+        scopes=_NAMES.decode(row["scopes"]),
+        grants=_GRANTS.decode(row["grants"]),
+        created_at=row["created_at"],
+        expires_at=row["expires_at"],
+        last_used_at=row["last_used_at"],
+        deleted_at=row["deleted_at"],
+    )
+
+
+def family_row(record: FamilyRecord) -> dict[str, Any]:
+    """Write a family."""
+    return {
+        "token_id": record.token_id,
+        "org_id": record.org_id,
+        "user_id": record.user_id,
+        "user_email": record.user_email,
+        "key_id": record.key_id,
+        "integration_id": record.integration_id,
+        "client_id": record.client_id,
+        "renewable": record.renewable,
+        "grants": _json(record.grants),
+        "metadata": _json(record.metadata),
+        "first_issued_at": record.first_issued_at,
+        "ttl_seconds": record.ttl_seconds,
+        "gen": record.gen,
+        "jti": record.jti,
+        "kid": record.kid,
+        "issued_at": record.issued_at,
+        "expires_at": record.expires_at,
+        "ends_at": record.ends_at,
+        "revoked_at": record.revoked_at,
+        "revoked_reason": record.revoked_reason,
+        "replaced_at": record.replaced_at,
+        "sessions_replaced": record.sessions_replaced,
+    }
+
+
+def family_record(row: RowMapping) -> FamilyRecord:
+    """Read a family."""
+    values = dict(row)
+    values["grants"] = _GRANTS.decode(row["grants"])
+    values["metadata"] = _METADATA.decode(row["metadata"])
+    return FamilyRecord(**values)
+
+
+def idempotency_row(record: IdempotencyRecord) -> dict[str, Any]:
+    """Write what a request with an idempotency key made."""
+    return {
+        "key_id": record.scope.key_id,
+        "path": record.scope.path,
+        "value": record.scope.value,
+        "digest": record.digest,
+        "token_id": record.token_id,
+        "forget_at": record.forget_at,
+    }
+
+
+def idempotency_record(row: RowMapping) -> IdempotencyRecord:
+    """Read what a request with an idempotency key made."""
+    return IdempotencyRecord(
+        scope=IdempotencyScope(key_id=row["key_id"], path=row["path"], value=row["value"]),
+        digest=row["digest"],
+        token_id=row["token_id"],
+        forget_at=row["forget_at"],
+    )
+
+
+def signing_key_row(record: SigningKeyRecord) -> dict[str, Any]:
+    """Write a signing key."""
+    return {
+        "kid": record.kid,
+        "algorithm": record.algorithm,
+        "private_pem": record.private_pem,
+        "public_jwk": _json(record.public_jwk),
+        "created_at": record.created_at,
+        "current_from": record.current_from,
+        "retired_at": record.retired_at,
+    }
+
+
+def signing_key_record(row: RowMapping) -> SigningKeyRecord:
+    """Read a signing key."""
+    return SigningKeyRecord(
+        kid=row["kid"],
+        algorithm=row["algorithm"],
+        private_pem=row["private_pem"],
+        public_jwk=_JWK.decode(row["public_jwk"]),
+        created_at=row["created_at"],
+        current_from=row["current_from"],
+        retired_at=row["retired_at"],
+    )
+
+
+def _json(value: object) -> str:
+    return _ENCODER.encode(value).decode("utf-8")

@@ -1,0 +1,122 @@
+"""The tables, as they stand after the newest migration.
+
+Times are unix seconds. Lists and objects are JSON in text columns: they are read and
+written whole, and never searched. A test holds this against what the migrations make.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+organizations = Table(
+    "organizations",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("name", Text, nullable=False, unique=True),
+    Column("settings", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+)
+
+keys = Table(
+    "keys",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("org_id", Text, ForeignKey("organizations.id", ondelete="CASCADE"), index=True),
+    Column("kind", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("digest", LargeBinary, nullable=False),
+    Column("hint", Text, nullable=False),
+    Column("scopes", Text, nullable=False),
+    Column("grants", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger),
+    Column("last_used_at", BigInteger),
+    Column("deleted_at", BigInteger),
+)
+
+families = Table(
+    "families",
+    metadata,
+    Column("token_id", Text, primary_key=True),
+    Column("org_id", Text, ForeignKey("organizations.id", ondelete="CASCADE"), nullable=False),
+    Column("user_id", Text, nullable=False),
+    Column("user_email", Text, nullable=False),
+    Column("key_id", Text, nullable=False),
+    Column("integration_id", Text),
+    Column("client_id", Text),
+    Column("renewable", Boolean, nullable=False),
+    Column("grants", Text, nullable=False),
+    Column("metadata", Text, nullable=False),
+    Column("first_issued_at", BigInteger, nullable=False),
+    Column("ttl_seconds", Integer, nullable=False),
+    Column("gen", Integer, nullable=False),
+    Column("jti", Text, nullable=False),
+    Column("kid", Text, nullable=False),
+    Column("issued_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+    Column("ends_at", BigInteger, nullable=False),
+    Column("revoked_at", BigInteger),
+    Column("revoked_reason", Text),
+    Column("replaced_at", BigInteger),
+    Column("sessions_replaced", Boolean, nullable=False),
+    # Lists, newest first; the whole organization.
+    Index("ix_families_org", "org_id", "first_issued_at", "token_id"),
+    # Lists and revocations of one user; what a new family replaces.
+    Index("ix_families_user", "org_id", "user_id"),
+    # Revocation by key.
+    Index("ix_families_key", "key_id"),
+    # What is over: start and retention.
+    Index("ix_families_expiry", "expires_at"),
+)
+
+# Revocation by client id; few tokens are bound to one.
+Index(
+    "ix_families_client",
+    families.c.org_id,
+    families.c.client_id,
+    sqlite_where=families.c.client_id.is_not(None),
+    postgresql_where=families.c.client_id.is_not(None),
+)
+
+idempotency = Table(
+    "idempotency",
+    metadata,
+    Column("key_id", Text, primary_key=True),
+    Column("path", Text, primary_key=True),
+    Column("value", Text, primary_key=True),
+    Column("digest", LargeBinary, nullable=False),
+    Column("token_id", Text, nullable=False),
+    Column("forget_at", BigInteger, nullable=False, index=True),
+)
+
+signing_keys = Table(
+    "signing_keys",
+    metadata,
+    Column("kid", Text, primary_key=True),
+    Column("algorithm", Text, nullable=False),
+    Column("private_pem", LargeBinary, nullable=False),
+    Column("public_jwk", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("current_from", BigInteger, nullable=False),
+    Column("retired_at", BigInteger),
+)

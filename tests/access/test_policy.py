@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import pytest
+
+from tokenmq.access.binding import check_template
+from tokenmq.access.grants import Grant
+from tokenmq.access.permission import Permission
+from tokenmq.access.policy import STARTING_POLICY, Policy, starting_policy
+
+PUBLISH, SUBSCRIBE, PRESENCE, HISTORY = Permission
+ALL = tuple(Permission)
+
+
+def test_the_starting_policy_is_the_document_of_the_wire_contract() -> None:
+    assert STARTING_POLICY.rules == (
+        Grant(ALL, ("#", "$spaces/#")),
+        Grant((SUBSCRIBE,), ("$notifications/{user_id}/#", "$notifications/channels/#")),
+    )
+
+
+@pytest.mark.parametrize(
+    ("trees", "rules"),
+    [
+        ((), (Grant(ALL, ("#",)),)),
+        (("$spaces",), (Grant(ALL, ("#", "$spaces/#")),)),
+        (("$devices", "$spaces"), (Grant(ALL, ("#", "$devices/#", "$spaces/#")),)),
+        (
+            ("$notifications",),
+            (
+                Grant(ALL, ("#",)),
+                Grant((SUBSCRIBE,), ("$notifications/{user_id}/#", "$notifications/channels/#")),
+            ),
+        ),
+    ],
+)
+def test_the_starting_policy_opens_the_configured_trees_only(
+    trees: tuple[str, ...], rules: tuple[Grant, ...]
+) -> None:
+    assert starting_policy(trees).rules == rules
+
+
+def test_every_filter_of_the_starting_policy_is_well_formed() -> None:
+    for rule in STARTING_POLICY.rules:
+        for topic_filter in rule.topics:
+            check_template(topic_filter)
+
+
+def test_what_is_the_same_for_everybody_is_compiled_once_by_permission() -> None:
+    policy = Policy(
+        (Grant((PUBLISH, SUBSCRIBE), ("a/#", "u/{user_id}")), Grant((PUBLISH,), ("b", "{org}/x")))
+    )
+    assert policy.shared[PUBLISH].matching("a/x") == ["a/#"]
+    assert policy.shared[PUBLISH].matching("b") == ["b"]
+    assert policy.shared[SUBSCRIBE].matching("b") == []
+    assert [len(policy.shared[each]) for each in Permission] == [2, 1, 0, 0]
+    assert policy.templates == {
+        PUBLISH: ("u/{user_id}", "{org}/x"),
+        SUBSCRIBE: ("u/{user_id}",),
+        PRESENCE: (),
+        HISTORY: (),
+    }
+
+
+def test_v08_an_empty_policy_holds_nothing() -> None:
+    assert [len(tree) for tree in Policy(()).shared.values()] == [0, 0, 0, 0]
+    assert set(Policy(()).templates.values()) == {()}
+
+
+def test_policies_of_equal_rules_are_equal() -> None:
+    rules = (Grant((PUBLISH,), ("a",)),)
+    assert Policy(rules) == Policy(rules)
+    assert hash(Policy(rules)) == hash(Policy(rules))
+    assert Policy(rules) != Policy(())

@@ -1,0 +1,53 @@
+import json
+
+import pytest
+from bench.links import Target
+from bench.load import main
+from bench.pubsub import Plan
+
+from bench import pubsub
+
+
+@pytest.mark.parametrize("qos", [0, 1])
+@pytest.mark.parametrize("vary", [False, True], ids=["fixed", "varied"])
+@pytest.mark.parametrize("batch", [False, True], ids=["each", "batch"])
+def test_everything_sent_arrives_over_sockets(reflector_port: int, qos: int, vary: bool, batch: bool) -> None:
+    plan = Plan(
+        Target("127.0.0.1", reflector_port), pairs=2, qos=qos, seconds=0.05, warmup_seconds=0.01,
+        vary=vary, batch=batch,
+    )  # fmt: skip
+    result = pubsub.run(plan)
+    assert result["received"] == result["want"]
+    assert int(str(result["received"])) > 0
+
+
+def test_fan_out_counts_every_receiver(reflector_port: int) -> None:
+    plan = Plan(
+        Target("127.0.0.1", reflector_port, version=5), pairs=1, fanout=7, seconds=0.05, warmup_seconds=0.01,
+        properties=True,
+    )  # fmt: skip
+    result = pubsub.run(plan)
+    assert result["received"] == 7 * int(str(result["sent"]))
+
+
+def test_a_paced_load_reports_latencies(reflector_port: int) -> None:
+    plan = Plan(
+        Target("127.0.0.1", reflector_port), pairs=2, qos=1, seconds=0.1, warmup_seconds=0.02, rate=5000
+    )
+    result = pubsub.run(plan)
+    assert 0 < float(str(result["p50_us"])) <= float(str(result["p99_us"])) <= float(str(result["max_us"]))
+
+
+@pytest.mark.parametrize("mode", [["pubsub", "--seconds", "0.02"], ["connect", "--count", "20"]])
+def test_one_json_line_and_status_0(
+    reflector_port: int, mode: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--port", str(reflector_port), *mode]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 1
+    assert json.loads(lines[0])["mode"] == mode[0]
+
+
+def test_no_server_is_an_error_in_one_json_line_and_status_1(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--port", "1", "pubsub"]) == 1
+    assert "refused" in json.loads(capsys.readouterr().out)["error"]

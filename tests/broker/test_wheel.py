@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tokenmq.broker.wheel import Wheel
+
+
+def test_items_are_due_at_their_second_and_once():
+    wheel = Wheel()
+    wheel.add(10.0, "a")
+    wheel.add(10.2, "b")
+    assert wheel.due(9.9) == []
+    assert wheel.due(10.0) == ["a"]
+    assert wheel.due(10.9) == []
+    assert wheel.due(11.0) == ["b"]
+    assert wheel.due(1e9) == []
+
+
+def test_a_removed_item_is_not_due_and_a_second_removal_is_no_error():
+    wheel = Wheel()
+    second = wheel.add(5.0, "a")
+    wheel.remove(second, "a")
+    wheel.remove(second, "a")
+    wheel.remove(99, "a")
+    assert wheel.due(10.0) == []
+
+
+@given(st.lists(st.tuples(st.floats(0, 100), st.booleans())), st.lists(st.floats(0, 120)))
+def test_nothing_is_early_late_twice_or_left(entries, moments):
+    wheel = Wheel()
+    waiting = {}
+    for name, (at, keep) in enumerate(entries):
+        second = wheel.add(at, name)
+        if keep:
+            waiting[name] = at
+        else:
+            wheel.remove(second, name)
+    assert len(wheel) == len(waiting)
+    for moment in [*sorted(moments), 1_000.0]:
+        due = wheel.due(moment)
+        for name in due:
+            assert waiting.pop(name) <= moment
+        assert all(at + 1 > moment for at in waiting.values())
+    assert waiting == {}
+    assert len(wheel) == 0

@@ -1,0 +1,200 @@
+"""What all tests share: the event loop, and the real service in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx2
+import pytest
+
+# Time that a start or an end may take on a machine that is busy with other things.
+PATIENCE_SECONDS = 30
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> tuple[str, dict[str, bool]]:
+    """Run `async def` tests on uvloop, which is what the service runs on."""
+    return "asyncio", {"use_uvloop": True}
+
+
+def environment(folder: Path, **changes: str) -> dict[str, str]:
+    """Return the variables of a service in a data folder, on free ports; nothing of ours leaks in."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("TOKENMQ_")}
+    return {
+        **inherited,
+        "TOKENMQ_DATA_FOLDER": str(folder),
+        "TOKENMQ_HTTP_PORT": "0",
+        "TOKENMQ_MQTT_PORT": "0",
+        "TOKENMQ_WEBSOCKET_PORT": "0",
+        **changes,
+    }
+
+
+class Service:
+    """`tokenmq serve --demo` in a process of its own.
+
+    Attributes:
+        folder: its data folder.
+        http_url, websocket_url: where it listens.
+        mqtt: host and port of MQTT over TCP.
+        organization_id, secret_key: of the demo.
+        admin_key: the instance administrator's key.
+        started_in: seconds from the start to the line that says it is ready.
+    """
+
+    def __init__(self, folder: Path, command: list[str], changes: dict[str, str]) -> None:
+        self.folder = folder
+        self._command = command
+        self._changes = changes
+        self._http = httpx2.Client(timeout=PATIENCE_SECONDS)
+        self.start()
+
+    def start(self) -> None:
+        """Start, or start again, and return when everything listens."""
+        self.folder.parent.mkdir(parents=True, exist_ok=True)
+        began = time.monotonic()
+        with self.log_path.open("ab") as log:
+            self.process = subprocess.Popen(
+                [*self._command, "serve", "--demo", "--json"],
+                env=environment(self.folder, **self._changes),
+                cwd=self.folder.parent,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=log,
+            )
+        ready = self._first_line()
+        self.started_in = time.monotonic() - began
+        self.http_url: str = ready["http_url"]
+        self.websocket_url: str = ready["websocket_url"]
+        self.organization_id: str = ready["organization_id"]
+        self.secret_key: str = ready["secret_key"]
+        mqtt = urlsplit(ready["mqtt_url"])
+        self.mqtt: tuple[str, int] = (str(mqtt.hostname), mqtt.port or 0)
+        self.admin_key: str = json.loads((self.folder / "admin.json").read_bytes())["key"]
+
+    def _first_line(self) -> dict[str, str]:
+        assert self.process.stdout is not None
+        readable, _, _ = select.select([self.process.stdout], [], [], PATIENCE_SECONDS)
+        line = self.process.stdout.readline() if readable else b""
+        if not line:
+            self.kill()
+            pytest.fail(f"the service did not start:\n{self.log_path.read_text()}")
+        ready: dict[str, str] = json.loads(line)
+        return ready
+
+    @property
+    def log_path(self) -> Path:
+        """Where its log lines go."""
+        return self.folder.with_suffix(".log")
+
+    def stop(self) -> int:
+        """End it as Ctrl-C does, and return its exit code."""
+        if self.process.poll() is None:
+            self.process.terminate()
+        return self._wait()
+
+    def kill(self) -> None:
+        """End it as a power failure of the process does: kill -9."""
+        if self.process.poll() is None:
+            self.process.kill()
+        self._wait()
+
+    def _wait(self) -> int:
+        code = self.process.wait(PATIENCE_SECONDS)
+        if self.process.stdout is not None:
+            self.process.stdout.close()
+        return code
+
+    def restart(self) -> None:
+        """Stop it and start it on the same folder; ports change."""
+        assert self.stop() == 0
+        self.start()
+
+    def close(self) -> None:
+        """End everything that this object holds."""
+        self._http.close()
+        self.kill()
+
+    def call(self, method: str, path: str, *, key: str | None = "", **request: Any) -> httpx2.Response:
+        """Send a request; `key` "" is the demo's, None is none."""
+        headers = {} if key is None else {"Authorization": f"Bearer {key or self.secret_key}"}
+        headers |= request.pop("headers", {})
+        return self._http.request(method, f"{self.http_url}{path}", headers=headers, **request)
+
+    def create_token(self, user_id: str = "user-123", *, key: str = "", **fields: Any) -> dict[str, Any]:
+        """Make a token that may publish to and subscribe to chat/# unless `fields` say otherwise."""
+        body = {"user_id": user_id, "permissions": ["publish", "subscribe"], "topics": ["chat/#"], **fields}
+        answer = self.call("POST", "/v2/tokens", key=key, json=body)
+        assert answer.status_code == 200, answer.text
+        token: dict[str, Any] = answer.json()
+        return token
+
+    def revoke(self, **fields: Any) -> dict[str, int]:
+        """Revoke tokens of the demo's organization."""
+        answer = self.call("POST", "/v2/tokens/revoke", json=fields)
+        assert answer.status_code == 200, answer.text
+        result: dict[str, int] = answer.json()
+        return result
+
+    def is_active(self, token: str) -> bool:
+        """Ask whether a token is good."""
+        answer = self.call("POST", "/v2/tokens/introspect", json={"token": token})
+        assert answer.status_code == 200, answer.text
+        return bool(answer.json()["active"])
+
+    def create_organization(self, name: str) -> tuple[str, str]:
+        """Make another organization: its id and a secret key of it."""
+        made = self.call("POST", "/v2/organizations", key=self.admin_key, json={"name": name})
+        assert made.status_code in (200, 201), made.text
+        org_id: str = made.json()["id"]
+        fields = {"kind": "sk", "name": "test", "organization_id": org_id}
+        key = self.call("POST", "/v2/keys", key=self.admin_key, json=fields)
+        assert key.status_code in (200, 201), key.text
+        return org_id, key.json()["key"]
+
+
+MakeService = Callable[..., Service]
+
+
+@pytest.fixture(scope="session")
+def serve_command() -> list[str]:
+    """How this checkout's program is started."""
+    return [sys.executable, "-m", "tokenmq"]
+
+
+@pytest.fixture(scope="session")
+def start_service(
+    tmp_path_factory: pytest.TempPathFactory, serve_command: list[str]
+) -> Iterator[MakeService]:
+    """Start services, each in a folder of its own; all are ended with the session."""
+    started: list[Service] = []
+
+    def start_service(*, command: list[str] | None = None, **changes: str) -> Service:
+        folder = tmp_path_factory.mktemp("service") / "data"
+        started.append(Service(folder, command or serve_command, changes))
+        return started[-1]
+
+    yield start_service
+    for service in started:
+        service.close()
+
+
+@pytest.fixture(scope="session")
+def service(start_service: MakeService) -> Service:
+    """The service that all tests share that neither end it nor set it up in their own way."""
+    return start_service()
+
+
+@pytest.fixture(scope="session")
+def service_environment() -> Callable[..., dict[str, str]]:
+    """Return `environment`, for tests that start the program themselves."""
+    return environment

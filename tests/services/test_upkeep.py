@@ -1,0 +1,67 @@
+"""What is done from time to time."""
+
+import asyncio
+
+import pytest
+
+from tokenmq.errors import NotFound, Unavailable
+from tokenmq.services import upkeep
+from tokenmq.services.tokens import RevokeRequest
+
+
+async def test_what_is_over_long_enough_is_let_go_of(world, monkeypatch):
+    monkeypatch.setattr(upkeep, "PRUNE_ROWS", 2)
+    tokens = [await world.issue(ttl_seconds=60, idempotency=world.once(str(i))) for i in range(5)]
+    await world.services.tokens.revoke(
+        RevokeRequest(all=True), key=world.key, org_id=world.org_id, now=world.now
+    )
+    end = world.now + 60
+    await world.services.upkeep.once(end + upkeep.KEPT_SECONDS)
+    assert len(world.services.families) == 0
+
+    async def get(token):
+        return await world.services.tokens.get(
+            token.family.token_id, key=world.key, org_id=world.org_id, now=end
+        )
+
+    for token in tokens:
+        await get(token)
+    await world.services.upkeep.once(end + upkeep.KEPT_SECONDS + 1)
+    for token in tokens:
+        with pytest.raises(NotFound):
+            await get(token)
+    scope = world.once("0").scope(world.key.id)
+    assert await world.services.store.idempotency.find(scope, world.now) is None
+
+
+async def test_failing_store_is_told_and_forgets_no_last_use(world):
+    world.services.keys.authenticate(world.key_text, world.now + 7)
+    heal = world.fail_commits()
+    with pytest.raises(Unavailable):
+        await world.services.upkeep.once(world.now)
+    await world.services.upkeep.stop()
+    heal()
+    await world.services.upkeep.once(world.now)
+    stored = {record.id: record.last_used_at for record in await world.services.store.keys.load()}
+    assert stored[world.key.id] == world.now + 7
+
+
+async def test_task_goes_on_after_a_failure_and_ends_when_stopped(world, monkeypatch):
+    monkeypatch.setattr(upkeep, "INTERVAL_SECONDS", 0)
+    runs = asyncio.Event()
+    outcomes = [Unavailable("no"), None, None]
+
+    async def once(now):
+        outcome = outcomes.pop(0)
+        if not outcomes:
+            runs.set()
+            await asyncio.Event().wait()
+        if outcome is not None:
+            raise outcome
+
+    kept = upkeep.Upkeep(world.services.store, world.services.keys, world.services.families)
+    monkeypatch.setattr(kept, "once", once, raising=False)
+    kept.start()
+    await asyncio.wait_for(runs.wait(), 10)
+    await kept.stop()
+    await kept.stop()
