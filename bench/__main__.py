@@ -13,8 +13,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench import report
+from bench.harness import Bench, Side
 from bench.report import Outcome
-from bench.rows import ROWS, Bench, Row, Side
+from bench.rows import ROWS, Row
 from bench.servers import NotMeasurable
 
 PERFORMANCE = Path(__file__).parents[1] / "docs" / "performance.md"

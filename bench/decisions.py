@@ -2,8 +2,8 @@
 
 In a process of its own and without a broker. *Cached* is the broker's own judgement of a PUBLISH on a topic
 that its session has used, beside the bare look-up in a dict; *uncached* is `Scope` asked about topics it has
-compiled its trees for, with 64 grants and with 1. *First* is a new `Scope` and its first decision, compilation
-included, for the record. Each is the best of many short runs, so that other programs do not count.
+compiled its trees for, with 64 grants and with 1. *First* is a new `Scope` and its first decision, which has
+to compile, for the record. Each is the best of many short runs, so that other programs do not count.
 """
 
 import itertools

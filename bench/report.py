@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.rows import Row, Sample, Wanted
+from bench.harness import Sample
+from bench.rows import Row, Wanted
 
 BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
 HEAD = ("row", "ours", "peer", "ratio (all pairs)", "by CPU", "wanted", "ok", "busy: generator, server")

@@ -7,7 +7,6 @@ A step of the wall clock therefore never closes a connection by keep alive.
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
 
 
 def now() -> float:
@@ -18,8 +17,3 @@ def now() -> float:
 def mono() -> float:
     """Return monotonic time in seconds; only differences mean anything."""
     return time.monotonic()
-
-
-def rfc3339(seconds: float) -> str:
-    """Write unix seconds as an RFC 3339 UTC time in whole seconds, ending in Z."""
-    return datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

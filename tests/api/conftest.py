@@ -175,11 +175,6 @@ async def populate(world: World) -> None:
     }
 
 
-@pytest.fixture(scope="module")
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 @pytest.fixture(scope="session")
 def open_world() -> Callable[[Path], AbstractAsyncContextManager[World]]:
     """Return what opens a world on an empty folder."""

@@ -2,8 +2,9 @@ from pathlib import Path
 
 import pytest
 from bench.__main__ import measure
+from bench.harness import Bench, Sample, Side
 from bench.report import Outcome
-from bench.rows import ROWS, Bench, Row, Sample, Side, Wanted
+from bench.rows import ROWS, Row, Wanted
 from bench.servers import NotMeasurable
 
 from bench import report

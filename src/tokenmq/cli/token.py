@@ -19,8 +19,9 @@ from tokenmq.cli.pasting import command, example_of, filter_for
 from tokenmq.client import unverified
 from tokenmq.client.answers import Grant, IssuedToken, RevocationRequest, TokenRequest, grants_of
 from tokenmq.client.unverified import UnverifiedToken
-from tokenmq.clock import now, rfc3339
+from tokenmq.clock import now
 from tokenmq.errors import InvalidKey, InvalidRequest, ServiceError, Unreachable
+from tokenmq.timestamps import rfc3339
 
 app = App(name="token", help="Make, inspect, list and revoke the tokens of users.")
 
