@@ -14,15 +14,16 @@ def decoded(data, version):
 
 @pytest.mark.parametrize("version", [4, 5])
 @pytest.mark.parametrize("payload", [b"", b"x", b"chat/a" * 40])
-def test_the_two_parts_of_a_form_are_a_packet_around_its_identifier(version, payload):
-    message = Message("chat/a", payload, 1, 9, b"")
-    head, tail = message.form(version, 1, ())
-    assert decoded(head + b"\x12\x34" + tail, version) == Publish(
-        topic="chat/a", payload=payload, qos=1, packet_id=0x1234
-    )
-    whole, nothing = message.form(version, 0, ())
-    assert nothing == b""
-    assert decoded(whole, version) == Publish(topic="chat/a", payload=payload)
+def test_a_form_tells_where_its_packet_identifier_stands(version, payload):
+    packet, offset = Message("chat/a", payload, 1, 9, b"").form(version, 1, ())
+    assert decoded(packet, version) == Publish(topic="chat/a", payload=payload, qos=1, packet_id=9)
+    renumbered = packet[:offset] + b"\x12\x34" + packet[offset + 2 :]
+    assert decoded(renumbered, version).packet_id == 0x1234
+
+
+def test_a_form_at_qos_0_has_no_identifier():
+    packet, offset = Message("chat/a", b"x", 1, 9, b"").form(4, 0, ())
+    assert (decoded(packet, 4), offset) == (Publish(topic="chat/a", payload=b"x"), 0)
 
 
 def test_a_form_is_encoded_once_and_shared():

@@ -66,7 +66,7 @@ class Broker:
         """
         tenant = self.tenants.get(org_id)
         if tenant is None:
-            self.tenants[org_id] = Tenant(org_id, rules, self.dirty)
+            self.tenants[org_id] = Tenant(org_id, rules, self.dirty, self.counters)
             return
         tenant.rules = rules
         tenant.routes.end_all()
@@ -185,7 +185,10 @@ class Broker:
         for session in self._expiries.due(now):
             session.expiry_second = None
             self.expire(session)
-        self.events.tell_dropped()
+        for tenant in self.tenants.values():
+            for session in list(tenant.overflowed):
+                if self.events.dropped(session):
+                    del tenant.overflowed[session]
 
     def expire(self, session: Session) -> None:
         """Close a connection whose token's or key's life is over."""
@@ -227,8 +230,7 @@ class Broker:
         self.counters.connected += 1
 
     def _end(self, session: Session, reason: str, **fields: Any) -> None:
-        session.ended = True
-        session.ready = False
+        session.end()
         tenant = session.tenant
         if tenant.sessions.get(session.client_id) is session:
             del tenant.sessions[session.client_id]
@@ -236,7 +238,6 @@ class Broker:
             tenant.routes.unsubscribe(subscription)
         session.subscriptions.clear()
         session.lanes.clear()
-        session.queue.clear()
         self._forget(self._families, session.identity.token_id, session)
         self._forget(self._keys, session.identity.key_id, session)
         if session.expiry_second is not None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tokenmq.access.decide import Scope
 from tokenmq.access.identity import Identity
 from tokenmq.broker.effects import Close
 from tokenmq.broker.outbox import Outbox
@@ -49,17 +48,7 @@ def connect(
     connack = _connack(broker, outbox, packet, client_id, assigned=assigned)
     if earlier is not None:  # [MQTT-3.1.4-3]
         broker.disconnect(earlier.outbox, ReasonCode.SESSION_TAKEN_OVER, "session taken over")
-    session = Session(
-        tenant,
-        outbox,
-        identity,
-        Scope(identity, policy=None if identity.is_server else tenant.rules.policy, client_id=client_id),
-        client_id,
-        window=min(broker.settings.max_inflight, outbox.connection.peer_receive_maximum),
-        max_queued_messages=broker.settings.max_queued_messages,
-        max_queued_bytes=broker.settings.max_queued_bytes,
-        now=now,
-    )
+    session = Session(tenant, outbox, identity, client_id, settings=broker.settings, now=now)
     broker.admit(session, _warn_at(identity, now))
     broker.dirty.append(outbox)
     outbox.chunks.append(connack)

@@ -24,11 +24,6 @@ _DENIED_EVERY_SECONDS = 1.0
 class Events:
     """Tells connections about themselves."""
 
-    __slots__ = ("_overflowed",)
-
-    def __init__(self) -> None:
-        self._overflowed: dict[Session, None] = {}
-
     def denied(self, session: Session, action: str, topic: str, reason: str, now: float) -> None:
         """Tell that something was refused which its protocol has no answer for."""
         if not session.listens or now - session.denied_told_at < _DENIED_EVERY_SECONDS:
@@ -36,21 +31,17 @@ class Events:
         session.denied_told_at = now
         self._tell(session, {"event": "denied", "action": action, "topic": topic, "reason": reason})
 
-    def dropped(self, session: Session) -> None:
-        """Note that its own queue overflowed; told at the next `tell_dropped`."""
-        self._overflowed[session] = None
+    def dropped(self, session: Session) -> bool:
+        """Tell how many messages its own queue has lost since it was last told.
 
-    def tell_dropped(self) -> None:
-        """Tell each connection how many messages its own queue has lost since it was last told."""
-        for session in list(self._overflowed):
-            if session.ended or not session.listens:
-                session.lost = 0
-            elif session.outbox.paused:
-                continue
-            else:
-                count, session.lost = session.lost, 0
-                self._tell(session, {"event": "dropped", "count": count})
-            del self._overflowed[session]
+        Returns: whether that is settled; False while the link takes no bytes.
+        """
+        if session.listens and not session.ended:
+            if session.outbox.paused:
+                return False
+            self._tell(session, {"event": "dropped", "count": session.lost})
+        session.lost = 0
+        return True
 
     def expiring(self, session: Session, now: float) -> None:
         """Tell that its token ends soon."""
@@ -69,7 +60,9 @@ class Events:
     def _tell(self, session: Session, event: dict[str, Any]) -> None:
         if session.outbox.paused:
             return
-        head, _ = Message(EVENTS_TOPIC, msgspec.json.encode(event), 0, 0, b"").form(session.version, 0, ())
+        packet, _ = Message(EVENTS_TOPIC, msgspec.json.encode(event), 0, 0, b"").form(session.version, 0, ())
+        if len(packet) > session.max_packet_bytes:
+            return
         if not session.chunks:
             session.tenant.dirty.append(session.outbox)
-        session.chunks.append(head)
+        session.chunks.append(packet)

@@ -10,23 +10,25 @@ no packet object, no decoded topic, no decision and no call per receiver: they a
 out of the received bytes and appended to the receivers' outgoing lists.
 
 Packets that follow each other with the same head (first byte, length, topic, properties)
-make a *run* and are appended as one slice. At QoS 1 a receiver keeps the publisher's packet
-identifier where it is free there, else takes its own next one, so that most runs need
-no patching either; the full path uses the same rule, and so produces the same bytes.
+make a *run* and are appended as one slice. A receiver that cannot take the run as it is
+(its link is paused, something is queued, its window too small, a packet identifier in use)
+gets it by `Receiver.deliver`, as from the full path.
 
 A lane stands on a route (`routing`). Whatever could change who receives ends the route
 and with it the lane (`live` becomes False); whatever could change what the publisher
 may do empties the publisher's `lanes`. Everything that is not plain goes back to the
-caller, who takes the full path for one packet and comes back: a receiver that is not
-`ready` (paused or with a queue), a full in-flight window, a length that is not minimal,
-an unknown topic or property block, any other packet.
+caller, who takes the full path for one packet and comes back: a length that is not
+minimal, an unknown topic or property block, any other packet.
 
 Nothing outside reaches in here, and only bytes, ints, lists, sets and dicts are used.
 """
 
 from __future__ import annotations
 
+import struct
 from typing import TYPE_CHECKING
+
+from tokenmq.broker.receiver import packet_ids_of
 
 if TYPE_CHECKING:
     from tokenmq.broker.counters import Counters
@@ -35,11 +37,9 @@ if TYPE_CHECKING:
 
 _PUBLISH_QOS_0 = 0x30
 _PUBLISH_QOS_1 = 0x32
-_PUBACK = 0x40
+_PUBACK_FIRST = 0x40
 _PUBACK_HEAD = b"\x40\x02"
-_NO_PACKET_ID = b"\x00\x00"
-# Room of a lane without receivers at QoS 1: no window limits the run.
-_UNLIMITED = 1 << 30
+_PUBACK = b"\x40\x02\x00\x00"
 
 
 class Lane:
@@ -81,7 +81,7 @@ def forward(  # noqa: C901 - one loop on purpose, see the theory of operation
     blocks = session.blocks
     while pos + 4 <= end:
         first = data[pos]
-        if first == _PUBACK:
+        if first == _PUBACK_FIRST:
             after = _acknowledged(data, pos, end, session, counters)
             if after == pos:
                 return pos
@@ -138,9 +138,6 @@ def forward(  # noqa: C901 - one loop on purpose, see the theory of operation
 def _run_at_qos_0(
     data: bytes, pos: int, size: int, head_end: int, lane: Lane, dirty: list[Outbox], counters: Counters
 ) -> int:
-    for receiver in lane.receivers:
-        if not receiver.ready:
-            return pos
     head = data[pos:head_end]
     start = pos
     pos += size
@@ -150,10 +147,13 @@ def _run_at_qos_0(
         pos -= size
     run = data[start:pos]
     for receiver in lane.receivers:
-        chunks = receiver.chunks
-        if not chunks:
-            dirty.append(receiver.outbox)
-        chunks.append(run)
+        if receiver.ready:
+            chunks = receiver.chunks
+            if not chunks:
+                dirty.append(receiver.outbox)
+            chunks.append(run)
+        else:
+            receiver.deliver(run, size, 0)
     messages = (pos - start) // size
     counters.received += messages
     counters.delivered += messages * len(lane.receivers)
@@ -171,84 +171,68 @@ def _run_at_qos_1(
     dirty: list[Outbox],
     counters: Counters,
 ) -> int:
-    room = _room(lane, session)
-    if room <= 0:
-        return pos
-    start = pos
-    packet_ids = _packet_ids(data, pos, size, topic_end - pos, block, room)
-    if not packet_ids:
-        return pos
-    pos += size * len(packet_ids)
-    run = data[start:pos]
+    offset = topic_end - pos
+    head = data[pos:topic_end]
+    stop = pos + size
+    while data.startswith(head, stop):
+        stop += size
+    if stop > len(data):  # the last one has not arrived whole
+        stop -= size
+    run = data[pos:stop]
+    packet_ids = packet_ids_of(run, size, offset)
+    if 0 in packet_ids or block:
+        count = _regular(run, size, offset, block, packet_ids)
+        if not count:
+            return pos
+        run, packet_ids = run[: count * size], packet_ids[:count]
+    count = len(packet_ids)
     unique = set(packet_ids)
     for receiver in lane.at_qos_1:
-        chunks = receiver.chunks
-        if not chunks:
-            dirty.append(receiver.outbox)
-        if len(unique) == len(packet_ids) and receiver.inflight.isdisjoint(unique):
-            receiver.inflight |= unique
-            chunks.append(run)
-        else:
-            _renumber(run, size, topic_end - start, packet_ids, receiver)
-    if lane.at_qos_0:
-        plain = _without_packet_ids(run, size, topic_end - start)
-        for receiver in lane.at_qos_0:
+        inflight = receiver.inflight
+        if (
+            receiver.ready
+            and len(unique) == count
+            and receiver.window - len(inflight) >= count
+            and inflight.isdisjoint(unique)
+        ):
+            inflight |= unique
             chunks = receiver.chunks
             if not chunks:
                 dirty.append(receiver.outbox)
-            chunks.append(plain)
+            chunks.append(run)
+        else:
+            receiver.deliver(run, size, offset)
+    if lane.at_qos_0:
+        plain = _without_packet_ids(run, size, offset)
+        for receiver in lane.at_qos_0:
+            receiver.deliver(plain, len(plain) // count, 0)
     chunks = session.chunks
     if not chunks:
         dirty.append(session.outbox)
-    chunks.append(_PUBACK_HEAD + _PUBACK_HEAD.join(packet_ids))
-    counters.received += len(packet_ids)
-    counters.delivered += len(packet_ids) * len(lane.receivers)
-    return pos
+    chunks.append(_pubacks(run, size, offset, count))
+    counters.received += count
+    counters.delivered += count * len(lane.receivers)
+    return pos + len(run)
 
 
-def _room(lane: Lane, session: Session) -> int:
-    """Return how many messages every receiver can take now; 0 asks for the full path."""
-    room = _UNLIMITED
-    for receiver in lane.receivers:
-        if not receiver.ready:
-            return 0
-        if receiver is session:
-            room = min(room, 1)  # its own message stands before its acknowledgement
-    for receiver in lane.at_qos_1:
-        room = min(room, receiver.window - len(receiver.inflight))
-    return room
+def _pubacks(run: bytes, size: int, offset: int, count: int) -> bytes:
+    """Encode the acknowledgements of a run, in order; without a step of Python a packet."""
+    if count == 1:
+        return _PUBACK_HEAD + run[offset : offset + 2]
+    pubacks = bytearray(_PUBACK) * count
+    pubacks[2::4] = run[offset::size]
+    pubacks[3::4] = run[offset + 1 :: size]
+    return bytes(pubacks)
 
 
-def _packet_ids(data: bytes, pos: int, size: int, offset: int, block: bytes, room: int) -> list[bytes]:
-    """Return the packet identifiers of the run that begins at pos."""
-    head = data[pos : pos + offset]
-    end = len(data)
-    packet_ids: list[bytes] = []
-    while True:
-        at = pos + offset
-        packet_id = data[at : at + 2]
-        if packet_id == _NO_PACKET_ID or not data.startswith(block, at + 2):
-            return packet_ids
-        packet_ids.append(packet_id)
-        pos += size
-        if len(packet_ids) == room or pos + size > end or not data.startswith(head, pos):
-            return packet_ids
-
-
-def _renumber(run: bytes, size: int, offset: int, packet_ids: list[bytes], receiver: Session) -> None:
-    """Append a run to a receiver that has some of its packet identifiers in use."""
-    append = receiver.chunks.append
-    inflight = receiver.inflight
-    start = 0
-    for packet_id in packet_ids:
-        if packet_id in inflight:
-            append(run[start : start + offset])
-            append(receiver.take_packet_id())
-            append(run[start + offset + 2 : start + size])
-        else:
-            inflight.add(packet_id)
-            append(run[start : start + size])
-        start += size
+def _regular(run: bytes, size: int, offset: int, block: bytes, packet_ids: tuple[int, ...]) -> int:
+    """Count the packets up to the first with packet identifier 0 or another property block."""
+    at = offset + 2
+    for count, packet_id in enumerate(packet_ids):
+        if not packet_id or not run.startswith(block, at):
+            return count
+        at += size
+    return len(packet_ids)
 
 
 def _without_packet_ids(run: bytes, size: int, offset: int) -> bytes:
@@ -270,15 +254,14 @@ def _without_packet_ids(run: bytes, size: int, offset: int) -> bytes:
 def _acknowledged(data: bytes, pos: int, end: int, session: Session, counters: Counters) -> int:
     """Take in a run of PUBACKs without reason code; return where it ends."""
     start = pos
-    acknowledged: list[bytes] = []
-    while data.startswith(_PUBACK_HEAD, pos) and pos + 4 <= end:
-        packet_id = data[pos + 2 : pos + 4]
-        if packet_id == _NO_PACKET_ID:
-            break
-        acknowledged.append(packet_id)
+    while data.startswith(_PUBACK_HEAD, pos):
         pos += 4
-    session.inflight.difference_update(acknowledged)
-    counters.acknowledged += (pos - start) // 4
-    if session.queue:
-        session.drain()
+    if pos > end:  # the last one has not arrived whole
+        pos -= 4
+    count = (pos - start) // 4
+    packet_ids = struct.unpack_from(f">{2 * count}H", data, start)[1::2]
+    if 0 in packet_ids:
+        return start
+    session.acknowledged(packet_ids)
+    counters.acknowledged += count
     return pos

@@ -1,7 +1,7 @@
 """One application message on its way from a publisher to its receivers.
 
 A message is encoded once for each form in which receivers want it (protocol version,
-with or without packet identifier, subscription identifiers) and the bytes are shared.
+QoS, subscription identifiers) and the bytes are shared.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ class Message:
         topic: the resolved Topic Name.
         payload: Application Message bytes.
         qos: quality of service that the publisher asked for, 0 or 1.
-        packet_id: the publisher's Packet Identifier as two bytes; zeros where there is none.
+        packet_id: the publisher's Packet Identifier; 0 where there is none.
         forward: the encoded MQTT 5 properties that travel with it, unchanged
             [MQTT-3.3.2-4, -15, -16, -17, -18].
     """
@@ -27,11 +27,11 @@ class Message:
         self.topic = topic
         self.payload = payload
         self.qos = qos
-        self.packet_id = packet_id.to_bytes(2, "big")
+        self.packet_id = packet_id
         self.forward = forward
-        self._forms: dict[tuple[int, int, tuple[int, ...]], tuple[bytes, bytes]] = {}
+        self._forms: dict[tuple[int, int, tuple[int, ...]], tuple[bytes, int]] = {}
 
-    def form(self, version: int, qos: int, identifiers: tuple[int, ...]) -> tuple[bytes, bytes]:
+    def form(self, version: int, qos: int, identifiers: tuple[int, ...]) -> tuple[bytes, int]:
         """Encode for one kind of receiver, once.
 
         Args:
@@ -39,8 +39,8 @@ class Message:
             qos: 0 or 1, as it is delivered.
             identifiers: the receiver's subscription identifiers, MQTT 5 only.
 
-        Returns: what stands before and after the two bytes of the packet identifier;
-            at QoS 0 the whole packet and nothing.
+        Returns: the packet, with the publisher's packet identifier, and where that stands
+            in it; 0 at QoS 0.
         """
         key = (version, qos, identifiers)
         form = self._forms.get(key)
@@ -53,5 +53,9 @@ class Message:
                 forward=self.forward,
                 subscription_identifiers=identifiers,
             )
-            form = self._forms[key] = (before, after) if qos else (before + after, b"")
+            if qos:
+                form = before + self.packet_id.to_bytes(2, "big") + after, len(before)
+            else:
+                form = before + after, 0
+            self._forms[key] = form
         return form

@@ -59,7 +59,6 @@ def publish(broker: Broker, session: Session, packet: Publish, now: float) -> No
 def route(broker: Broker, session: Session, packet: Publish) -> int:
     """Deliver an allowed message to everybody who receives it; return how many that were."""
     message = Message(packet.topic, packet.payload, packet.qos, packet.packet_id, packet.forward)
-    counters = broker.counters
     receivers = 0
     for target in session.tenant.routes.route(packet.topic).targets:
         receiver = target.session
@@ -69,11 +68,11 @@ def route(broker: Broker, session: Session, packet: Publish) -> int:
                 continue
             target = own
         receivers += 1
-        lost = receiver.deliver(message, min(message.qos, target.qos), target.identifiers)
-        if lost:
-            counters.dropped += lost
-            broker.events.dropped(receiver)
-    counters.delivered += receivers
+        packet_bytes, offset = message.form(
+            receiver.version, min(message.qos, target.qos), target.identifiers
+        )
+        receiver.deliver(packet_bytes, len(packet_bytes), offset)
+    broker.counters.delivered += receivers
     return receivers
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tokenmq.access.policy import Policy
+from tokenmq.broker.counters import Counters
 from tokenmq.broker.outbox import Outbox
 from tokenmq.broker.routing import Routes
 from tokenmq.broker.session import Session
@@ -31,14 +32,22 @@ class TenantRules:
 
 
 class Tenant:
-    """The state of one organization."""
+    """The state of one organization.
 
-    __slots__ = ("dirty", "org_id", "routes", "rules", "sessions")
+    Attributes:
+        dirty, counters: the broker's own, for its sessions.
+        overflowed: sessions whose queue lost something that they were not told of.
+        sessions: by client id.
+    """
 
-    def __init__(self, org_id: str, rules: TenantRules, dirty: list[Outbox]) -> None:
+    __slots__ = ("counters", "dirty", "org_id", "overflowed", "routes", "rules", "sessions")
+
+    def __init__(self, org_id: str, rules: TenantRules, dirty: list[Outbox], counters: Counters) -> None:
         self.org_id = org_id
         self.rules = rules
         self.dirty = dirty
+        self.counters = counters
+        self.overflowed: dict[Session, None] = {}
         self.sessions: dict[str, Session] = {}
         self.routes = Routes()
 

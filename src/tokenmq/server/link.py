@@ -215,7 +215,7 @@ class Link:
         self._hub.broker.publish(self._session(), packet, now)
 
     def _puback(self, packet: Puback, now: float) -> None:  # noqa: ARG002 - every handler gets the time
-        self._session().acknowledge(packet.packet_id.to_bytes(2, "big"))
+        self._session().acknowledged((packet.packet_id,))
 
     def _subscribe(self, packet: Subscribe, now: float) -> None:  # noqa: ARG002
         self._hub.broker.subscribe(self._session(), packet)

@@ -1,0 +1,237 @@
+"""The receiving half of a session: window, queue, and what goes out in which order.
+
+Theory of operation. Messages come as *runs*: encoded PUBLISH packets of one size, one
+after the other, as they go out (one packet is a run of one). While the receiver is
+`ready` (its link takes bytes and its queue is empty) a run is appended to the link as
+it is; as far as link or window do not allow that, it waits in the queue, and everything
+after it waits behind it, so order is kept [MQTT-4.6.0-6]. A run is bytes and two
+numbers, shared by all receivers, whether it waits or not.
+
+At QoS 1 a packet keeps the packet identifier that its publisher gave it where that is
+free here, else it gets the next free one [MQTT-2.2.1-4]. Most runs need no change then.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections import deque
+from collections.abc import Iterable
+from typing import Any
+
+from tokenmq.broker.counters import Counters
+from tokenmq.broker.outbox import Outbox
+from tokenmq.limits import MAX_PACKET_ID
+
+
+def packet_ids_of(run: bytes, size: int, offset: int) -> tuple[int, ...]:
+    """Return the packet identifiers of a run, in order; without a step of Python a packet."""
+    count = len(run) // size
+    if count == 1:
+        return (run[offset] << 8 | run[offset + 1],)
+    pairs = bytearray(2 * count)
+    pairs[0::2] = run[offset::size]
+    pairs[1::2] = run[offset + 1 :: size]
+    return struct.unpack(f">{count}H", pairs)
+
+
+class Waiting:
+    """A run in a queue; `start` is where the first packet begins that has not gone out."""
+
+    __slots__ = ("offset", "run", "size", "start")
+
+    def __init__(self, run: bytes, size: int, offset: int, start: int) -> None:
+        self.run = run
+        self.size = size
+        self.offset = offset
+        self.start = start
+
+
+class Receiver:
+    """Takes runs of messages for one connection.
+
+    Attributes:
+        outbox: the connection.
+        chunks: `outbox.chunks`, one step nearer.
+        ready: the link takes bytes and nothing is queued.
+        inflight: packet identifiers sent and not acknowledged.
+        window: how many of those there may be.
+        queue: what waits, the oldest first; bounded, the oldest goes.
+        max_packet_bytes: the largest packet that the peer takes [MQTT-3.1.2-24].
+        lost: messages that a full queue cost it and that it has not been told of.
+        ended: nothing goes out any more.
+    """
+
+    __slots__ = (
+        "_counters",
+        "_dirty",
+        "_max_queued_bytes",
+        "_max_queued_messages",
+        "_next_packet_id",
+        "_overflowed",
+        "_queued_bytes",
+        "_queued_messages",
+        "chunks",
+        "ended",
+        "inflight",
+        "lost",
+        "max_packet_bytes",
+        "outbox",
+        "queue",
+        "ready",
+        "window",
+    )
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        *,
+        window: int,
+        max_queued_messages: int,
+        max_queued_bytes: int,
+        dirty: list[Outbox],
+        overflowed: dict[Any, None],
+        counters: Counters,
+    ) -> None:
+        """Begin with nothing under way.
+
+        Args:
+            dirty: where an outbox is noted that has something to write.
+            overflowed: where a receiver is noted that lost something.
+            counters: where it is counted.
+        """
+        self.outbox = outbox
+        self.chunks = outbox.chunks
+        self.max_packet_bytes = outbox.connection.peer_max_packet_bytes
+        self.window = window
+        self.ready = not outbox.paused
+        self.ended = False
+        self.lost = 0
+        self.inflight: set[int] = set()
+        self.queue: deque[Waiting] = deque()
+        self._queued_messages = 0
+        self._queued_bytes = 0
+        self._max_queued_messages = max_queued_messages
+        self._max_queued_bytes = max_queued_bytes
+        self._next_packet_id = 0
+        self._dirty = dirty
+        self._overflowed = overflowed
+        self._counters = counters
+
+    def deliver(self, run: bytes, size: int, offset: int) -> None:
+        """Send a run, and queue what link or window do not take.
+
+        Args:
+            run: encoded PUBLISH packets.
+            size: bytes of each.
+            offset: where its packet identifier stands in each; 0 at QoS 0.
+        """
+        if size > self.max_packet_bytes:
+            self._counters.dropped += len(run) // size
+            return
+        start = self._send(run, size, offset, 0) if self.ready else 0
+        if start == len(run):
+            return
+        self.ready = False
+        self.queue.append(Waiting(run, size, offset, start))
+        self._queued_messages += (len(run) - start) // size
+        self._queued_bytes += len(run) - start
+        if self._overflows():
+            self._trim()
+
+    def acknowledged(self, packet_ids: Iterable[int]) -> None:
+        """Free packet identifiers and send what waited for them [MQTT-4.3.2-3]."""
+        self.inflight.difference_update(packet_ids)
+        if self.queue:
+            self._drain()
+
+    def pause(self) -> None:
+        """Queue what comes from now on: the link takes no more bytes."""
+        self.outbox.paused = True
+        self.ready = False
+
+    def resume(self) -> None:
+        """Send again: the link takes bytes."""
+        self.outbox.paused = False
+        self._drain()
+
+    def end(self) -> None:
+        """Let go of everything that was to go out."""
+        self.ended = True
+        self.ready = False
+        self.queue.clear()
+
+    def _drain(self) -> None:
+        if self.outbox.paused or self.ended:
+            return
+        while self.queue:
+            waiting = self.queue[0]
+            stop = self._send(waiting.run, waiting.size, waiting.offset, waiting.start)
+            self._queued_messages -= (stop - waiting.start) // waiting.size
+            self._queued_bytes -= stop - waiting.start
+            waiting.start = stop
+            if stop < len(waiting.run):
+                return
+            self.queue.popleft()
+        self.ready = True
+
+    def _send(self, run: bytes, size: int, offset: int, start: int) -> int:
+        """Append what the window takes of a run; return where the rest begins."""
+        stop = len(run)
+        if offset:
+            stop = min(stop, start + (self.window - len(self.inflight)) * size)
+            if stop <= start:
+                return start
+        if not self.chunks:
+            self._dirty.append(self.outbox)
+        part = run[start:stop]
+        if offset:
+            packet_ids = packet_ids_of(part, size, offset)
+            unique = set(packet_ids)
+            if len(unique) < len(packet_ids) or not self.inflight.isdisjoint(unique):
+                self._renumber(part, size, offset, packet_ids)
+                return stop
+            self.inflight |= unique
+        self.chunks.append(part)
+        return stop
+
+    def _renumber(self, run: bytes, size: int, offset: int, packet_ids: Iterable[int]) -> None:
+        """Append packets some of whose identifiers are in use here."""
+        start = 0
+        for packet_id in packet_ids:
+            packet = run[start : start + size]
+            start += size
+            if packet_id in self.inflight:
+                packet_id = self._free_packet_id()
+                packet = packet[:offset] + packet_id.to_bytes(2, "big") + packet[offset + 2 :]
+            self.inflight.add(packet_id)
+            self.chunks.append(packet)
+
+    def _free_packet_id(self) -> int:
+        while True:
+            self._next_packet_id = self._next_packet_id % MAX_PACKET_ID + 1
+            if self._next_packet_id not in self.inflight:
+                return self._next_packet_id
+
+    def _overflows(self) -> bool:
+        return (
+            self._queued_messages > self._max_queued_messages or self._queued_bytes > self._max_queued_bytes
+        )
+
+    def _trim(self) -> None:
+        """Drop the oldest messages until the queue is within its limits."""
+        while (
+            self._queued_messages > self._max_queued_messages or self._queued_bytes > self._max_queued_bytes
+        ):
+            oldest = self.queue[0]
+            too_many = self._queued_messages - self._max_queued_messages
+            too_large = -(-(self._queued_bytes - self._max_queued_bytes) // oldest.size)
+            there = (len(oldest.run) - oldest.start) // oldest.size
+            dropped = min(there, max(too_many, too_large))
+            oldest.start += dropped * oldest.size
+            self._queued_messages -= dropped
+            self._queued_bytes -= dropped * oldest.size
+            self._counters.dropped += dropped
+            self.lost += dropped
+            if dropped == there:
+                self.queue.popleft()
+        self._overflowed[self] = None
