@@ -89,6 +89,12 @@ class TestIssue:
         assert len({token.family.token_id for token in tokens}) == 50
         assert len({token.family.jti for token in tokens}) == 50
 
+    async def test_ids_of_what_is_made_together_lie_together(self, world):
+        times = (world.now, world.now + 0.0001, world.now + 1)
+        first, second, later = [(await world.issue(now=now)).family.token_id for now in times]
+        assert first[:13] == second[:13] != later[:13]
+        assert first != second
+
     async def test_restricted_key_needs_the_scope_and_gives_at_most_its_own(self, world):
         rights = {"permissions": ("publish",), "topics": ("chat/#",)}
         maker = (await world.create_key("rk", scopes=("tokens:create",), **rights)).record

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tokenmq.api.call import Access, Endpoint
-from tokenmq.api.routes import keys, operations, organizations, tokens
+from tokenmq.api.routes import keys, operations, organizations, signing_keys, tokens
 from tokenmq.api.schemas import answers, requests
 
 _TOKEN_PATHS = (
@@ -187,6 +187,55 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         body=requests.KeyOnlyBody,
         body_required=False,
         errors=(404,),
+    ),
+    Endpoint(
+        "GET",
+        "/v2/signing-keys",
+        "listSigningKeys",
+        "List the keys that sign tokens",
+        signing_keys.listing,
+        Access.INSTANCE,
+        answers.SigningKeyList,
+        requests.InstancePageQuery,
+    ),
+    Endpoint(
+        "POST",
+        "/v2/signing-keys",
+        "addSigningKey",
+        "Make a signing key and publish it; it signs at once if asked",
+        signing_keys.add,
+        Access.INSTANCE,
+        answers.SigningKeyInfo,
+        requests.NoQuery,
+        body=requests.SigningKeyBody,
+        body_required=False,
+        status=201,
+    ),
+    Endpoint(
+        "POST",
+        "/v2/signing-keys/{kid}/use",
+        "useSigningKey",
+        "Sign with this key from now on; what others signed verifies until its end",
+        signing_keys.use,
+        Access.INSTANCE,
+        answers.SigningKeyInfo,
+        requests.NoQuery,
+        body=requests.KeyOnlyBody,
+        body_required=False,
+        errors=(404, 409),
+    ),
+    Endpoint(
+        "POST",
+        "/v2/signing-keys/{kid}/retire",
+        "retireSigningKey",
+        "Take a signing key out of use; what it signed is refused from now on",
+        signing_keys.retire,
+        Access.INSTANCE,
+        answers.SigningKeyInfo,
+        requests.NoQuery,
+        body=requests.KeyOnlyBody,
+        body_required=False,
+        errors=(404, 409),
     ),
     Endpoint(
         "GET",

@@ -15,10 +15,12 @@ from tokenmq.api.schemas.answers import (
     NewKeyAnswer,
     OrganizationInfo,
     RevokedAnswer,
+    SigningKeyInfo,
     TokenAnswer,
     TokenInfo,
 )
 from tokenmq.services.keys import CreatedKey, Revoked
+from tokenmq.services.signing_keys import SigningKeyView
 from tokenmq.services.tokens import Introspection, IssuedToken, TokenView
 from tokenmq.tokens.records import KeyRecord, OrganizationRecord
 from tokenmq.tokens.secret import mask
@@ -144,6 +146,18 @@ def new_key(created: CreatedKey) -> NewKeyAnswer:
 def organization_info(record: OrganizationRecord) -> OrganizationInfo:
     """Show an organization."""
     return OrganizationInfo(record.id, record.name, record.settings, rfc3339(record.created_at))
+
+
+def signing_key_info(view: SigningKeyView) -> SigningKeyInfo:
+    """Show a signing key."""
+    return SigningKeyInfo(
+        kid=view.kid,
+        algorithm=view.algorithm,
+        status=view.status.value,
+        created_at=rfc3339(view.created_at),
+        current_from=_time(view.current_from),
+        retired_at=_time(view.retired_at),
+    )
 
 
 def _key_members(record: KeyRecord) -> dict[str, Any]:

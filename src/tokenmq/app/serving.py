@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -63,6 +64,9 @@ async def _serve(settings: Settings, on_ready: Callable[[Ready], None]) -> int:
         with suppress(NotImplementedError):  # Windows
             loop.add_signal_handler(number, ended.set)
     async with serving(settings) as ready:
+        # What is there now stays: the collector need not look at it again and again.
+        gc.collect()
+        gc.freeze()
         _log.info("started", http=ready.http_url, mqtt=ready.mqtt_url, websocket=ready.websocket_url)
         on_ready(ready)
         await ended.wait()

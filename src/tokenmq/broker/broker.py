@@ -117,7 +117,7 @@ class Broker:
         """Take in a client's DISCONNECT: close without a word [MQTT-3.14.4-1]."""
         self.lost(outbox, "client disconnected")
         outbox.closed = True
-        self.effects.append(Close(outbox, "client disconnected"))
+        self.effects.append(Close(outbox, "client disconnected", peer_left=True))
 
     def lost(self, outbox: Outbox, reason: str) -> None:
         """End the session of a connection that is gone."""

@@ -19,10 +19,12 @@ class Close:
 
     Attributes:
         reason: a few words for the log; never shown to the peer.
+        peer_left: the peer has said goodbye and waits for nothing.
     """
 
     outbox: Outbox
     reason: str
+    peer_left: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,6 +85,17 @@ class Key(TypedDict):
     last_used_at: NotRequired[str | None]
 
 
+class SigningKey(TypedDict):
+    """A key that signs tokens; its private part stays with the service."""
+
+    kid: str
+    algorithm: str
+    status: str
+    created_at: NotRequired[str]
+    current_from: NotRequired[str | None]
+    retired_at: NotRequired[str | None]
+
+
 class IssuedToken(TypedDict):
     """A token just made, with its text."""
 

@@ -19,6 +19,7 @@ from tokenmq.client.answers import (
     Organization,
     Revocation,
     RevocationRequest,
+    SigningKey,
     TokenInfo,
     TokenRequest,
 )
@@ -110,6 +111,23 @@ class ServiceClient:
         """End a key, and with `revoke_tokens` every token that it made."""
         query = {"organization_id": organization_id, "revoke_tokens": "true" if revoke_tokens else None}
         self._call("DELETE", f"/v2/keys/{quote(key_id, safe='')}", dict[str, Any], query=query)
+
+    def signing_keys(self) -> Iterator[SigningKey]:
+        """Yield every key that signs or has signed tokens; needs an `ik_` key."""
+        return self._pages("/v2/signing-keys", "signing_keys", SigningKey, {})
+
+    def add_signing_key(self, algorithm: str | None = None, *, current: bool = False) -> SigningKey:
+        """Make a signing key and publish it, with `current` sign with it; needs an `ik_` key."""
+        body: dict[str, Any] = {"current": current} | ({"algorithm": algorithm} if algorithm else {})
+        return self._call("POST", "/v2/signing-keys", SigningKey, body=body)
+
+    def use_signing_key(self, kid: str) -> SigningKey:
+        """Sign with a key from now on; needs an `ik_` key."""
+        return self._call("POST", f"/v2/signing-keys/{quote(kid, safe='')}/use", SigningKey)
+
+    def retire_signing_key(self, kid: str) -> SigningKey:
+        """Take a signing key out of use; needs an `ik_` key."""
+        return self._call("POST", f"/v2/signing-keys/{quote(kid, safe='')}/retire", SigningKey)
 
     def create_token(self, **request: Unpack[TokenRequest]) -> IssuedToken:
         """Make a token; the answer carries its text."""

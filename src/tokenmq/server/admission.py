@@ -11,6 +11,7 @@ from __future__ import annotations
 import enum
 import ipaddress
 import resource
+from functools import lru_cache
 
 from tokenmq.config import BrokerSettings
 
@@ -37,6 +38,7 @@ class Admission:
         self._interval = 1.0 / settings.connect_rate_per_address
         self._tolerance = (settings.connect_burst_per_address - 1) * self._interval
         self._trusted = tuple(ipaddress.ip_network(text, strict=False) for text in settings.trusted_proxies)
+        self._key = lru_cache(maxsize=MAX_RATED_ADDRESSES)(self._key_of)
         self._total = 0
         self._counts: dict[str, int] = {}
         # Per address the moment at which its burst is whole again (GCRA's theoretical
@@ -87,7 +89,7 @@ class Admission:
         self._whole_at[key] = whole_at + self._interval if allowed else whole_at
         return allowed
 
-    def _key(self, address: str) -> str | None:
+    def _key_of(self, address: str) -> str | None:
         """Return what the limits of one address count by; None where there are none."""
         ip = ipaddress.ip_address(address)
         if ip.is_loopback or any(ip in network for network in self._trusted):

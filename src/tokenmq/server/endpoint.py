@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import ipaddress
+from functools import lru_cache
 from typing import cast
 
 from tokenmq import clock
@@ -29,6 +30,8 @@ WRITE_HIGH_BYTES = 256 * 1024
 LINGER_SECONDS = 1.0
 # Refused connections that are being told why, at once; beyond it they are just cut.
 MAX_REFUSING = 1_000
+# Addresses whose reading is remembered: parsing one costs as much as accepting it.
+_ADDRESSES = 4_096
 
 
 @dataclasses.dataclass(slots=True)
@@ -152,6 +155,10 @@ class Endpoint(asyncio.Protocol):
         if not self._ending:
             self.finish()
 
+    def leave(self) -> None:
+        """End, as the peer has."""
+        self.close()
+
     def abort(self) -> None:
         """End now."""
         self._ending = True
@@ -191,6 +198,7 @@ class Endpoint(asyncio.Protocol):
             link.lost()
 
 
+@lru_cache(maxsize=_ADDRESSES)
 def plain_address(text: str) -> str:
     """Write an IPv4 address that came in over IPv6 as IPv4; leave others as they are."""
     ip = ipaddress.ip_address(text)
@@ -198,6 +206,7 @@ def plain_address(text: str) -> str:
     return text if mapped is None else str(mapped)
 
 
+@lru_cache(maxsize=_ADDRESSES)
 def is_loopback(address: str) -> bool:
     """Tell whether an IP address is this machine's own."""
     return ipaddress.ip_address(address).is_loopback

@@ -9,8 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection
 
-import structlog
-
 from tokenmq import clock
 from tokenmq.access.identity import Identity
 from tokenmq.broker.broker import Broker
@@ -26,6 +24,7 @@ from tokenmq.mqtt.connection import ConnectionLimits
 from tokenmq.mqtt.packets import Connect
 from tokenmq.server.link import Link
 from tokenmq.server.peer import Peer
+from tokenmq.server.reporting import Reporter
 from tokenmq.services.authenticate import Authenticator
 from tokenmq.services.families import Families
 from tokenmq.services.organizations import Organizations
@@ -62,8 +61,7 @@ class Hub:
             max_user_property_bytes=settings.max_user_property_bytes,
             topic_alias_maximum=settings.topic_alias_maximum,
         )
-        # Bound once: a proxy would be put together again for every line.
-        self._log = structlog.get_logger("tokenmq.broker").bind()
+        self._reporter = Reporter()
         self._families = families
         self._organizations = organizations
         self._deadlines: Wheel[Link] = Wheel()
@@ -84,6 +82,7 @@ class Hub:
         for link in self._deadlines.due(mono):
             self._look_at(link, mono)
         self.settle()
+        self._reporter.turn()
 
     def settle(self) -> None:
         """Write dirty links, then perform effects, until neither is left."""
@@ -98,9 +97,9 @@ class Hub:
                 effects.clear()
                 for effect in todo:
                     if isinstance(effect, Close):
-                        self._close(effect.outbox.owner)
+                        self._close(effect)
                     else:
-                        self._log.info(effect.event, **effect.fields)
+                        self._reporter.tell(effect)
 
     # What links ask for
 
@@ -208,6 +207,7 @@ class Hub:
         else:
             self.watch(link)
 
-    def _close(self, link: Link) -> None:
+    def _close(self, effect: Close) -> None:
+        link: Link = effect.outbox.owner
         self.unwatch(link)
-        link.close()
+        link.close(peer_left=effect.peer_left)

@@ -134,10 +134,13 @@ class Link:
             self._transport.write(chunks[0] if len(chunks) == 1 else b"".join(chunks))
         chunks.clear()
 
-    def close(self) -> None:
+    def close(self, *, peer_left: bool) -> None:
         """Close after what was written."""
         if self._transport is not None:
-            self._transport.close()
+            if peer_left:
+                self._transport.leave()
+            else:
+                self._transport.close()
 
     # The loop
 

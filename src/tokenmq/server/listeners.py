@@ -112,6 +112,12 @@ class TcpEndpoint(Endpoint):
         self._refusal = refusal
         self._cut_later()
 
+    def leave(self) -> None:
+        """Close at once: what is still under way the peer has said it will not read."""
+        if not self._ending:
+            self._ending = True
+            self._transport.close()
+
     def data_received(self, data: bytes) -> None:
         """Pass a chunk on."""
         if self._ending:

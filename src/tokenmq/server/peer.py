@@ -43,6 +43,12 @@ class LinkTransport(Protocol):
         Nothing is received any more; `lost` follows.
         """
 
+    def leave(self) -> None:
+        """End the connection, of which the peer has said that it is over: nobody waits for a word.
+
+        Nothing is received any more; `lost` follows.
+        """
+
     def abort(self) -> None:
         """End the connection now and drop what was written; `lost` follows."""
 

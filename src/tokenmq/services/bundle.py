@@ -12,6 +12,7 @@ from tokenmq.services.keys import Keys
 from tokenmq.services.live import Door, Live
 from tokenmq.services.organizations import Organizations
 from tokenmq.services.signing import Signing
+from tokenmq.services.signing_keys import SigningKeys
 from tokenmq.services.tokens import Tokens
 from tokenmq.services.upkeep import Upkeep
 from tokenmq.services.verifier import Verifier
@@ -32,6 +33,7 @@ class Services:
     keys: Keys
     organizations: Organizations
     signing: Signing
+    signing_keys: SigningKeys
     authenticator: Authenticator
     tokens: Tokens
     upkeep: Upkeep
@@ -45,7 +47,7 @@ class Services:
         Args:
             store: open; `close` closes it.
             issuer: `iss` of every token.
-            algorithm: of the first signing key, where there is none yet.
+            algorithm: of the signing keys that are made from now on.
             signing_secret: encrypts signing keys at rest; None = they are not encrypted.
             now: unix seconds.
 
@@ -67,6 +69,7 @@ class Services:
             keys=keys,
             organizations=organizations,
             signing=signing,
+            signing_keys=SigningKeys(signing),
             authenticator=Authenticator(verifier, families, keys, organizations),
             tokens=Tokens(
                 store,

@@ -31,7 +31,7 @@ _MAX_CURSOR = 256
 _POSITION = msgspec.json.Decoder(
     tuple[
         Annotated[int, msgspec.Meta(ge=0, lt=2**53)],
-        Annotated[str, msgspec.Meta(max_length=64, pattern="^[0-9A-Za-z_]*\\Z")],
+        Annotated[str, msgspec.Meta(max_length=64, pattern="^[0-9A-Za-z_-]*\\Z")],
     ]
 )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -25,6 +26,7 @@ class Signing:
         """
         self._store = store
         self._secret = secret
+        self._algorithm = ""
         self._keyring = Keyring()
         self._records: dict[str, SigningKeyRecord] = {}
         self._retired: list[Callable[[], None]] = []
@@ -34,6 +36,11 @@ class Signing:
         """The keys in force; a value: ask again after each await."""
         return self._keyring
 
+    @property
+    def records(self) -> list[SigningKeyRecord]:
+        """All keys as they are stored, retired ones included, in no order."""
+        return list(self._records.values())
+
     def on_retirement(self, forget: Callable[[], None]) -> None:
         """Have `forget` called whenever a key is taken out of use."""
         self._retired.append(forget)
@@ -41,10 +48,15 @@ class Signing:
     async def load(self, *, algorithm: str, now: float) -> None:
         """Read the stored keys; the very first one is made.
 
+        Args:
+            algorithm: of that one, and of every later one that names none.
+            now: unix seconds.
+
         Keys that were stored in the open are encrypted once there is a secret.
 
         Raises: UnusableKey (damaged, or another secret), Unavailable.
         """
+        self._algorithm = algorithm
         for record in await self._store.load():
             self._take(record)
             if self._secret is not None and not keys.is_encrypted(record.private_pem):
@@ -52,15 +64,22 @@ class Signing:
                 closed = replace(record, private_pem=keys.to_pem(key, self._secret))
                 await self._store.save(closed, applied=self._take)
         if not self._records:
-            await self.add(algorithm, now=now, current=True)
+            await self.add(None, now=now, current=True)
 
-    async def add(self, algorithm: str, *, now: float, current: bool) -> SigningKeyRecord:
+    async def add(self, algorithm: str | None, *, now: float, current: bool) -> SigningKeyRecord:
         """Make a key, published at once; `current`: it signs from now on.
+
+        Args:
+            algorithm: None = the configured one.
+            now: unix seconds.
+            current: make it the current one, too.
 
         Raises: UnusableKey (unknown algorithm), Unavailable.
         """
-        # A key whose time has not come is published and does not sign.
-        key = keys.generate(algorithm, current_from=self._next(now) if current else MAX_TIME)
+        # A key whose time has not come is published and does not sign. Making an RSA key
+        # takes long enough to be felt by every connection.
+        current_from = self._next(now) if current else MAX_TIME
+        key = await asyncio.to_thread(keys.generate, algorithm or self._algorithm, current_from=current_from)
         record = keys.to_record(key, secret=self._secret, created_at=int(now))
         return await self._store.save(record, applied=self._take)
 

@@ -1,4 +1,4 @@
-"""What the use cases of tokens take and give; values only."""
+"""What the use cases of tokens take and give: values, and how they follow from records."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ import enum
 from dataclasses import dataclass, field
 
 from tokenmq.tokens.claims import Claims
+from tokenmq.tokens.family import is_extendable
+from tokenmq.tokens.minting import refresh_recommended_at
 from tokenmq.tokens.records import FamilyRecord
+from tokenmq.tokens.subjects import username
 
 
 class TokenStatus(enum.StrEnum):
@@ -71,3 +74,15 @@ def status_of(record: FamilyRecord, now: float) -> TokenStatus:
     if now >= record.expires_at:
         return TokenStatus.EXPIRED
     return TokenStatus.ACTIVE if record.replaced_at is None else TokenStatus.REPLACED
+
+
+def issued(text: str, record: FamilyRecord, now: float) -> IssuedToken:
+    """Make the answer about a family and the text of its newest password."""
+    return IssuedToken(
+        text=text,
+        username=username(record.user_id, record.org_id),
+        family=record,
+        refresh_recommended_at=refresh_recommended_at(
+            record.issued_at, record.expires_at, now, extendable=is_extendable(record)
+        ),
+    )

@@ -181,6 +181,24 @@ class OrganizationDeleted(msgspec.Struct, frozen=True):
     sessions_closed: int
 
 
+class SigningKeyInfo(msgspec.Struct, frozen=True):
+    """A key that signs tokens; its private part never leaves the service."""
+
+    kid: str
+    algorithm: str
+    status: Literal["current", "waiting", "former", "retired"]
+    created_at: UtcTime
+    current_from: UtcTime | None
+    retired_at: UtcTime | None
+
+
+class SigningKeyList(msgspec.Struct, frozen=True):
+    """One page of signing keys."""
+
+    signing_keys: list[SigningKeyInfo]
+    next: str | None
+
+
 class ProviderInfo(msgspec.Struct, frozen=True):
     """An identity provider; nothing secret is in it."""
 

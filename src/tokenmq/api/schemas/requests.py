@@ -168,6 +168,14 @@ class OrganizationPatch(msgspec.Struct, forbid_unknown_fields=True, kw_only=True
     secret_key: str | UnsetType = UNSET
 
 
+class SigningKeyBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """POST /v2/signing-keys."""
+
+    algorithm: Literal["ES256", "EdDSA", "RS256"] | UnsetType = UNSET
+    current: bool = False
+    secret_key: str | UnsetType = UNSET
+
+
 class KeyOnlyBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """A body that says nothing beyond the key."""
 
