@@ -32,7 +32,7 @@ def named(endpoints: list[Endpoint]) -> Any:
 
 async def ask(world: Any, endpoint: Endpoint, key: str | None = None, **query: str) -> Any:
     path = endpoint.path.format(
-        token_id="tok_" + "a" * 26, key_id="AAAAAAAA", organization_id="org_" + "a" * 12
+        token_id="tok_" + "a" * 26, key_id="AAAAAAAA", organization_id="org_" + "a" * 12, kid="a" * 43
     )
     return await world.ask(
         endpoint.method, path, key=key, params=query or None, body=BODIES.get(endpoint.operation)

@@ -35,6 +35,7 @@ GRANTS = [
     {"topics": ["a"], "permissions": ["publish"]},
     {"topics": ["b"], "permissions": ["subscribe", "history"]},
 ]
+OF_THE_INSTANCE = ("http://testserver/v2/organizations", "http://testserver/v2/signing-keys")
 KEY_HEADERS = {"authorization", "x-secret-key", "x-api-key"}
 Ask = Callable[[Any, str], Any]
 
@@ -45,7 +46,13 @@ async def make(world: Any) -> dict[str, str]:
     key = await world.key(kind="pk", name="named")
     organization = {"name": "named by the contract test"}
     made = await world.ask("POST", "/v2/organizations", key=world.keys["ik"], body=organization)
-    return {"token_id": token["token_id"], "key_id": key["id"], "organization_id": made.json()["id"]}
+    signing = await world.ask("POST", "/v2/signing-keys", key=world.keys["ik"])
+    return {
+        "token_id": token["token_id"],
+        "key_id": key["id"],
+        "organization_id": made.json()["id"],
+        "kid": signing.json()["kid"],
+    }
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +71,7 @@ def ask(
             params, url = dict(wanted.get("params") or {}), wanted["url"]
             if caller != "nobody" and next(turns):
                 url = "http://testserver" + case.operation.path.format(**made)
-            if caller == "ik" and "/v2/organizations" not in url:
+            if caller == "ik" and not url.startswith(OF_THE_INSTANCE):
                 params["organization_id"] = world.org_id
             headers = {
                 name: value for name, value in wanted["headers"].items() if name.lower() not in KEY_HEADERS

@@ -10,11 +10,11 @@ def test_items_are_due_at_their_second_and_once():
     wheel = Wheel()
     wheel.add(10.0, "a")
     wheel.add(10.2, "b")
-    assert wheel.due(9.9) == []
-    assert wheel.due(10.0) == ["a"]
-    assert wheel.due(10.9) == []
-    assert wheel.due(11.0) == ["b"]
-    assert wheel.due(1e9) == []
+    assert list(wheel.due(9.9)) == []
+    assert list(wheel.due(10.0)) == ["a"]
+    assert list(wheel.due(10.9)) == []
+    assert list(wheel.due(11.0)) == ["b"]
+    assert list(wheel.due(1e9)) == []
 
 
 def test_a_removed_item_is_not_due_and_a_second_removal_is_no_error():
@@ -23,7 +23,7 @@ def test_a_removed_item_is_not_due_and_a_second_removal_is_no_error():
     wheel.remove(second, "a")
     wheel.remove(second, "a")
     wheel.remove(99, "a")
-    assert wheel.due(10.0) == []
+    assert list(wheel.due(10.0)) == []
 
 
 @given(st.lists(st.tuples(st.floats(0, 100), st.booleans())), st.lists(st.floats(0, 120)))
@@ -38,9 +38,25 @@ def test_nothing_is_early_late_twice_or_left(entries, moments):
             wheel.remove(second, name)
     assert len(wheel) == len(waiting)
     for moment in [*sorted(moments), 1_000.0]:
-        due = wheel.due(moment)
+        due = list(wheel.due(moment))
         for name in due:
             assert waiting.pop(name) <= moment
         assert all(at + 1 > moment for at in waiting.values())
     assert waiting == {}
     assert len(wheel) == 0
+
+
+def test_what_comes_after_an_error_is_still_due():
+    wheel = Wheel()
+    for name in "abc":
+        wheel.add(5.0, name)
+    first = next(wheel.due(5.0))
+    assert {first, *wheel.due(5.0)} == {"a", "b", "c"}
+
+
+def test_what_is_added_meanwhile_for_later_is_not_due():
+    wheel = Wheel()
+    wheel.add(5.0, "a")
+    for name in wheel.due(5.0):
+        wheel.add(6.0, name)
+    assert list(wheel.due(6.0)) == ["a"]

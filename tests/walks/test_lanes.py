@@ -24,6 +24,7 @@ publishes = st.builds(
     size=st.sampled_from((0, 1, 5, 130, 20_000)),
     qos=st.sampled_from((0, 1)),
     count=st.integers(1, 12),
+    letter=st.sampled_from((b"x", "é".encode(), b"\xff")),
     dup=st.booleans(),
     properties=st.sampled_from(("none", "none", "same", "one differs", "utf-8", "long")),
     first_id=st.integers(1, 40),
@@ -83,11 +84,11 @@ class Runner:
             codec.encode(
                 Publish(
                     topic=op["topic"],
-                    payload=bytes([n]) * op["size"],
+                    payload=op["letter"] * (op["size"] // len(op["letter"])) + bytes([n]),
                     qos=op["qos"],
                     dup=op["dup"] and op["qos"] > 0 and n == 2,
                     packet_id=op["first_id"] + n if op["qos"] else 0,
-                    **(properties_of(op["properties"], n) if client.version == 5 else {}),
+                    **(properties_of(op["properties"], n, op["letter"]) if client.version == 5 else {}),
                 ),
                 client.version,
             )
@@ -131,7 +132,9 @@ class Runner:
         client.send(Pingreq())
 
 
-def properties_of(kind, n):
+def properties_of(kind, n, letter):
+    if kind == "utf-8" and letter == b"\xff":
+        kind = "none"  # an error on purpose has a test of its own
     return {
         "none": {},
         "same": {"content_type": "text/plain", "user_properties": (("a", "1"),)},
@@ -219,6 +222,19 @@ def test_what_is_not_plain_is_left_to_the_full_path(world, raw):
     alice.send_bytes(raw)
     assert alice.transport.closed
     assert bob.received() == []
+
+
+def test_a_payload_that_is_not_the_text_it_says_is_refused_in_a_lane_too(world):
+    alice, bob = world.joined("alice"), world.joined("bob")
+    bob.subscribe("chat/#")
+    texts = [b"good", "gut\u00e9"[:3].encode() + b"x", b"\xffbad"]
+    stream = b"".join(
+        codec.encode(Publish(topic="chat/a", payload=text, payload_format_indicator=1), 5) for text in texts
+    )
+    alice.publish("chat/a", b"first", payload_format_indicator=1)
+    alice.send_bytes(stream)
+    assert [packet.payload for packet in bob.received()] == [b"first", b"good", b"gutx"]
+    assert alice.received()[-1].reason_code == 0x99
 
 
 def test_a_packet_over_our_limit_has_no_lane(make_world):

@@ -22,6 +22,7 @@ class Identity:
         gen: the generation of that password.
         key_id: the key of a server connection; None for a user.
         client_id: the only client id it may use, or a prefix that ends in "*"; None: any.
+        issued_at: unix seconds at which the token or key was made; None: not told.
     """
 
     org_id: str
@@ -34,6 +35,7 @@ class Identity:
     gen: int
     key_id: str | None
     client_id: str | None
+    issued_at: float | None = None
 
     @property
     def is_server(self) -> bool:

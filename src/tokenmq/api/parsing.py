@@ -53,8 +53,8 @@ def parse_json(body: bytes) -> dict[str, Any]:
     # Every member has one colon: as many colons as members cannot hide a second name.
     if body.count(b":") != _members(tree):
         _refuse_duplicates(body)
-    if b"\\u0000" in body and _holds_nul(tree):
-        raise InvalidRequest(("", _NUL))
+    if b"\\u0000" in body and (place := _place_of_nul(tree, "")) is not None:
+        raise InvalidRequest((place, _NUL))
     return tree
 
 
@@ -78,8 +78,8 @@ def parse_form(text: bytes) -> dict[str, Any]:
     if len(fields) != len(pairs):
         names = [name for name, _ in pairs]
         raise InvalidRequest(*((_shown(name), "given twice") for name in fields if names.count(name) > 1))
-    if any("\0" in name or "\0" in value for name, value in pairs):
-        raise InvalidRequest(("", _NUL))
+    if (place := _place_of_nul(fields, "")) is not None:
+        raise InvalidRequest((place, _NUL))
     return fields
 
 
@@ -165,12 +165,17 @@ def _members(tree: object) -> int:
     return sum(map(_members, tree)) if isinstance(tree, list) else 0
 
 
-def _holds_nul(tree: object) -> bool:
+def _place_of_nul(tree: object, path: str) -> str | None:
+    """Return the path of the first text with U+0000; of a name that of its object. None = nowhere."""
     if isinstance(tree, dict):
-        return any("\0" in name or _holds_nul(value) for name, value in tree.items())
-    if isinstance(tree, list):
-        return any(map(_holds_nul, tree))
-    return isinstance(tree, str) and "\0" in tree
+        if any("\0" in name for name in tree):
+            return path
+        children = [(value, f"{path}.{_shown(name)}".lstrip(".")) for name, value in tree.items()]
+    elif isinstance(tree, list):
+        children = [(value, f"{path}[{index}]") for index, value in enumerate(tree)]
+    else:
+        return path if isinstance(tree, str) and "\0" in tree else None
+    return next((place for child in children if (place := _place_of_nul(*child)) is not None), None)
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> None:

@@ -21,6 +21,10 @@ from tokenmq.api.errors import HttpRefused, problem
 from tokenmq.api.gate import SECURITY
 from tokenmq.config import HttpSettings
 
+# Connections at once; one more is cut. Most of the descriptors that are kept free for
+# whatever is no MQTT connection (`server.admission`): without this, whoever opens many
+# would leave none for the store and the broker.
+MAX_CONNECTIONS = 800
 # Method, version and line ends of the longest head that the gate would take.
 _FRAMING_BYTES = 1024
 
@@ -79,6 +83,9 @@ class StrictHttpProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for a head."""
         super().connection_made(transport)
+        if len(self.connections) > MAX_CONNECTIONS:
+            transport.abort()
+            return
         self._await_head()
 
     def connection_lost(self, exc: Exception | None) -> None:

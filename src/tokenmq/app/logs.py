@@ -22,6 +22,8 @@ from tokenmq.tokens.secret import PATTERN as KEY
 
 # Values of one field that are written, in characters.
 _MAX_FIELD = 256
+# Of a traceback, whose end says most.
+_MAX_EXCEPTION = 8_192
 _HIDDEN = "[hidden]"
 _PEM = re.compile(r"-----BEGIN [A-Z ]+-----.*", re.DOTALL)
 _SECRET_NAMES = re.compile(
@@ -36,8 +38,11 @@ def redact(_logger: Any, _method: str, event: _Event) -> _Event:
     for name, value in event.items():
         if value is None or isinstance(value, bool | int | float):
             continue
-        text = _HIDDEN if _is_secret(name) else _hide(str(value))
-        event[name] = text if name == "exception" else _one_short_line(text)
+        if name == "exception":
+            event[name] = _hide(str(value)[-_MAX_EXCEPTION:])
+            continue
+        # Cut before it is looked through: some of these are as long as a packet.
+        event[name] = _one_line(_HIDDEN if _is_secret(name) else _hide(_short(str(value))))
     return event
 
 
@@ -91,9 +96,12 @@ def _hide(text: str) -> str:
     return text
 
 
-def _one_short_line(text: str) -> str:
+def _short(text: str) -> str:
+    return text if len(text) <= _MAX_FIELD else text[: _MAX_FIELD - 3] + "..."
+
+
+def _one_line(text: str) -> str:
     """Write control characters as escapes: no value can forge a line or colour a terminal."""
-    text = text if len(text) <= _MAX_FIELD else text[: _MAX_FIELD - 3] + "..."
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)

@@ -160,9 +160,9 @@ class Broker:
         """Close the server connections of a key; return how many there were."""
         return self._disconnect_all(list(self._keys.get(key_id, ())), code, text)
 
-    def close_tenant(self, org_id: str, code: ReasonCode, text: str) -> int:
-        """Close every connection of an organization; return how many there were."""
-        tenant = self.tenants.get(org_id)
+    def end_tenant(self, org_id: str, code: ReasonCode, text: str) -> int:
+        """Close every connection of an organization and forget it; return how many there were."""
+        tenant = self.tenants.pop(org_id, None)
         return self._disconnect_all(list(tenant.sessions.values()), code, text) if tenant else 0
 
     def close_all(self, code: ReasonCode, text: str) -> int:

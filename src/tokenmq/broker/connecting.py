@@ -125,7 +125,10 @@ def _warn_at(identity: Identity, now: float) -> float | None:
     if identity.expires_at is None:
         return None
     remaining = identity.expires_at - now
-    return identity.expires_at - min(_WARN_SECONDS, _WARN_PART * remaining)
+    life = remaining if identity.issued_at is None else identity.expires_at - identity.issued_at
+    before = min(_WARN_SECONDS, _WARN_PART * life)
+    # Who connects later than that is told at half of what remains.
+    return identity.expires_at - (before if before < remaining else remaining / 2)
 
 
 def _who(identity: Identity, client_id: str) -> dict[str, Any]:

@@ -26,7 +26,8 @@ class Events:
 
     def denied(self, session: Session, action: str, topic: str, reason: str, now: float) -> None:
         """Tell that something was refused which its protocol has no answer for."""
-        if not session.listens or now - session.denied_told_at < _DENIED_EVERY_SECONDS:
+        # A clock that was set back makes it negative: then it is told too soon, not too late.
+        if not session.listens or 0 <= now - session.denied_told_at < _DENIED_EVERY_SECONDS:
             return
         session.denied_told_at = now
         self._tell(session, {"event": "denied", "action": action, "topic": topic, "reason": reason})

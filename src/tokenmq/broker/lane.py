@@ -60,6 +60,11 @@ class Lane:
         self.at_qos_0 = at_qos_0
         self.at_qos_1 = at_qos_1
 
+    def end(self) -> None:
+        """Be of no use any more: publishers may hold this long, but not the receivers."""
+        self.live = False
+        self.receivers = self.at_qos_0 = self.at_qos_1 = []
+
 
 def forward(  # noqa: C901 - one loop on purpose, see the theory of operation
     data: bytes, pos: int, session: Session, dirty: list[Outbox], counters: Counters, max_packet_bytes: int
@@ -116,36 +121,61 @@ def forward(  # noqa: C901 - one loop on purpose, see the theory of operation
             return pos
         block_at = topic_end if first == _PUBLISH_QOS_0 else topic_end + 2
         block = b""
+        is_text: bool | None = False
         if blocks:  # MQTT 5: where the packet ends before its length of properties, it is malformed
             if block_at >= pos + size:
                 return pos
             block = data[block_at : block_at + 1 + data[block_at]]
-            if block not in blocks:
+            is_text = blocks.get(block)
+            if is_text is None:
                 return pos
         block_end = block_at + len(block)
         if block_end > pos + size:
             return pos
+        run = _run(data, pos, size, data[pos:topic_end], block, block_at - pos)
+        if is_text:
+            run = _text(run, size, block_end - pos)
         if first == _PUBLISH_QOS_0:
-            after = _run_at_qos_0(data, pos, size, block_end, lane, dirty, counters)
+            _pass_on_at_qos_0(run, size, lane, dirty, counters)
         else:
-            after = _run_at_qos_1(data, pos, size, topic_end, block, session, lane, dirty, counters)
-        if after == pos:
+            run = _pass_on_at_qos_1(run, size, topic_end - pos, session, lane, dirty, counters)
+        if not run:
             return pos
-        pos = after
+        pos += len(run)
     return pos
 
 
-def _run_at_qos_0(
-    data: bytes, pos: int, size: int, head_end: int, lane: Lane, dirty: list[Outbox], counters: Counters
-) -> int:
-    head = data[pos:head_end]
-    start = pos
-    pos += size
-    while data.startswith(head, pos):
-        pos += size
-    if pos > len(data):  # the last one has not arrived whole
-        pos -= size
-    run = data[start:pos]
+def _run(data: bytes, pos: int, size: int, head: bytes, block: bytes, offset: int) -> bytes:
+    """Return the packets from pos on that have this head and these properties and are there whole.
+
+    A run ends where anything changes: what is looked at here is used, and only once.
+    """
+    stop = pos + size
+    while data.startswith(head, stop) and data.startswith(block, stop + offset):
+        stop += size
+    if stop > len(data):
+        stop -= size
+    return data[pos:stop]
+
+
+def _text(run: bytes, size: int, offset: int) -> bytes:
+    """Return the packets of a run up to the first whose payload is not UTF-8, which it says it is."""
+    for start in range(0, len(run), size):
+        payload = run[start + offset : start + size]
+        if not payload.isascii() and not _is_utf8(payload):
+            return run[:start]
+    return run
+
+
+def _is_utf8(payload: bytes) -> bool:
+    try:
+        payload.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _pass_on_at_qos_0(run: bytes, size: int, lane: Lane, dirty: list[Outbox], counters: Counters) -> None:
     for receiver in lane.receivers:
         if receiver.ready:
             chunks = receiver.chunks
@@ -154,37 +184,27 @@ def _run_at_qos_0(
             chunks.append(run)
         else:
             receiver.deliver(run, size, 0)
-    messages = (pos - start) // size
+    messages = len(run) // size
     counters.received += messages
     counters.delivered += messages * len(lane.receivers)
-    return pos
 
 
-def _run_at_qos_1(
-    data: bytes,
-    pos: int,
+def _pass_on_at_qos_1(
+    run: bytes,
     size: int,
-    topic_end: int,
-    block: bytes,
+    offset: int,
     session: Session,
     lane: Lane,
     dirty: list[Outbox],
     counters: Counters,
-) -> int:
-    offset = topic_end - pos
-    head = data[pos:topic_end]
-    stop = pos + size
-    while data.startswith(head, stop):
-        stop += size
-    if stop > len(data):  # the last one has not arrived whole
-        stop -= size
-    run = data[pos:stop]
+) -> bytes:
+    """Pass on and acknowledge the packets up to the first with identifier 0; return them."""
     packet_ids = packet_ids_of(run, size, offset)
-    if 0 in packet_ids or block:
-        count = _regular(run, size, offset, block, packet_ids)
-        if not count:
-            return pos
-        run, packet_ids = run[: count * size], packet_ids[:count]
+    if 0 in packet_ids:
+        packet_ids = packet_ids[: packet_ids.index(0)]
+        run = run[: len(packet_ids) * size]
+    if not run:
+        return run
     count = len(packet_ids)
     unique = set(packet_ids)
     for receiver in lane.at_qos_1:
@@ -212,7 +232,7 @@ def _run_at_qos_1(
     chunks.append(_pubacks(run, size, offset, count))
     counters.received += count
     counters.delivered += count * len(lane.receivers)
-    return pos + len(run)
+    return run
 
 
 def _pubacks(run: bytes, size: int, offset: int, count: int) -> bytes:
@@ -223,16 +243,6 @@ def _pubacks(run: bytes, size: int, offset: int, count: int) -> bytes:
     pubacks[2::4] = run[offset::size]
     pubacks[3::4] = run[offset + 1 :: size]
     return bytes(pubacks)
-
-
-def _regular(run: bytes, size: int, offset: int, block: bytes, packet_ids: tuple[int, ...]) -> int:
-    """Count the packets up to the first with packet identifier 0 or another property block."""
-    at = offset + 2
-    for count, packet_id in enumerate(packet_ids):
-        if not packet_id or not run.startswith(block, at):
-            return count
-        at += size
-    return len(packet_ids)
 
 
 def _without_packet_ids(run: bytes, size: int, offset: int) -> bytes:
@@ -258,10 +268,9 @@ def _acknowledged(data: bytes, pos: int, end: int, session: Session, counters: C
         pos += 4
     if pos > end:  # the last one has not arrived whole
         pos -= 4
-    count = (pos - start) // 4
-    packet_ids = struct.unpack_from(f">{2 * count}H", data, start)[1::2]
+    packet_ids = struct.unpack_from(f">{(pos - start) // 2}H", data, start)[1::2]
     if 0 in packet_ids:
-        return start
+        packet_ids = packet_ids[: packet_ids.index(0)]
     session.acknowledged(packet_ids)
-    counters.acknowledged += count
-    return pos
+    counters.acknowledged += len(packet_ids)
+    return start + 4 * len(packet_ids)

@@ -141,11 +141,8 @@ def _acknowledge(session: Session, packet: Publish, receivers: int) -> None:
 
 
 def _keep_lane(broker: Broker, session: Session, packet: Publish) -> None:
-    """Leave a lane for the packets that follow, and what was found out about the properties.
-
-    A payload that says it is UTF-8 is looked at each time.
-    """
-    if packet.topic_alias is not None or packet.payload_format_indicator or packet.topic.startswith("$"):
+    """Leave a lane for the packets that follow, and what was found out about the properties."""
+    if packet.topic_alias is not None or packet.topic.startswith("$"):
         return
     topic = packet.topic.encode()
     if topic not in session.lanes:
@@ -154,4 +151,4 @@ def _keep_lane(broker: Broker, session: Session, packet: Publish) -> None:
         if lane is None:
             return
         session.keep_lane(topic, lane)
-    session.keep_block(packet.forward)
+    session.keep_block(packet.forward, is_text=bool(packet.payload_format_indicator))

@@ -7,6 +7,11 @@ the right to receive. It is built at the first message on a topic and kept until
 something that it stands on changes: a subscription that comes or goes ends the routes
 of the topics that its filter matches, a change of rights those of its session. Ended
 routes take the lanes that stand on them along; nothing else is touched.
+
+Neither publishers nor subscribers decide what this costs. What routes hold is bounded
+by their weight, the oldest go. Looking for the topics that a filter matches may cost
+more than it saves, and a client can ask for it again and again: where so much has been
+looked at that building all routes anew is cheaper, they all end.
 """
 
 from __future__ import annotations
@@ -22,6 +27,11 @@ if TYPE_CHECKING:
 
 # Routes of one tenant that are kept: topics in use at one time; the oldest goes.
 _MAX_ROUTES = 10_000
+# Levels of their topics and receivers, together: each takes some 100 to 350 bytes.
+_MAX_WEIGHT = 100_000
+# Prefixes of topics that are looked at for the sake of subscriptions before all routes
+# end: about as much work as building a few thousand of them.
+_MAX_LOOKED_AT = 100_000
 
 
 class Target:
@@ -51,12 +61,14 @@ class Route:
 
     Attributes:
         targets: in the order in which they subscribed.
+        weight: levels of the topic, and targets.
     """
 
-    __slots__ = ("_lanes", "live", "targets")
+    __slots__ = ("_lanes", "live", "targets", "weight")
 
-    def __init__(self, targets: list[Target]) -> None:
+    def __init__(self, topic: str, targets: list[Target]) -> None:
         self.targets = targets
+        self.weight = topic.count("/") + 1 + len(targets)
         self.live = True
         self._lanes: dict[int, Lane | None] = {}
 
@@ -77,7 +89,7 @@ class Route:
         self.live = False
         for lane in self._lanes.values():
             if lane is not None:
-                lane.live = False
+                lane.end()
 
     def _build_lane(self, version: int, max_packet_bytes: int) -> Lane | None:
         if not self.targets:
@@ -99,12 +111,13 @@ class Route:
 class Routes:
     """The subscriptions of one tenant and the routes of its topics."""
 
-    __slots__ = ("_routes", "_subscriptions", "_topics")
+    __slots__ = ("_routes", "_subscriptions", "_topics", "_weight")
 
     def __init__(self) -> None:
         self._subscriptions: FilterTree[Subscription] = FilterTree()
         self._routes: dict[str, Route] = {}
         self._topics: NameTree[Route] = NameTree()
+        self._weight = 0
 
     def subscribe(self, subscription: Subscription) -> None:
         """Add a subscription and end the routes that it changes."""
@@ -120,16 +133,25 @@ class Routes:
         """Return the route of a topic, building it if there is none."""
         route = self._routes.get(topic)
         if route is None:
-            if len(self._routes) >= _MAX_ROUTES:
-                self._end(next(iter(self._routes)))
-            route = self._routes[topic] = Route(self._targets(topic))
+            route = Route(topic, self._targets(topic))
+            self._make_room(route.weight)
+            self._routes[topic] = route
             self._topics.set(topic, route)
+            self._weight += route.weight
         return route
 
     def end_all(self) -> None:
-        """End every route: the rules of the whole tenant have changed."""
-        for topic in list(self._routes):
-            self._end(topic)
+        """End every route."""
+        for route in self._routes.values():
+            route.end()
+        self._routes = {}
+        self._topics = NameTree()
+        self._weight = 0
+
+    def _make_room(self, weight: int) -> None:
+        routes = self._routes
+        while routes and (len(routes) >= _MAX_ROUTES or self._weight + weight > _MAX_WEIGHT):
+            self._end(next(iter(routes)))
 
     def _targets(self, topic: str) -> list[Target]:
         matching: dict[Session, list[Subscription]] = {}
@@ -145,6 +167,9 @@ class Routes:
         if "+" not in topic_filter and "#" not in topic_filter:
             self._end(topic_filter)
             return
+        if self._topics.looked_at > _MAX_LOOKED_AT:
+            self.end_all()
+            return
         for topic, _ in self._topics.matched_by(topic_filter):
             self._end(topic)
 
@@ -152,4 +177,5 @@ class Routes:
         route = self._routes.pop(topic, None)
         if route is not None:
             self._topics.pop(topic)
+            self._weight -= route.weight
             route.end()

@@ -5,6 +5,7 @@ How messages reach it is `receiver`'s affair.
 
 from __future__ import annotations
 
+from sys import getsizeof
 from typing import TYPE_CHECKING
 
 from tokenmq.access.decide import Scope
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 _MAX_JUDGEMENTS = 1_024
 # Lanes of one session that are kept, for the same reason.
 _MAX_LANES = 1_024
+# What the topics among these may take, each of the two: they may be long. Whatever was
+# forgotten since it was last emptied still counts, so it is emptied too soon at worst.
+_MAX_REMEMBERED_BYTES = 128 * 1_024
 # Property blocks of one session that are kept: most clients send the same few.
 _MAX_BLOCKS = 64
 # The block of a PUBLISH without properties.
@@ -69,8 +73,8 @@ class Session(Receiver):
         version: protocol version of its connection, 4 or 5.
         judgements: why publishing to a topic is refused, None where it is not.
         lanes: by the raw bytes of a topic, see `lane`.
-        blocks: raw property blocks, with their length, that need no second look; empty in
-            3.1.1, which has none.
+        blocks: raw property blocks, with their length, that were looked at and go on as they
+            are, and whether they say that the payload is UTF-8; empty in 3.1.1.
         listens: it has subscribed to its own events.
         denied_told_at: when it was last told of a refusal, unix seconds.
         expiry_second: its place in the wheel of expiries, None if it does not expire.
@@ -79,6 +83,8 @@ class Session(Receiver):
     """
 
     __slots__ = (
+        "_judged_bytes",
+        "_lane_bytes",
         "blocks",
         "client_id",
         "denied_told_at",
@@ -128,23 +134,30 @@ class Session(Receiver):
         self.subscriptions: dict[str, Subscription] = {}
         self.judgements: dict[str, Refusal | None] = {}
         self.lanes: dict[bytes, Lane] = {}
-        self.blocks: dict[bytes, None] = {_NO_PROPERTIES: None} if self.version == 5 else {}
+        self._judged_bytes = 0
+        self._lane_bytes = 0
+        self.blocks: dict[bytes, bool] = {_NO_PROPERTIES: False} if self.version == 5 else {}
 
     def keep_judgement(self, topic: str, refusal: Refusal | None) -> None:
         """Remember what publishing to a topic comes to."""
-        if len(self.judgements) >= _MAX_JUDGEMENTS:
-            del self.judgements[next(iter(self.judgements))]
+        size = getsizeof(topic) + (0 if refusal is None else getsizeof(refusal.text))
+        self._judged_bytes += size
+        if len(self.judgements) >= _MAX_JUDGEMENTS or self._judged_bytes > _MAX_REMEMBERED_BYTES:
+            self.judgements.clear()
+            self._judged_bytes = size
         self.judgements[topic] = refusal
 
     def keep_lane(self, topic: bytes, lane: Lane) -> None:
         """Remember the lane of a topic that this session publishes to."""
-        if len(self.lanes) >= _MAX_LANES:
-            del self.lanes[next(iter(self.lanes))]
+        self._lane_bytes += len(topic)
+        if len(self.lanes) >= _MAX_LANES or self._lane_bytes > _MAX_REMEMBERED_BYTES:
+            self.lanes.clear()
+            self._lane_bytes = len(topic)
         self.lanes[topic] = lane
 
-    def keep_block(self, forward: bytes) -> None:
+    def keep_block(self, forward: bytes, *, is_text: bool) -> None:
         """Remember properties that go on as they came; a length of one byte is all that lanes know."""
         if 0 < len(forward) < 128:
             if len(self.blocks) >= _MAX_BLOCKS:
-                self.blocks = {_NO_PROPERTIES: None}
-            self.blocks[bytes((len(forward),)) + forward] = None
+                self.blocks = {_NO_PROPERTIES: False}
+            self.blocks[bytes((len(forward),)) + forward] = is_text

@@ -27,7 +27,7 @@ EVENTS_TOPIC = "$auth/events"
 def subscribe(broker: Broker, session: Session, packet: Subscribe) -> None:
     """Judge every filter of a SUBSCRIBE, admit what may be, answer with one SUBACK."""
     codes: list[ReasonCode] = []
-    texts: list[str] = []
+    refused: list[tuple[str, str]] = []
     for index, request in enumerate(packet.subscriptions):
         identifier = packet.subscription_identifier or 0
         if index >= broker.settings.max_filters_per_subscribe:
@@ -38,18 +38,14 @@ def subscribe(broker: Broker, session: Session, packet: Subscribe) -> None:
                 _admit(session, request, identifier)
         codes.append(code)
         if text:
-            texts.append(text)
-            broker.report(
-                "subscribe_refused",
-                org_id=session.tenant.org_id,
-                client_id=session.client_id,
-                user_id=session.identity.user_id,
-                topic_filter=request.topic_filter[:256],
-                reason=text,
-            )
+            refused.append((request.topic_filter, text))
+    reason_string = None
+    if refused:
+        reason_string = "; ".join(dict.fromkeys(text for _, text in refused))
+        _report_refused(broker, session, refused)
     broker.send(
         session.outbox,
-        Suback(packet_id=packet.packet_id, reason_codes=tuple(codes), reason_string="; ".join(texts) or None),
+        Suback(packet_id=packet.packet_id, reason_codes=tuple(codes), reason_string=reason_string),
     )
 
 
@@ -92,6 +88,20 @@ def _judge(broker: Broker, session: Session, request: Request) -> tuple[ReasonCo
     if topic_filter not in session.subscriptions and len(session.subscriptions) >= most:
         return ReasonCode.QUOTA_EXCEEDED, f"a session has at most {most} subscriptions"
     return ReasonCode(min(request.qos, 1)), ""
+
+
+def _report_refused(broker: Broker, session: Session, refused: list[tuple[str, str]]) -> None:
+    """Tell of the first filter and how many there were: a packet holds as many as its sender likes."""
+    topic_filter, text = refused[0]
+    broker.report(
+        "subscribe_refused",
+        org_id=session.tenant.org_id,
+        client_id=session.client_id,
+        user_id=session.identity.user_id,
+        topic_filter=topic_filter[:256],
+        reason=text,
+        count=len(refused),
+    )
 
 
 def _admit(session: Session, request: Request, identifier: int) -> None:

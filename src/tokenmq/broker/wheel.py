@@ -6,7 +6,7 @@ connections (monotonic clock). Memory follows what is in it, not what has been.
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
 from heapq import heappop, heappush
 from math import ceil
 from typing import Generic, TypeVar
@@ -40,12 +40,22 @@ class Wheel(Generic[Item]):
         if bucket is not None:
             bucket.pop(item, None)
 
-    def due(self, moment: float) -> list[Item]:
-        """Take out and return everything due at this moment, the earliest first."""
-        items: list[Item] = []
+    def due(self, moment: float) -> Iterator[Item]:
+        """Take out everything due at this moment, one after the other, the earliest second first.
+
+        What is not asked for stays: if one of them ends in an error, the others are still due.
+        """
         while self._seconds and self._seconds[0] <= moment:
-            items += self._buckets.pop(heappop(self._seconds))
-        return items
+            second = heappop(self._seconds)
+            bucket = self._buckets[second]
+            try:
+                while bucket:
+                    yield bucket.popitem()[0]
+            finally:
+                if bucket:
+                    heappush(self._seconds, second)
+                else:
+                    del self._buckets[second]
 
     def __len__(self) -> int:
         return sum(map(len, self._buckets.values()))

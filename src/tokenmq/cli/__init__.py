@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return FAILED
     except OSError as error:
-        warn(f"tokenmq: {error}")
+        warn(f"tokenmq: {_reason(error)}")
         return FAILED
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -71,6 +71,13 @@ def document() -> str:
     """Write the reference page of all commands, in Markdown."""
     commands = app.generate_docs(output_format="markdown").rstrip()
     return f"{commands}\n\n## Exit codes\n\n{EXIT_CODES}\n"
+
+
+def _reason(error: OSError) -> str:
+    """Say what the operating system said, without its number."""
+    if error.strerror is None:
+        return str(error)
+    return error.strerror if error.filename is None else f"{error.filename}: {error.strerror}"
 
 
 def _one_sentence(error: CycloptsError) -> str:

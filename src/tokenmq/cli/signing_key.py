@@ -59,8 +59,7 @@ def add(
 
     Args:
         algorithm: The configured one without it.
-        use: Sign with it at once, though programs that keep a copy of the public keys for
-            up to 5 minutes do not know it yet.
+        use: Sign with it at once, though others may keep the old public keys for 5 minutes.
         service: The service and the output.
     """
     with connected(service) as client:
@@ -88,6 +87,7 @@ def retire(kid: Kid, *, service: Service = LOCAL) -> None:
     """Take a key out of use: what it signed is refused from now on.
 
     No token lives longer than a day: a day after another key took over, nobody misses it.
+    Connections that are open stay so until their tokens end; `token revoke --all` ends them.
 
     Args:
         kid: Its id, as `signing-key list` shows it.

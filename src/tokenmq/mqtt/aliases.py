@@ -7,6 +7,7 @@ meant: whether it may be published to is judged anew for each message.
 from __future__ import annotations
 
 from tokenmq.errors import ProtocolError
+from tokenmq.limits import MAX_STRING_BYTES
 from tokenmq.mqtt.codes import ReasonCode
 from tokenmq.mqtt.packets import Publish
 
@@ -14,10 +15,18 @@ from tokenmq.mqtt.packets import Publish
 class InboundAliases:
     """What a client's aliases stand for."""
 
-    __slots__ = ("_maximum", "_topics")
+    __slots__ = ("_max_topic_bytes", "_maximum", "_topics")
 
-    def __init__(self, maximum: int) -> None:
+    def __init__(self, maximum: int, max_topic_bytes: int = MAX_STRING_BYTES) -> None:
+        """Begin with no alias set.
+
+        Args:
+            maximum: the highest alias.
+            max_topic_bytes: what a topic may have; longer ones are refused by whoever
+                judges them, here they only must not be held.
+        """
         self._maximum = maximum
+        self._max_topic_bytes = max_topic_bytes
         self._topics: dict[int, str] = {}
 
     def resolve(self, publish: Publish) -> None:
@@ -34,7 +43,8 @@ class InboundAliases:
                 ReasonCode.TOPIC_ALIAS_INVALID, f"topic alias {alias}, at most {self._maximum} is accepted"
             )
         if publish.topic:
-            self._topics[alias] = publish.topic
+            # The beginning of a topic that is too long is as much too long.
+            self._topics[alias] = publish.topic[: self._max_topic_bytes + 1]
             return
         topic = self._topics.get(alias)
         if topic is None:

@@ -33,7 +33,7 @@ import dataclasses
 import msgspec
 
 from tokenmq.errors import ProtocolError
-from tokenmq.limits import DEFAULT_RECEIVE_MAXIMUM, KEEP_ALIVE_FACTOR, MAX_VARIABLE_INTEGER
+from tokenmq.limits import DEFAULT_RECEIVE_MAXIMUM, KEEP_ALIVE_FACTOR, MAX_STRING_BYTES, MAX_VARIABLE_INTEGER
 from tokenmq.mqtt import codec, wire
 from tokenmq.mqtt.aliases import InboundAliases
 from tokenmq.mqtt.codes import CONNACK_CODES, ReasonCode
@@ -71,6 +71,7 @@ class ConnectionLimits:
         max_user_properties: of one packet.
         max_user_property_bytes: names and values of one packet's User Properties.
         topic_alias_maximum: highest Topic Alias that a client may set; announced.
+        max_topic_bytes: of a topic that is remembered under an alias; it is not refused here.
     """
 
     connect_timeout_seconds: float = 10.0
@@ -79,6 +80,7 @@ class ConnectionLimits:
     max_user_properties: int = 32
     max_user_property_bytes: int = 4_096
     topic_alias_maximum: int = 16
+    max_topic_bytes: int = MAX_STRING_BYTES
 
 
 class Connection:
@@ -124,7 +126,7 @@ class Connection:
         self._user_property_limits = UserPropertyLimits(
             limits.max_user_properties, limits.max_user_property_bytes
         )
-        self._aliases = InboundAliases(limits.topic_alias_maximum)
+        self._aliases = InboundAliases(limits.topic_alias_maximum, limits.max_topic_bytes)
         self._connect_deadline = mono + limits.connect_timeout_seconds
         self._seen_at = mono
         self._keep_alive_seconds = 0

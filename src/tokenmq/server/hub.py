@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection
 
+import structlog
+
 from tokenmq import clock
 from tokenmq.access.identity import Identity
 from tokenmq.broker.broker import Broker
@@ -29,6 +31,8 @@ from tokenmq.services.authenticate import Authenticator
 from tokenmq.services.families import Families
 from tokenmq.services.organizations import Organizations
 from tokenmq.tokens.records import OrganizationRecord
+
+_log = structlog.get_logger("tokenmq.hub")
 
 # How often the timer looks: a token's end is noticed this much late at most, and nobody
 # can tell a quarter of a second from its NumericDate of whole seconds.
@@ -60,6 +64,7 @@ class Hub:
             max_user_properties=settings.max_user_properties,
             max_user_property_bytes=settings.max_user_property_bytes,
             topic_alias_maximum=settings.topic_alias_maximum,
+            max_topic_bytes=settings.max_topic_bytes,
         )
         self._reporter = Reporter()
         self._families = families
@@ -74,7 +79,10 @@ class Hub:
         """Keep the timer until cancelled."""
         while True:
             await asyncio.sleep(_TICK_SECONDS)
-            self.tick(clock.now(), clock.mono())
+            try:
+                self.tick(clock.now(), clock.mono())
+            except Exception as error:  # a defect of ours must not keep tokens from ending
+                _log.exception("defect", error=type(error).__name__)
 
     def tick(self, now: float, mono: float) -> None:
         """Do what time asks for: expiries, keep alive, CONNECT that does not come."""
@@ -133,6 +141,12 @@ class Hub:
         if identity.org_id not in self.broker.tenants:
             self.broker.set_rules(identity.org_id, self._rules(identity.org_id))
         self.broker.connect(outbox, packet, identity, client_id, assigned=assigned, now=now)
+        # A short keep alive ends before the deadline that CONNECT had.
+        link: Link = outbox.owner
+        deadline = outbox.connection.expires_at_mono
+        if deadline is not None and link.deadline_second is not None and deadline < link.deadline_second:
+            self.unwatch(link)
+            self.watch(link)
 
     def refuse(self, link: Link, error: TokenmqError, client_id: str) -> None:
         """Answer a CONNECT that is not let in."""
@@ -171,7 +185,7 @@ class Hub:
 
     def end_organization(self, org_id: str) -> int:
         """Close every connection of an organization that is gone."""
-        count = self.broker.close_tenant(org_id, ReasonCode.NOT_AUTHORIZED, "organization deleted")
+        count = self.broker.end_tenant(org_id, ReasonCode.NOT_AUTHORIZED, "organization deleted")
         return self._settled(count)
 
     def organization_changed(self, organization: OrganizationRecord) -> None:

@@ -3,8 +3,12 @@
 Theory of operation. A transport (`listeners`, `websocket`) hands in whatever arrived.
 What has a lane is forwarded without being looked at closely (`broker.lane`); every
 other packet is cut out, decoded and checked (`mqtt`), and handed to the core. An
-incomplete packet waits in `_parts` until its announced length is there, so that many
+incomplete packet waits in `_rest` until its announced length is there, so that many
 small reads cost no copying of what came before. Nothing here waits for anything.
+
+A peer that does not read is still read from: its messages wait in its queue, which is
+bounded, and its answers pile up. When these are more than it can be waiting for, its
+packets are left in the kernel until it reads.
 """
 
 from __future__ import annotations
@@ -19,7 +23,8 @@ from tokenmq import clock
 from tokenmq.broker import lane
 from tokenmq.broker.outbox import Outbox
 from tokenmq.broker.session import Session
-from tokenmq.errors import ClientIdNotPermitted, ProtocolError, TokenmqError
+from tokenmq.errors import BadCredentials, ClientIdNotPermitted, InvalidToken, ProtocolError, TokenmqError
+from tokenmq.limits import MAX_PACKET_ID
 from tokenmq.mqtt import codec
 from tokenmq.mqtt.codes import ReasonCode
 from tokenmq.mqtt.connection import Connection
@@ -45,6 +50,10 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger("tokenmq.link")
 
+# Answers that may wait for a peer that does not read. PUBACKs for as many messages as the
+# greatest Receive Maximum lets it send: nobody who keeps to that is ever held.
+_MAX_UNREAD_BYTES = 4 * MAX_PACKET_ID
+
 
 class Link:
     """One network connection, whatever transport carries it.
@@ -54,11 +63,12 @@ class Link:
     """
 
     __slots__ = (
+        "_held",
         "_hub",
         "_needed",
-        "_parts",
-        "_parts_size",
+        "_rest",
         "_transport",
+        "_unread",
         "connection",
         "deadline_second",
         "outbox",
@@ -72,9 +82,10 @@ class Link:
         self.outbox = Outbox(self.connection, self)
         self.deadline_second: int | None = None
         self._transport: LinkTransport | None = None
-        self._parts: list[bytes] = []
-        self._parts_size = 0
+        self._rest = bytearray()
         self._needed = 0
+        self._unread = 0
+        self._held = False
 
     # What the transport tells
 
@@ -87,13 +98,12 @@ class Link:
         """Take in bytes in any portions, and do all that they ask for."""
         if self.outbox.closed:
             return
-        if self._parts:
-            self._parts.append(data)
-            self._parts_size += len(data)
-            if self._parts_size < self._needed:
+        if self._rest:
+            if len(self._rest) + len(data) < self._needed:
+                self._rest += data
                 return
-            data = b"".join(self._parts)
-            self._parts = []
+            data = b"".join((self._rest, data))
+            self._rest.clear()
         try:
             self._consume(data)
         except ProtocolError as error:
@@ -112,6 +122,10 @@ class Link:
 
     def writing_resumed(self) -> None:
         """Go on: the peer has read."""
+        self._unread = 0
+        if self._held and self._transport is not None:
+            self._held = False
+            self._transport.resume_reading()
         session = self.outbox.session
         if session is not None:
             session.resume()
@@ -131,7 +145,10 @@ class Link:
         """Write everything that the core has appended, at once."""
         chunks = self.outbox.chunks
         if self._transport is not None:
-            self._transport.write(chunks[0] if len(chunks) == 1 else b"".join(chunks))
+            data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+            self._transport.write(data)
+            if self.outbox.paused:
+                self._hold(len(data))
         chunks.clear()
 
     def close(self, *, peer_left: bool) -> None:
@@ -141,6 +158,13 @@ class Link:
                 self._transport.leave()
             else:
                 self._transport.close()
+
+    def _hold(self, size: int) -> None:
+        """Stop reading when too many bytes wait for a peer that does not read."""
+        self._unread += size
+        if self._unread > _MAX_UNREAD_BYTES and not self._held and self._transport is not None:
+            self._held = True
+            self._transport.pause_reading()
 
     # The loop
 
@@ -178,10 +202,8 @@ class Link:
         """Keep the beginning of a packet until the rest of it is there."""
         if pos == len(data):
             return
-        rest = data[pos:] if pos else data
-        self._parts = [rest]
-        self._parts_size = len(rest)
-        self._needed = _bytes_needed(rest)
+        self._rest += data[pos:] if pos else data
+        self._needed = _bytes_needed(self._rest)
 
     # One method for each packet that a client may send
 
@@ -191,7 +213,7 @@ class Link:
         # [MQTT-3.1.3-6] 128 bits: nobody guesses another's.
         client_id = packet.client_id or f"auto-{secrets.token_hex(16)}"
         try:
-            self._check_client_id(packet)
+            self._check_sizes(packet)
             identity = hub.authenticator.connect(
                 Credentials(
                     username=packet.username,
@@ -208,11 +230,22 @@ class Link:
         except TokenmqError as error:
             hub.refuse(self, error, client_id)
 
-    def _check_client_id(self, packet: Connect) -> None:
-        limit = self._hub.broker.settings.max_client_id_bytes
-        size = len(packet.client_id.encode())
+    def _check_sizes(self, packet: Connect) -> None:
+        """Hold what a CONNECT shows against our limits, before anybody looks at it.
+
+        Raises: ClientIdNotPermitted, BadCredentials, InvalidToken.
+        """
+        settings = self._hub.broker.settings
+        size, limit = len(packet.client_id.encode()), settings.max_client_id_bytes
         if size > limit:
             raise ClientIdNotPermitted(f"client id has {size} bytes, at most {limit} are accepted")
+        size, limit = len((packet.username or "").encode()), settings.max_username_bytes
+        if size > limit:
+            raise BadCredentials(f"username has {size} bytes, at most {limit} are accepted")
+        limit = settings.max_password_bytes
+        for what, shown in (("password", packet.password), ("token", packet.authentication_data)):
+            if shown is not None and len(shown) > limit:
+                raise InvalidToken(f"{what} has {len(shown)} bytes, at most {limit} are accepted")
 
     def _publish(self, packet: Publish, now: float) -> None:
         self._hub.broker.publish(self._session(), packet, now)
@@ -246,7 +279,7 @@ class Link:
         return session
 
 
-def _bytes_needed(rest: bytes) -> int:
+def _bytes_needed(rest: bytearray) -> int:
     """Return how many bytes a packet has of which this is the beginning, or at least has."""
     length = 0
     for at in range(1, min(len(rest), 5)):

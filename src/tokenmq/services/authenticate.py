@@ -172,6 +172,7 @@ def _user(claims: Claims) -> Identity:
         gen=claims.gen,
         key_id=None,
         client_id=claims.client_id,
+        issued_at=claims.iat,
     )
 
 
@@ -194,4 +195,5 @@ def _server(key: KeyRecord, org_id: str, settings: OrganizationSettings) -> Iden
         gen=0,
         key_id=key.id,
         client_id=None,
+        issued_at=key.created_at,
     )

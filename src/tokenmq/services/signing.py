@@ -110,7 +110,7 @@ class Signing:
     def _find(self, kid: str) -> SigningKeyRecord:
         record = self._records.get(kid)
         if record is None:
-            raise NotFound(f"there is no signing key {kid}")
+            raise NotFound("there is no such signing key")
         return record
 
     def _next(self, now: float) -> int:

@@ -208,11 +208,17 @@ class _Branch:
 
 
 class NameTree(Generic[T]):
-    """Values under Topic Names, one each, found by name or by filter. `len()` counts names."""
+    """Values under Topic Names, one each, found by name or by filter. `len()` counts names.
 
-    __slots__ = ("_dollar", "_root", "_values")
+    Attributes:
+        looked_at: prefixes that `matched_by` has gone through so far, for those who must
+            bound what filters cost them.
+    """
+
+    __slots__ = ("_dollar", "_root", "_values", "looked_at")
 
     def __init__(self) -> None:
+        self.looked_at = 0
         self._values: dict[str, T] = {}
         self._root = _Branch()
         self._dollar = _Branch()
@@ -266,6 +272,7 @@ class NameTree(Generic[T]):
                 elif (child := branch.children.get(level)) is not None:
                     below.append(child)
             branches = below
+            self.looked_at += len(below)
         if in_tail:
             _add_all_below(branches)
         return [(branch.name, self._values[branch.name]) for branch in branches if branch.name is not None]

@@ -1,0 +1,288 @@
+"""The whole of one instance without sockets: real store, services, hub and links; only the wire is played."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tokenmq import clock
+from tokenmq.access.decide import Scope
+from tokenmq.access.grants import Grant
+from tokenmq.access.identity import Identity
+from tokenmq.access.permission import Permission
+from tokenmq.broker.session import Subscription as Stored
+from tokenmq.config import BrokerSettings
+from tokenmq.mqtt import codec
+from tokenmq.mqtt.packets import Connect, Publish, Subscribe
+from tokenmq.mqtt.packets.subscribe import Subscription
+from tokenmq.server.hub import Hub
+from tokenmq.server.peer import Peer
+from tokenmq.services import bootstrap
+from tokenmq.services.bundle import Services
+from tokenmq.services.keys import CreatedKey, KeyRequest
+from tokenmq.services.revocation import RevokeRequest
+from tokenmq.services.tokens import IssuedToken, Replacing
+from tokenmq.stores.sql import SqlStore
+from tokenmq.tokens.minting import MintRequest
+from tokenmq.tokens.records import KeyRecord, OrganizationRecord
+
+NOW = 1_800_000_000.0
+BOTH = (Permission.PUBLISH, Permission.SUBSCRIBE)
+
+
+class Clock:
+    """Both clocks, moved by hand."""
+
+    def __init__(self) -> None:
+        self.now = NOW
+        self.mono = 1_000.0
+
+    def advance(self, seconds: float) -> None:
+        self.now += seconds
+        self.mono += seconds
+
+
+@dataclass
+class Transport:
+    """Remembers what a link did with its network connection."""
+
+    written: bytearray = field(default_factory=bytearray)
+    closed: bool = False
+    reading: bool = True
+
+    def write(self, data: bytes) -> None:
+        self.written += data
+
+    def close(self) -> None:
+        self.closed = True
+
+    def abort(self) -> None:
+        self.closed = True
+
+    def pause_reading(self) -> None:
+        self.reading = False
+
+    def resume_reading(self) -> None:
+        self.reading = True
+
+
+class Client:
+    """One client on a link of its own."""
+
+    def __init__(self, hub: Hub, version: int, *, origin: str | None = None, trusted: bool = True) -> None:
+        self.version = version
+        self.transport = Transport()
+        self.link = hub.make_link(Peer("192.0.2.7", 50_000, "tcp", origin, trusted=trusted))
+        self.link.opened(self.transport)
+        self._packet_ids = itertools.count(1)
+
+    @property
+    def closed(self) -> bool:
+        return self.transport.closed
+
+    @property
+    def session(self) -> Any:
+        return self.link.outbox.session
+
+    def send_bytes(self, data: bytes) -> list[Any]:
+        if not self.closed:
+            self.link.received(data)
+        return self.received()
+
+    def send(self, *packets: Any) -> list[Any]:
+        return self.send_bytes(b"".join(codec.encode(packet, self.version) for packet in packets))
+
+    def connect(
+        self, username: str | None, password: bytes | None, client_id: str = "c1", **more: Any
+    ) -> Any:
+        """Send CONNECT; return the CONNACK, None if there was none."""
+        packet = Connect(self.version, client_id, True, 60, username=username, password=password)
+        for name, value in more.items():
+            setattr(packet, name, value)
+        return next(iter(self.send(packet)), None)
+
+    def subscribe(self, *filters: str, qos: int = 0) -> list[int]:
+        """Send SUBSCRIBE; return the reason codes."""
+        subscriptions = tuple(Subscription(topic_filter, qos=qos) for topic_filter in filters)
+        answers = self.send(Subscribe(next(self._packet_ids), subscriptions))
+        return list(answers[0].reason_codes)
+
+    def publish(self, topic: str, payload: bytes = b"hi", qos: int = 0, **more: Any) -> list[Any]:
+        packet_id = next(self._packet_ids) if qos else 0
+        return self.send(Publish(topic, payload, qos, packet_id=packet_id, **more))
+
+    def received(self) -> list[Any]:
+        """Return and forget the packets that have come."""
+        data = bytes(self.transport.written)
+        self.transport.written.clear()
+        packets = []
+        pos = 0
+        while pos < len(data):
+            found = codec.frame(data, pos, 1 << 28)
+            assert found is not None
+            first, start, stop = found
+            packets.append(codec.decode(first, data, start, stop, self.version, from_client=False))
+            pos = stop
+        return packets
+
+    def topics(self) -> list[str]:
+        """Return and forget the topics of the messages that have come."""
+        return [packet.topic for packet in self.received() if isinstance(packet, Publish)]
+
+
+class Instance:
+    """Store, services and broker of one instance, an administrator, and an organization `demo`."""
+
+    def __init__(self, folder: Path, times: Clock, settings: BrokerSettings) -> None:
+        self.folder = folder
+        self.clock = times
+        self.settings = settings
+
+    async def open(self) -> None:
+        store = await SqlStore.open_folder(self.folder)
+        self.services = await Services.assemble(
+            store, issuer="tokenmq", algorithm="ES256", signing_secret=None, now=self.clock.now
+        )
+        services = self.services
+        self.hub = Hub(self.settings, services.authenticator, services.families, services.organizations)
+        services.attach(self.hub)
+
+    async def begin(self) -> None:
+        await self.open()
+        now = self.clock.now
+        self.admin_text = await bootstrap.administrator_key(self.services, None, now=now)
+        demo = await bootstrap.demo(self.services, None, now=now)
+        self.admin = self.services.keys.authenticate(self.admin_text, now)
+        self.key_text: str = demo.secret_key
+        self.key = self.services.keys.authenticate(self.key_text, now)
+        self.organization: OrganizationRecord = demo.organization
+
+    async def restart(self) -> None:
+        await self.services.close()
+        await self.open()
+
+    async def issue(
+        self,
+        user_id: str = "ann",
+        *topics: str,
+        key: KeyRecord | None = None,
+        organization: OrganizationRecord | None = None,
+        **asked: Any,
+    ) -> IssuedToken:
+        asked = {"permissions": BOTH, "topics": topics or ("chat/#",), **asked}
+        return await self.services.tokens.issue(
+            MintRequest(user_id=user_id, **asked),
+            key=key or self.key,
+            organization=organization or self.organization,
+            replacing=Replacing(),
+            idempotency=None,
+            now=self.clock.now,
+        )
+
+    async def make_key(self, kind: str = "sk", **asked: Any) -> CreatedKey:
+        request = KeyRequest(kind=kind, **{"name": "a key", **asked})
+        org_id = self.organization.id
+        return await self.services.keys.create(request, key=self.key, org_id=org_id, now=self.clock.now)
+
+    async def other_organization(self, name: str = "other") -> tuple[OrganizationRecord, KeyRecord]:
+        services, now = self.services, self.clock.now
+        organization = await services.organizations.create(name=name, settings=None, key=self.admin, now=now)
+        request = KeyRequest(kind="sk", name="other")
+        created = await services.keys.create(request, key=self.admin, org_id=organization.id, now=now)
+        return organization, created.record
+
+    async def revoke(self, **asked: Any) -> Any:
+        return await self.services.tokens.revoke(
+            RevokeRequest(**asked), key=self.key, org_id=self.organization.id, now=self.clock.now
+        )
+
+    def client(self, version: int = 5, **more: Any) -> Client:
+        return Client(self.hub, version, **more)
+
+    def enter(
+        self, token: IssuedToken, client_id: str = "c1", version: int = 5, **more: Any
+    ) -> tuple[Client, Any]:
+        """Return a client and the CONNACK that its token got."""
+        client = self.client(version)
+        return client, client.connect(token.username, token.text.encode(), client_id, **more)
+
+    async def joined(
+        self, user_id: str = "ann", *topics: str, client_id: str | None = None, version: int = 5, **asked: Any
+    ) -> Client:
+        """Return a client that is connected as somebody."""
+        token = await self.issue(user_id, *topics, **asked)
+        client, connack = self.enter(token, client_id or f"c-{user_id}", version)
+        assert connack.reason_code == 0, connack
+        return client
+
+    def tick(self) -> None:
+        self.hub.tick(self.clock.now, self.clock.mono)
+
+
+@pytest.fixture
+def times(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    moved = Clock()
+    monkeypatch.setattr(clock, "now", lambda: moved.now)
+    monkeypatch.setattr(clock, "mono", lambda: moved.mono)
+    return moved
+
+
+@pytest.fixture
+async def make_instance(tmp_path: Path, times: Clock) -> AsyncIterator[Callable[..., Awaitable[Instance]]]:
+    made: list[Instance] = []
+
+    async def make(**settings: Any) -> Instance:
+        instance = Instance(tmp_path / f"data{len(made)}", times, BrokerSettings(**settings))
+        made.append(instance)
+        await instance.begin()
+        return instance
+
+    yield make
+    for instance in made:
+        await instance.services.close()
+
+
+@pytest.fixture
+async def instance(make_instance: Callable[..., Awaitable[Instance]]) -> Instance:
+    return await make_instance()
+
+
+@dataclass
+class _Receiver:
+    """What a route asks of a session."""
+
+    scope: Any
+    version: int = 5
+    max_packet_bytes: int = 1 << 28
+
+    __hash__ = object.__hash__
+
+
+@pytest.fixture
+def subscriptions() -> Callable[[int], list[Any]]:
+    """Make that many sessions' subscriptions to chat/#."""
+
+    def make(count: int) -> list[Any]:
+        identity = Identity(
+            "org_aaaaaaaaaaaa",
+            "ann",
+            "ann@org_aaaaaaaaaaaa",
+            (Grant(BOTH, ("chat/#",)),),
+            None,
+            None,
+            None,
+            0,
+            None,
+            None,
+        )
+        scope = Scope(identity, policy=None, client_id="c1")
+        options = {"qos": 0, "no_local": False, "retain_as_published": False, "identifier": 0}
+        receivers: list[Any] = [_Receiver(scope) for _ in range(count)]
+        return [Stored(receiver, "chat/#", **options) for receiver in receivers]
+
+    return make
