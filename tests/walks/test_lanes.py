@@ -1,4 +1,8 @@
-"""Lanes change nothing but the time: random programs, with and without, byte by byte."""
+"""Lanes change nothing but the time: random programs, with and without, byte by byte.
+
+Packet identifiers of deliveries may differ: acknowledgements that come together free them
+together in a lane. That none is given twice is looked at in both.
+"""
 
 from __future__ import annotations
 
@@ -69,6 +73,7 @@ class Runner:
             while found := codec.frame(data, pos, 1 << 28):
                 packet = codec.decode(found[0], data, found[1], found[2], client.version, from_client=False)
                 if isinstance(packet, Publish) and packet.qos:
+                    assert packet.packet_id not in self.unacknowledged[n]  # [MQTT-2.2.1-4]
                     self.unacknowledged[n].append(packet.packet_id)
                 pos = found[2]
 
@@ -149,8 +154,16 @@ def split(sent, version):
     deliveries, answers = [], []
     pos = 0
     while found := codec.frame(bytes(sent), pos, 1 << 28):
-        (deliveries if found[0] >> 4 == 3 else answers).append(bytes(sent[pos : found[2]]))
-        pos = found[2]
+        first, start, stop = found
+        packet = sent[pos:stop]
+        if first >> 4 == 3:
+            if first & 6:
+                at = start - pos + 2 + int.from_bytes(sent[start : start + 2])
+                packet[at : at + 2] = b"id"
+            deliveries.append(bytes(packet))
+        else:
+            answers.append(bytes(packet))
+        pos = stop
     return deliveries, answers
 
 
