@@ -2,11 +2,13 @@
 
 import pytest
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import text
 
 from tokenmq.errors import InvalidSettings, Unavailable
-from tokenmq.stores.sql import SqlStore
+from tokenmq.stores.sql import SqlStore, migrating
 from tokenmq.stores.sql.dialect import DATABASE_NAME, sqlite_runners
 from tokenmq.stores.sql.migrating import migrate
 from tokenmq.stores.sql.tables import metadata
@@ -62,3 +64,9 @@ async def test_file_that_is_no_database_is_refused_and_kept(folder):
     with pytest.raises(Unavailable):
         await SqlStore.open_folder(folder)
     assert (folder / DATABASE_NAME).read_bytes() == b"not a database, but somebody's" * 100
+
+
+def test_the_newest_script_is_the_one_that_a_start_looks_for():
+    config = Config()
+    config.set_main_option("script_location", str(migrating.SCRIPTS))
+    assert ScriptDirectory.from_config(config).get_heads() == [migrating.NEWEST]

@@ -4,21 +4,37 @@ from __future__ import annotations
 
 from importlib.resources import as_file, files
 
-from alembic import command
-from alembic.config import Config
-from sqlalchemy import Connection
+from sqlalchemy import Connection, column, inspect, select, table
+
+from tokenmq.errors import InvalidSettings
 
 SCRIPTS = files("tokenmq.stores.sql") / "migrations"
+# The newest script; a test holds it against the folder.
+NEWEST = "0001"
+
+_VERSION = column("version_num")
+_TABLE = table("alembic_version", _VERSION)
 
 
 def migrate(connection: Connection) -> None:
     """Run the migrations that are missing, inside the caller's transaction.
 
-    Raises: alembic.util.CommandError when a newer program made the tables.
+    Raises: InvalidSettings when a newer program made the tables.
     """
+    there = inspect(connection).has_table(_TABLE.name)
+    if there and connection.scalar(select(_VERSION).select_from(_TABLE)) == NEWEST:
+        return
+    # Most starts have nothing to migrate and need not wait for this import.
+    from alembic import command
+    from alembic.config import Config
+    from alembic.util import CommandError
+
     with as_file(SCRIPTS) as folder:
         config = Config()
         # Alembic interpolates percent signs in its settings.
         config.set_main_option("script_location", str(folder).replace("%", "%%"))
         config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+        try:
+            command.upgrade(config, "head")
+        except CommandError as error:
+            raise InvalidSettings(f"the store is of a newer version than this program: {error}") from error

@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Self
 
-from alembic.util import CommandError
 from sqlalchemy import select, text
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from tokenmq.errors import InvalidSettings, Unavailable
 from tokenmq.stores.sql.dialect import sqlite_runners
@@ -60,12 +59,12 @@ class SqlStore:
         """
         try:
             await self._runners[0].run(migrate)
-        except CommandError as error:
+        except InvalidSettings:
             await self._dispose()
-            raise InvalidSettings(f"the store is of a newer version than this program: {error}") from error
+            raise
         except (SQLAlchemyError, OSError) as error:
             await self._dispose()
-            raise Unavailable(f"the store cannot be opened: {error}") from error
+            raise Unavailable(f"the store cannot be opened: {_reason(error)}") from error
         self.writer.start()
 
     async def ping(self) -> None:
@@ -80,3 +79,8 @@ class SqlStore:
     async def _dispose(self) -> None:
         for runner in self._runners:
             await runner.close()
+
+
+def _reason(error: SQLAlchemyError | OSError) -> str:
+    """Say what the database said, without the library that carried it."""
+    return str(error.orig) if isinstance(error, DBAPIError) else str(error)
