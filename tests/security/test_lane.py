@@ -222,3 +222,14 @@ async def test_v47_a_reserved_user_property_is_refused_with_a_lane_too(instance)
         assert answer.reason_code == 0x87
     assert bob.topics() == []
     assert Puback not in {type(packet) for packet in bob.received()}
+
+
+async def test_q27_a_payload_that_is_not_the_text_it_says_reaches_nobody_not_even_as_nothing(instance):
+    ann, bob = await pair(instance)
+    ann.publish("chat/a", b"text", payload_format_indicator=1)
+    bob.received()
+    session, broker = ann.session, instance.hub.broker
+    data = codec.encode(Publish("chat/a", b"\xff", payload_format_indicator=1), 5)
+    assert forward(data, 0, session, broker.dirty, broker.counters, 1 << 20) == 0
+    assert (broker.dirty, bob.session.chunks) == ([], [])
+    assert [packet.reason_code for packet in ann.send_bytes(data)] == [0x99]

@@ -6,6 +6,7 @@ import time
 import tracemalloc
 from typing import Self
 
+from tokenmq.broker import routing
 from tokenmq.broker.routing import Routes
 from tokenmq.mqtt import codec
 from tokenmq.mqtt.packets import Puback, Publish, Subscribe
@@ -57,23 +58,39 @@ async def test_what_a_session_remembers_of_topics_is_bounded_in_bytes(instance):
     assert sum(4 * len(topic) for topic in session.judgements) < 256 * 1024
 
 
-async def test_routes_of_random_topics_are_bounded_in_bytes(instance):
+# What routes of one tenant may hold: levels of topics and receivers.
+MOST = 100_000
+
+
+async def test_routes_of_random_topics_are_bounded_by_their_levels(instance):
     client = await instance.joined("ann", "#")
+    routes = client.session.tenant.routes
     tail = "/".join(["x" * 30] * 30)
-    with Traced() as held:
-        for number in range(10_000):
-            client.publish(f"{number:05}/{tail}")
-    assert held.bytes < 64 * MIB
+    kept = []
+    for number in range(5_000):
+        client.publish(f"{number:05}/{tail}")
+        kept.append(routes.route(f"{number:05}/{tail}"))
+    assert 0 < sum(31 for route in kept if route.live) <= MOST
 
 
-def test_routes_of_topics_with_many_receivers_are_bounded_in_bytes(subscriptions):
+def test_routes_of_topics_with_many_receivers_are_bounded_by_these(subscriptions):
     routes = Routes()
     for subscription in subscriptions(300):
         routes.subscribe(subscription)
-    with Traced() as held:
-        for number in range(600):
-            assert len(routes.route(f"chat/{number}").targets) == 300
-    assert held.bytes < 64 * MIB
+    kept = [routes.route(f"chat/{number}") for number in range(500)]
+    assert 0 < sum(len(route.targets) for route in kept if route.live) <= MOST
+
+
+def test_one_topic_with_more_receivers_than_that_has_a_route_all_the_same(subscriptions, monkeypatch):
+    monkeypatch.setattr(routing, "_MAX_WEIGHT", 100)
+    routes = Routes()
+    for subscription in subscriptions(150):
+        routes.subscribe(subscription)
+    route = routes.route("chat/a")
+    assert routes.route("chat/a") is route
+    assert len(route.targets) == 150
+    assert routes.route("chat/b").live
+    assert not route.live
 
 
 async def test_a_lane_that_has_ended_holds_no_receivers(instance):

@@ -135,6 +135,8 @@ def forward(  # noqa: C901 - one loop on purpose, see the theory of operation
         run = _run(data, pos, size, data[pos:topic_end], block, block_at - pos)
         if is_text:
             run = _text(run, size, block_end - pos)
+            if not run:
+                return pos
         if first == _PUBLISH_QOS_0:
             _pass_on_at_qos_0(run, size, lane, dirty, counters)
         else:

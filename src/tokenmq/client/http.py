@@ -23,6 +23,7 @@ from tokenmq.client.answers import (
     TokenInfo,
     TokenRequest,
 )
+from tokenmq.client.reasons import reason_of
 from tokenmq.errors import InvalidRequest, ServiceError, Unreachable
 
 Answer = TypeVar("Answer")
@@ -178,7 +179,7 @@ class ServiceClient:
         except httpx2.TimeoutException as error:
             raise Unreachable(f"the token service at {self.url} does not answer in time") from error
         except httpx2.TransportError as error:
-            raise Unreachable(f"no token service answers at {self.url}: {error}") from error
+            raise Unreachable(f"no token service answers at {self.url}: {reason_of(error)}") from error
         if not response.is_success:
             raise _refusal(response)
         return self._checked(_json(response.content) if response.content else {}, wants)

@@ -21,6 +21,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersi
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
+from tokenmq.client.reasons import reason_of
 from tokenmq.errors import BrokerError, InvalidRequest, InvalidTopicFilter, InvalidTopicName, Unreachable
 
 # MQTT 5 §2.4: codes from here on are failures.
@@ -144,7 +145,7 @@ class MqttClient:
         try:
             self._client.connect(self._address.host, self._address.port, self._keep_alive_seconds)
         except OSError as error:
-            raise Unreachable(f"no broker answers at {self._url}: {error}") from error
+            raise Unreachable(f"no broker answers at {self._url}: {reason_of(error)}") from error
         try:
             self._wait(lambda: self._connack is not None)
         except Unreachable:

@@ -125,7 +125,7 @@ def protocol_version(data: bytes, start: int, stop: int) -> int:
     if name != b"MQTT" or version not in (4, 5):  # [MQTT-3.1.2-1], [MQTT-3.1.2-2]
         raise ProtocolError(
             ReasonCode.UNSUPPORTED_PROTOCOL_VERSION,
-            f"protocol {name[:8]!r} version {version}, wanted b'MQTT' version 4 or 5",
+            f"protocol {name[:8].decode('latin-1')!a} version {version}, wanted 'MQTT' version 4 or 5",
         )
     return version
 
