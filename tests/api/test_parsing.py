@@ -206,20 +206,20 @@ class Sample(msgspec.Struct, forbid_unknown_fields=True):
     ("tree", "problems"),
     [
         ({}, [("name", "required")]),
-        ({"name": 1}, [("name", "expected `str`, got `int`")]),
+        ({"name": 1}, [("name", "must be a string")]),
         (
             {"name": "abcd", "ttl": 5},
-            [("name", "expected `str` of length <= 3"), ("ttl", "expected `int` >= 60")],
+            [("name", "must have at most 3 characters"), ("ttl", "must be at least 60")],
         ),
-        ({"name": "a", "ttl": True}, [("ttl", "expected `int`, got `bool`")]),
-        ({"name": "a", "ttl": 60.5}, [("ttl", "expected `int`, got `float`")]),
-        ({"name": "a", "ttl": 10**30}, [("ttl", "expected `int` <= 90")]),
+        ({"name": "a", "ttl": True}, [("ttl", "must be an integer")]),
+        ({"name": "a", "ttl": 60.5}, [("ttl", "must be an integer")]),
+        ({"name": "a", "ttl": 10**30}, [("ttl", "must be at most 90")]),
         ({"name": "a", "ttl": None}, [("ttl", "`null` means nothing; leave the field out for its default")]),
         (
             {"name": "a", "inner": [{"topics": []}]},
-            [("inner[0].topics", "expected `array` of length >= 1")],
+            [("inner[0].topics", "must not be empty")],
         ),
-        ({"name": "a", "inner": [{"topics": [1]}]}, [("inner[0].topics[0]", "expected `str`, got `int`")]),
+        ({"name": "a", "inner": [{"topics": [1]}]}, [("inner[0].topics[0]", "must be a string")]),
         ({"name": "a", "inner": [{"topics": ["x"], "to": 1}]}, [("inner[0].to", "unknown field")]),
         (
             {"nam": "a", "zzz": 1},

@@ -176,8 +176,10 @@ class FakeWiring:
     made: int = 0
     fails: Exception | None = None
 
-    def initialise(self, settings: Any, *, demo: bool, admin_key: str | None, secret_key: str | None) -> Any:
-        admin_key = self._kept_or_new("ik", admin_key)
+    def initialise(
+        self, settings: Any, *, demo: bool, rotate: bool, admin_key: str | None, secret_key: str | None
+    ) -> Any:
+        admin_key = self._kept_or_new("ik", None if rotate else admin_key)
         if not demo:
             return types.SimpleNamespace(admin_key=admin_key, organization=None, secret_key=None)
         return types.SimpleNamespace(

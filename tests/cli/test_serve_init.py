@@ -2,6 +2,7 @@
 
 import builtins
 import json
+import os
 import shlex
 import stat
 from pathlib import Path
@@ -156,7 +157,30 @@ def test_serve_keeps_the_address_in_admin_json_true(run, wiring) -> None:
     run("init")
     wiring.ready.http_url = "http://127.0.0.1:9000"
     run("serve")
-    assert json.loads(ADMIN.read_text()) == {"url": "http://127.0.0.1:9000", "key": "ik_1"}
+    told = {"url": "http://127.0.0.1:9000", "key": "ik_1", "mqtt_url": "mqtt://127.0.0.1:1883"}
+    assert json.loads(ADMIN.read_text()) == told
+
+
+def test_init_rotate_makes_another_administrators_key_and_keeps_the_addresses(run, wiring) -> None:
+    run("init")
+    run("serve")
+    ran = run("init", "--rotate")
+    assert ran.code == 0 and "nothing was changed" not in ran.out
+    assert "ik_2" not in ran.out + ran.err
+    told = {"url": "http://127.0.0.1:8080", "key": "ik_2", "mqtt_url": "mqtt://127.0.0.1:1883"}
+    assert json.loads(ADMIN.read_text()) == told
+
+
+@pytest.mark.skipif(os.name != "posix", reason="files have modes on POSIX alone")
+def test_v05_an_administrators_file_that_others_can_read_is_refused_before_anything_listens(
+    run, wiring, monkeypatch
+) -> None:
+    run("init")
+    ADMIN.chmod(0o644)
+    monkeypatch.setattr(wiring, "serve", lambda *_: pytest.fail("it listens"), raising=False)
+    ran = run("serve")
+    assert (ran.code, ran.out) == (1, "")
+    assert "chmod 600" in ran.err
 
 
 def test_where_all_addresses_are_listened_on_one_to_connect_to_is_printed(run, wiring) -> None:

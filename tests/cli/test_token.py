@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tokenmq.cli.files import AdminFile, admin_path, write
+
 
 def jwt(**claims: object) -> str:
     parts = [
@@ -115,6 +117,34 @@ def test_the_printed_commands_run_as_they_stand(
     assert broker.did[0] == ("publish", "chat/room1", b"hello", 1)
     assert (broker.made["username"], broker.made["password"]) == ("alice@org_x", TOKEN)
     assert run(*shlex.split(sub)[1:]).code == 0
+
+
+def printed(run) -> list[str]:
+    """Return the commands that a creation prints, without the variable."""
+    return run("token", "create", "--user", "alice").out.splitlines()[-2:]
+
+
+def test_commands_name_the_broker_where_the_service_has_said_where_it_is(run, issuing, broker) -> None:
+    write(
+        admin_path(Path("tokenmq-data")),
+        AdminFile(url=issuing.url, key="ik_1", mqtt_url="mqtt://127.0.0.1:2883"),
+    )
+    sub, pub = printed(run)
+    assert sub == ".venv/bin/tokenmq sub 'chat/#' --url mqtt://127.0.0.1:2883"
+    assert pub == ".venv/bin/tokenmq pub chat/room1 hello --url mqtt://127.0.0.1:2883"
+    # A service of another address says nothing of this one.
+    write(
+        admin_path(Path("tokenmq-data")), AdminFile(url="http://127.0.0.1:1", key="ik_1", mqtt_url="mqtt://x")
+    )
+    assert printed(run)[0] == ".venv/bin/tokenmq sub 'chat/#'"
+
+
+def test_commands_name_the_broker_of_settings_that_they_do_not_find(run, issuing) -> None:
+    Path("other.toml").write_text("[mqtt]\nport = 2883\n")
+    out = run("token", "create", "--user", "alice", "--config", "other.toml").out
+    assert out.endswith("tokenmq pub chat/room1 hello --url mqtt://127.0.0.1:2883\n")
+    Path("other.toml").rename("tokenmq.toml")
+    assert printed(run)[1] == ".venv/bin/tokenmq pub chat/room1 hello"
 
 
 def test_only_what_the_token_permits_is_suggested(run, service) -> None:

@@ -185,3 +185,19 @@ def test_only_an_administrators_key_needs_to_name_organizations() -> None:
     assert ServiceClient(URL, "ik_x").is_administrator
     assert not ServiceClient(URL, "sk_x").is_administrator
     assert not ServiceClient(URL).is_administrator
+
+
+def test_signing_keys_are_listed_added_used_and_retired() -> None:
+    key = {"kid": "-a_b", "algorithm": "ES256", "status": "waiting"}
+    fake = Fake(answer({"signing_keys": [key], "next": None}), *(answer(key) for _ in range(4)))
+    service = client(fake, "ik_abc")
+    assert list(service.signing_keys()) == [key]
+    assert service.add_signing_key() == service.add_signing_key("EdDSA", current=True) == key
+    assert service.use_signing_key("-a_b") == service.retire_signing_key("a/b") == key
+    assert fake.asked == [
+        ("GET", "/v2/signing-keys?limit=100", None),
+        ("POST", "/v2/signing-keys", {"current": False}),
+        ("POST", "/v2/signing-keys", {"current": True, "algorithm": "EdDSA"}),
+        ("POST", "/v2/signing-keys/-a_b/use", None),
+        ("POST", "/v2/signing-keys/a%2Fb/retire", None),
+    ]

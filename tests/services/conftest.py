@@ -2,10 +2,11 @@
 
 import hashlib
 from collections.abc import Collection
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from sqlalchemy import event
 from sqlalchemy.exc import OperationalError
@@ -128,7 +129,7 @@ class World:
             origin=None,
             trusted_link=True,
         )
-        return replace(shown, **changes)
+        return msgspec.structs.replace(shown, **changes)
 
     async def restart(self) -> None:
         await self.services.close()

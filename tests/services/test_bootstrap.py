@@ -2,6 +2,7 @@
 
 import pytest
 
+from tokenmq.errors import InvalidKey
 from tokenmq.services import bootstrap
 from tokenmq.tokens.records import KeyKind
 
@@ -22,6 +23,17 @@ async def test_administrators_key_never_expires_and_is_kept(services):
     assert (record.kind, record.org_id) == (KeyKind.INSTANCE, None)
     assert await bootstrap.administrator_key(services, text, now=NOW) == text
     assert len(await services.store.keys.load()) == 1
+
+
+async def test_new_administrators_key_ends_all_earlier_ones_and_no_other(services):
+    earlier = [await bootstrap.administrator_key(services, None, now=NOW) for _ in range(2)]
+    demo = await bootstrap.demo(services, None, now=NOW)
+    text = await bootstrap.new_administrator_key(services, now=NOW)
+    for gone in earlier:
+        with pytest.raises(InvalidKey):
+            services.keys.authenticate(gone, NOW)
+    kept = {services.keys.authenticate(one, NOW).id for one in (text, demo.secret_key)}
+    assert {record.id for record in await services.store.keys.load()} == kept
 
 
 @pytest.mark.parametrize("shown", ["", "ik_lost", "not a key"])

@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from structlog.testing import capture_logs
 
 from tokenmq.errors import NotFound, Unavailable
 from tokenmq.services import upkeep
@@ -49,7 +50,7 @@ async def test_failing_store_is_told_and_forgets_no_last_use(world):
 async def test_task_goes_on_after_a_failure_and_ends_when_stopped(world, monkeypatch):
     monkeypatch.setattr(upkeep, "INTERVAL_SECONDS", 0)
     runs = asyncio.Event()
-    outcomes = [Unavailable("no"), None, None]
+    outcomes = [Unavailable("no"), KeyError("hunter2"), None, None]
 
     async def once(now):
         outcome = outcomes.pop(0)
@@ -61,7 +62,11 @@ async def test_task_goes_on_after_a_failure_and_ends_when_stopped(world, monkeyp
 
     kept = upkeep.Upkeep(world.services.store, world.services.keys, world.services.families)
     monkeypatch.setattr(kept, "once", once, raising=False)
-    kept.start()
-    await asyncio.wait_for(runs.wait(), 10)
+    with capture_logs() as lines:
+        kept.start()
+        await asyncio.wait_for(runs.wait(), 10)
     await kept.stop()
     await kept.stop()
+    assert [line["event"] for line in lines] == ["upkeep_failed", "defect"]
+    assert lines[1]["error"] == "KeyError" and "test_upkeep.py:" in lines[1]["traceback"]
+    assert "hunter2" not in repr(lines)

@@ -22,7 +22,15 @@ JTI = "AAECAwQFBgcICQoLDA0ODw"
 def mint(secret_key, here):
     """Mint from the fields of a request: `mint(topics=("a",))`; the user is `u`."""
 
-    def run(*, key=secret_key, policy=STARTING_POLICY, settings=DEFAULTS, now=here.now, **fields):
+    def run(
+        *,
+        key=secret_key,
+        policy=STARTING_POLICY,
+        settings=DEFAULTS,
+        now=here.now,
+        limits=minting.ANY_NAMES,
+        **fields,
+    ):
         return minting.mint(
             MintRequest(**{"user_id": "u"} | fields),
             key=key,
@@ -33,6 +41,7 @@ def mint(secret_key, here):
             token_id=TOKEN_ID,
             jti=JTI,
             issuer=here.issuer,
+            limits=limits,
         )
 
     return run
@@ -97,6 +106,36 @@ def test_every_wrong_field_is_named_at_once(problems):
         ttl_seconds=5, topics=("chat/#/x", "ok"), permissions=(), client_id="", integration_id="\0"
     )
     assert sorted(fields) == ["client_id", "integration_id", "permissions", "topics[0]", "ttl"]
+
+
+LIMITS = minting.NameLimits(max_client_id_bytes=4, max_topic_bytes=8, max_topic_levels=3)
+
+
+@pytest.mark.parametrize(
+    ("fields", "wrong"),
+    [
+        ({"client_id": "abcd"}, []),
+        ({"client_id": "abcd*"}, []),
+        ({"client_id": "*"}, []),
+        ({"client_id": "abcde"}, ["client_id"]),
+        ({"client_id": "abcde*"}, ["client_id"]),
+        ({"client_id": "ééé"}, ["client_id"]),
+        ({"topics": ("a", "12345678")}, []),
+        ({"topics": ("a", "123456789")}, ["topics[1]"]),
+        ({"topics": ("a/b/#",)}, []),
+        ({"topics": ("a/b/c/#",)}, ["topics[0]"]),
+        ({"grants": (Grant(BOTH, ("a/b/c/d",)),)}, ["grants[0].topics[0]"]),
+        # Counted as the broker sees it: with the user's id in the place of its name.
+        ({"user_id": "ann", "topics": ("a/{user_id}",)}, []),
+        ({"user_id": "annabel", "topics": ("a/{user_id}",)}, ["topics[0]"]),
+    ],
+)
+def test_what_the_broker_would_refuse_is_not_made(mint, problems, fields, wrong):
+    if wrong:
+        assert problems(limits=LIMITS, **fields) == wrong
+    else:
+        mint(limits=LIMITS, **fields)
+    mint(**fields)
 
 
 # Who

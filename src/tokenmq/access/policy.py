@@ -26,11 +26,14 @@ class Policy:
         rules: what is allowed, to everybody; variables stand for who asks.
         shared: by permission, the filters without variables, each its own value.
         templates: by permission, the filters with variables, to be bound for each user.
+
+    It is a key of caches, so its hash is worked out once.
     """
 
     rules: tuple[Grant, ...]
     shared: dict[Permission, FilterTree[str]] = field(init=False, repr=False, compare=False)
     templates: dict[Permission, tuple[str, ...]] = field(init=False, repr=False, compare=False)
+    _hash: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         shared: dict[Permission, FilterTree[str]] = {permission: FilterTree() for permission in _ALL}
@@ -44,6 +47,10 @@ class Policy:
                         shared[permission].insert(topic_filter, topic_filter)
         object.__setattr__(self, "shared", shared)
         object.__setattr__(self, "templates", templates)
+        object.__setattr__(self, "_hash", hash(self.rules))
+
+    def __hash__(self) -> int:
+        return self._hash
 
 
 def starting_policy(dollar_trees: Sequence[str]) -> Policy:

@@ -9,6 +9,11 @@ import msgspec
 from starlette.types import Message, Scope
 
 JSON = b"application/json"
+# Our server's ASGI extension; its `write` takes status, headers and body of a complete
+# answer, and says whether it wrote them: if not, the answer goes by messages.
+WHOLE_ANSWER = "tokenmq.whole_answer"
+# RFC 7517 §8.5.2
+JWK_SET = b"application/jwk-set+json"
 
 Headers = tuple[tuple[bytes, bytes], ...]
 
@@ -31,9 +36,9 @@ class Answer:
 _encode = msgspec.json.Encoder().encode
 
 
-def ok(value: object, *, status: int = 200, headers: Headers = ()) -> Answer:
+def ok(value: object, *, status: int = 200, media_type: bytes = JSON, headers: Headers = ()) -> Answer:
     """Answer with a value (a Struct of `schemas.answers`, or a plain one) as JSON."""
-    return Answer(_encode(value), status=status, headers=headers)
+    return Answer(_encode(value), status=status, media_type=media_type, headers=headers)
 
 
 async def send_answer(answer: Answer, scope: Scope, send: Callable[[Message], Awaitable[None]]) -> None:

@@ -11,11 +11,17 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from tokenmq import clock
 from tokenmq.api import openapi
 from tokenmq.api.call import Endpoint
-from tokenmq.api.dispatch import Path, no_such_path
+from tokenmq.api.dispatch import NoPath, Path
 from tokenmq.api.gate import Gate
 from tokenmq.api.table import ENDPOINTS
 from tokenmq.config import HttpSettings
 from tokenmq.services.bundle import Services
+
+# Clients in the field ask for these, and show their users the words of the answer.
+_LATER = {
+    "/v2/tokens/refresh": NoPath("this version does not refresh tokens; make a new one"),
+    "/v2/tokens/exchange": NoPath("this version does not exchange tokens; make one with a key"),
+}
 
 
 def create_app(
@@ -40,10 +46,11 @@ class _Paths:
     """Finds the path: a plain one by look-up, one with variable parts by Starlette's router."""
 
     def __init__(self, paths: Mapping[str, Path]) -> None:
-        self._plain = {path: app for path, app in paths.items() if "{" not in path}
+        self._plain: dict[str, ASGIApp] = {path: app for path, app in paths.items() if "{" not in path}
+        self._plain |= _LATER
         routes = [Route(path, app, name=path) for path, app in paths.items() if "{" in path]
         # A redirect would lose the body of a POST.
-        self._router = Router(routes, redirect_slashes=False, default=no_such_path)
+        self._router = Router(routes, redirect_slashes=False, default=NoPath("there is no such path"))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""

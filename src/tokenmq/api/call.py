@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from tokenmq.api.answer import Answer
+from tokenmq.api.answer import JSON, Answer
 from tokenmq.errors import InvalidKey
 from tokenmq.services.bundle import Services
 from tokenmq.tokens.records import KeyRecord, OrganizationRecord
@@ -93,6 +93,7 @@ class Endpoint:
         body_required: False where an absent body means an empty object.
         form: `application/x-www-form-urlencoded` is accepted too.
         answer: type of the body of the good answer.
+        media_type: of the good answer.
         idempotent: it takes `Idempotency-Key`.
         errors: statuses beyond those that follow from the above.
     """
@@ -110,5 +111,6 @@ class Endpoint:
     body_required: bool = True
     form: bool = False
     status: int = 200
+    media_type: bytes = JSON
     idempotent: bool = False
     errors: tuple[int, ...] = ()

@@ -88,14 +88,20 @@ class Path:
         return await endpoint.handler(call)
 
 
-async def no_such_path(scope: Scope, _receive: Receive, send: Send) -> None:
-    """Answer for every path that is not in the table."""
-    if scope["type"] == "websocket":
-        await send({"type": "websocket.close"})
-        return
-    if scope["method"] != "OPTIONS":
-        raise HttpRefused(404, "there is no such path", code="not_found")
-    await send_answer(preflight(b"OPTIONS"), scope, send)
+class NoPath:
+    """What answers for paths that are not in the table."""
+
+    def __init__(self, detail: str) -> None:
+        self._detail = detail
+
+    async def __call__(self, scope: Scope, _receive: Receive, send: Send) -> None:
+        """Refuse one request."""
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close"})
+            return
+        if scope["method"] != "OPTIONS":
+            raise HttpRefused(404, self._detail, code="not_found")
+        await send_answer(preflight(b"OPTIONS"), scope, send)
 
 
 def preflight(allow: bytes) -> Answer:

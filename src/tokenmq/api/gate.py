@@ -12,16 +12,17 @@ between the commit and what follows from it, a revocation would be only half don
 from __future__ import annotations
 
 import asyncio
-import secrets
-from pathlib import Path
+import os
+from collections.abc import Callable
 
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from tokenmq.api.answer import Answer, Headers, send_answer
+from tokenmq.api.answer import WHOLE_ANSWER, Answer, Headers, send_answer
 from tokenmq.api.errors import HttpRefused, defect, problem, redact
 from tokenmq.config import HttpSettings
 from tokenmq.errors import TokenmqError
+from tokenmq.tracebacks import told
 
 _log = structlog.get_logger("tokenmq.api")
 
@@ -29,6 +30,8 @@ _log = structlog.get_logger("tokenmq.api")
 _LOGGED_PATH_CHARACTERS = 128
 # More digits than any length that is allowed, fewer than are a burden to read.
 _LENGTH_DIGITS = 20
+# Of a request's id: enough that a log never has two.
+_ID_BYTES = 8
 _CLOSE = (b"connection", b"close")
 _NO_STORE = (b"cache-control", b"no-store")
 SECURITY: Headers = (
@@ -111,6 +114,7 @@ class _Exchange:
 
     __slots__ = (
         "_body_bytes",
+        "_head",
         "_max_body_bytes",
         "_reading",
         "_receive",
@@ -118,11 +122,12 @@ class _Exchange:
         "_send",
         "_started",
         "_taken_over",
+        "_write_whole",
         "request_id",
     )
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, max_body_bytes: int) -> None:
-        self.request_id = "req_" + secrets.token_hex(8)
+        self.request_id = "req_" + os.urandom(_ID_BYTES).hex()
         self._scope = scope
         self._receive = receive
         self._send = send
@@ -131,6 +136,10 @@ class _Exchange:
         self._reading = False
         self._started = False
         self._taken_over: asyncio.Task[None] | None = None
+        # The head of an answer that waits for its body, to go with it in one write.
+        self._head: Message | None = None
+        extension = scope.get("extensions", {}).get(WHOLE_ANSWER, {})
+        self._write_whole: Callable[..., bool] | None = extension.get("write")
 
     async def receive(self) -> Message:
         """Receive the next part of the body, within its limit.
@@ -186,14 +195,21 @@ class _Exchange:
             "request_id": self.request_id,
             "method": self._scope["method"],
             "path": redact(self._scope["path"])[:_LOGGED_PATH_CHARACTERS],
-            "error": type(error).__name__,
-            "traceback": _places(error),
+            **told(error),
         }
 
     async def _complete(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self._started = True
             message["headers"].extend(self._headers(message["headers"]))
+            if self._write_whole is not None:
+                self._head = message
+                return
+        elif self._head is not None and self._write_whole is not None:
+            head, self._head = self._head, None
+            if self._write_whole(head["status"], head["headers"], message["body"]):
+                return
+            await self._send(head)
         await self._send(message)
 
     def _headers(self, given: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
@@ -217,14 +233,3 @@ def _number(digits: bytes) -> int:
     if not digits.isdigit():
         return 0
     return int(digits[:_LENGTH_DIGITS])
-
-
-def _places(error: BaseException) -> str:
-    """Name the places of a traceback, innermost first; never its messages, which may quote a request."""
-    places = []
-    trace = error.__traceback__
-    while trace is not None:
-        code = trace.tb_frame.f_code
-        places.append(f"{'/'.join(Path(code.co_filename).parts[-2:])}:{trace.tb_lineno}")
-        trace = trace.tb_next
-    return " < ".join(reversed(places))

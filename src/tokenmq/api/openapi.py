@@ -100,7 +100,7 @@ def _operation(endpoint: Endpoint, query: list[dict[str, Any]]) -> dict[str, Any
         "responses": {
             str(endpoint.status): {
                 "description": HTTPStatus(endpoint.status).phrase,
-                "content": {"application/json": {"schema": _schema_of(endpoint.answer)}},
+                "content": {endpoint.media_type.decode(): {"schema": _schema_of(endpoint.answer)}},
             },
             **{
                 str(status): {"$ref": f"#/components/responses/Error{status}"}

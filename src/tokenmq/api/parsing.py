@@ -19,6 +19,7 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from tokenmq.errors import InvalidRequest
+from tokenmq.services import wording
 
 # SECURITY: nesting of JSON; our own bodies need 4.
 MAX_DEPTH = 16
@@ -113,22 +114,21 @@ def _problems(tree: Mapping[str, Any], into: type[msgspec.Struct], *, lax: bool)
         try:
             msgspec.convert(value, fields[name].type, strict=not lax)
         except msgspec.ValidationError as error:
-            problems.append(_located(name, str(error), value))
+            problems.append(_located(name, str(error), value, fields[name].type))
     problems += [(name, "required") for name, field in fields.items() if field.required and name not in tree]
     return problems
 
 
-def _located(name: str, text: str, value: object) -> tuple[str, str]:
-    """Split msgspec's "… - at `$.path`" into the field's path and what is wrong with it."""
+def _located(name: str, text: str, value: object, kind: Any) -> tuple[str, str]:
+    """Return the path to what is wrong in a field, and what that is."""
     if value in ([], None):
         kind = "`null`" if value is None else "an empty list"
         return name, f"{kind} means nothing; leave the field out for its default"
-    said, _, place = text.partition(" - at `$")
-    path = name + place.rstrip("`").replace("[...]", "[]")
-    unknown = re.fullmatch(r"Object contains unknown field `(.*)`", said, re.DOTALL)
+    path, words = wording.told(text, kind)
+    unknown = re.fullmatch(r"object contains unknown field `(.*)`", words, re.DOTALL)
     if unknown:
-        return f"{path}.{_shown(unknown[1])}", "unknown field"
-    return path, _lower(said)
+        return f"{name}{path}.{_shown(unknown[1])}", "unknown field"
+    return name + path, words
 
 
 def _unknown(name: str, known: Mapping[str, object]) -> str:

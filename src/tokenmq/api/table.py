@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tokenmq.api.answer import JWK_SET
 from tokenmq.api.call import Access, Endpoint
 from tokenmq.api.routes import keys, operations, organizations, signing_keys, tokens
 from tokenmq.api.schemas import answers, requests
@@ -257,6 +258,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         Access.EVERYBODY,
         answers.Jwks,
         requests.AnyQuery,
+        media_type=JWK_SET,
     ),
     Endpoint(
         "GET",

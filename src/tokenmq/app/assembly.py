@@ -12,6 +12,7 @@ from tokenmq.errors import InvalidSettings
 from tokenmq.services.bundle import Services
 from tokenmq.stores.folder import FolderLock
 from tokenmq.stores.sql.store import SqlStore
+from tokenmq.tokens.minting import NameLimits
 
 Result = TypeVar("Result")
 
@@ -36,6 +37,11 @@ async def opened(settings: Settings) -> AsyncIterator[Services]:
                 algorithm=settings.tokens.algorithm,
                 signing_secret=secret.reveal() if secret is not None else None,
                 now=clock.now(),
+                limits=NameLimits(
+                    max_client_id_bytes=settings.broker.max_client_id_bytes,
+                    max_topic_bytes=settings.broker.max_topic_bytes,
+                    max_topic_levels=settings.broker.max_topic_levels,
+                ),
             )
         except BaseException:
             await store.close()

@@ -30,6 +30,8 @@ _log = structlog.get_logger("tokenmq")
 
 # Connections that the kernel holds for the token service; uvicorn's own default.
 _HTTP_BACKLOG = 2_048
+# Objects more than before after which the collector looks for circles among the youngest.
+_COLLECT_AFTER = 10_000
 # Time that closed connections have to take their last bytes at shutdown.
 _FAREWELL_SECONDS = 0.2
 
@@ -64,15 +66,24 @@ async def _serve(settings: Settings, on_ready: Callable[[Ready], None]) -> int:
         with suppress(NotImplementedError):  # Windows
             loop.add_signal_handler(number, ended.set)
     async with serving(settings) as ready:
-        # What is there now stays: the collector need not look at it again and again.
-        gc.collect()
-        gc.freeze()
+        _calm_collector()
         _log.info("started", http=ready.http_url, mqtt=ready.mqtt_url, websocket=ready.websocket_url)
         on_ready(ready)
         await ended.wait()
         _log.info("stopping")
     _log.info("stopped")
     return 0
+
+
+def _calm_collector() -> None:
+    """Let the garbage collector look less often, and only at what came after the start.
+
+    Connections and messages are freed by their reference counts; what is left for the
+    collector are exceptions and the rare circle.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_COLLECT_AFTER)
 
 
 @asynccontextmanager

@@ -21,7 +21,7 @@ from tokenmq.access.identity import Identity
 from tokenmq.broker import connecting, publishing, subscribing
 from tokenmq.broker.counters import Counters
 from tokenmq.broker.effects import Close, Effect, Report
-from tokenmq.broker.events import Events
+from tokenmq.broker.events import Events, warn_at
 from tokenmq.broker.outbox import Outbox
 from tokenmq.broker.session import Session
 from tokenmq.broker.tenant import Tenant, TenantRules
@@ -210,12 +210,15 @@ class Broker:
         """Add something to tell to the log."""
         self.effects.append(Report(event, fields))
 
-    def admit(self, session: Session, warn_at: float | None) -> None:
-        """Enter a session into everything that finds it again.
+    def listen(self, session: Session) -> None:
+        """Let a session hear of itself: it subscribed to its own events."""
+        session.listens = True
+        moment = warn_at(session.identity, session.opened_at)
+        if moment is not None and session.warning_second is None:
+            session.warning_second = self._warnings.add(moment, session)
 
-        Args:
-            warn_at: unix seconds at which it is told that its token ends soon.
-        """
+    def admit(self, session: Session) -> None:
+        """Enter a session into everything that finds it again."""
         identity = session.identity
         session.tenant.sessions[session.client_id] = session
         session.outbox.session = session
@@ -225,8 +228,6 @@ class Broker:
             self._keys.setdefault(identity.key_id, {})[session] = None
         if identity.expires_at is not None:
             session.expiry_second = self._expiries.add(identity.expires_at, session)
-        if warn_at is not None:
-            session.warning_second = self._warnings.add(warn_at, session)
         self.counters.connected += 1
 
     def _end(self, session: Session, reason: str, **fields: Any) -> None:

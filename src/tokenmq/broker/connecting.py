@@ -18,10 +18,6 @@ from tokenmq.mqtt.packets import Connack, Connect
 if TYPE_CHECKING:
     from tokenmq.broker.broker import Broker
 
-# `expiring` comes this long before the end, or this part of the life if that is shorter.
-_WARN_SECONDS = 60.0
-_WARN_PART = 0.1
-
 
 def connect(
     broker: Broker,
@@ -49,7 +45,7 @@ def connect(
     if earlier is not None:  # [MQTT-3.1.4-3]
         broker.disconnect(earlier.outbox, ReasonCode.SESSION_TAKEN_OVER, "session taken over")
     session = Session(tenant, outbox, identity, client_id, settings=broker.settings, now=now)
-    broker.admit(session, _warn_at(identity, now))
+    broker.admit(session)
     broker.dirty.append(outbox)
     outbox.chunks.append(connack)
     broker.report(
@@ -119,16 +115,6 @@ def _connack(broker: Broker, outbox: Outbox, packet: Connect, client_id: str, *,
         authentication_method=packet.authentication_method,
     )
     return outbox.connection.connected(connack, keep_alive_seconds=keep_alive)
-
-
-def _warn_at(identity: Identity, now: float) -> float | None:
-    if identity.expires_at is None:
-        return None
-    remaining = identity.expires_at - now
-    life = remaining if identity.issued_at is None else identity.expires_at - identity.issued_at
-    before = min(_WARN_SECONDS, _WARN_PART * life)
-    # Who connects later than that is told at half of what remains.
-    return identity.expires_at - (before if before < remaining else remaining / 2)
 
 
 def _who(identity: Identity, client_id: str) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from tokenmq.access.identity import Identity
 from tokenmq.broker.message import Message
 from tokenmq.broker.subscribing import EVENTS_TOPIC
 from tokenmq.timestamps import rfc3339
@@ -17,6 +18,9 @@ from tokenmq.timestamps import rfc3339
 if TYPE_CHECKING:
     from tokenmq.broker.session import Session
 
+# `expiring` comes this long before the end, or this part of the life if that is shorter.
+_WARN_SECONDS = 60.0
+_WARN_PART = 0.1
 # At most one `denied` a second (the wire contract).
 _DENIED_EVERY_SECONDS = 1.0
 
@@ -67,3 +71,14 @@ class Events:
         if not session.chunks:
             session.tenant.dirty.append(session.outbox)
         session.chunks.append(packet)
+
+
+def warn_at(identity: Identity, connected_at: float) -> float | None:
+    """Return when to tell that a token ends soon, unix seconds; None if it does not end."""
+    if identity.expires_at is None:
+        return None
+    remaining = identity.expires_at - connected_at
+    life = remaining if identity.issued_at is None else identity.expires_at - identity.issued_at
+    before = min(_WARN_SECONDS, _WARN_PART * life)
+    # Who connects later than that is told at half of what remains.
+    return identity.expires_at - (before if before < remaining else remaining / 2)

@@ -34,3 +34,9 @@ class Outbox:
         self.session: Session | None = None
         self.paused = False
         self.closed = False
+
+    def let_go(self) -> None:
+        """Break the circles of a connection that is gone, so that it is freed at once."""
+        self.closed = True
+        self.session = None
+        self.owner = None

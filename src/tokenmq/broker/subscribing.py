@@ -35,7 +35,7 @@ def subscribe(broker: Broker, session: Session, packet: Subscribe) -> None:
         else:
             code, text = _judge(broker, session, request)
             if code < ReasonCode.UNSPECIFIED_ERROR:
-                _admit(session, request, identifier)
+                _admit(broker, session, request, identifier)
         codes.append(code)
         if text:
             refused.append((request.topic_filter, text))
@@ -104,9 +104,9 @@ def _report_refused(broker: Broker, session: Session, refused: list[tuple[str, s
     )
 
 
-def _admit(session: Session, request: Request, identifier: int) -> None:
+def _admit(broker: Broker, session: Session, request: Request, identifier: int) -> None:
     if request.topic_filter == EVENTS_TOPIC:
-        session.listens = True
+        broker.listen(session)
         return
     replaced = session.subscriptions.get(request.topic_filter)
     if replaced is not None:  # [MQTT-3.8.4-3]

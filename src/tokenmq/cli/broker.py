@@ -8,7 +8,7 @@ from typing import Annotated, Final, Literal
 from cyclopts import Parameter
 
 from tokenmq.cli.credentials import Credential, login
-from tokenmq.cli.management import SHARED, ConfigPath, Json, reachable
+from tokenmq.cli.management import SHARED, ConfigPath, Json, broker_address
 from tokenmq.client.mqtt import MqttClient
 from tokenmq.config import load
 
@@ -41,8 +41,7 @@ def client_of(broker: Broker, credential: Credential) -> tuple[MqttClient, str]:
     who = login(credential)
     url = broker.url
     if url is None:
-        settings = load(broker.config)
-        url = f"mqtt://{reachable(settings.mqtt.host)}:{settings.mqtt.port}"
+        url = broker_address(load(broker.config))
     client = MqttClient(
         url,
         username=who.username,

@@ -1,6 +1,6 @@
 """The credential files of a data folder, which only their owner can read.
 
-`admin.json` has the address of the service and the administrator's `ik_` key for
+`admin.json` has the addresses of the service and the administrator's `ik_` key for
 management commands; `demo.json` has what `serve --demo` prints.
 """
 
@@ -18,11 +18,16 @@ from tokenmq.errors import InvalidSettings
 File = TypeVar("File", bound=msgspec.Struct)
 
 
-class AdminFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where the service is, and the administrator's key."""
+class AdminFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Where the service is, and the administrator's key.
+
+    Attributes:
+        mqtt_url: where its broker listened when it was last started; None = never.
+    """
 
     url: str
     key: str
+    mqtt_url: str | None = None
 
     def __repr__(self) -> str:
         return f"AdminFile(url={self.url!r})"

@@ -14,7 +14,11 @@ from tokenmq.config import load
 
 
 def init(
-    *, demo: Annotated[bool, Parameter(negative="")] = False, config: ConfigPath = None, json: Json = False
+    *,
+    demo: Annotated[bool, Parameter(negative="")] = False,
+    rotate: Annotated[bool, Parameter(negative="")] = False,
+    config: ConfigPath = None,
+    json: Json = False,
 ) -> None:
     """Make the data folder, the database and the administrator's key.
 
@@ -23,11 +27,12 @@ def init(
 
     Args:
         demo: Make an organization to play with, too, and its secret key.
+        rotate: Make a new administrator's key, and end every earlier one. For a key that was lost.
         config: The settings file.
         json: The output.
     """
     settings = load(config)
-    prepared = prepare(settings, demo=demo)
+    prepared = prepare(settings, demo=demo, rotate=rotate)
     folder = settings.data.folder
     if json:
         print_json(

@@ -9,13 +9,14 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Final
+from urllib.parse import urlsplit
 
 from cyclopts import Group, Parameter
 
 from tokenmq.cli.files import AdminFile, admin_path, read
 from tokenmq.client.http import ServiceClient
 from tokenmq.config import Settings, load
-from tokenmq.errors import InvalidKey, InvalidRequest, ServiceError
+from tokenmq.errors import InvalidKey, InvalidRequest, InvalidSettings, ServiceError
 
 SHARED: Final = Group("Connection and output", sort_key=10)
 
@@ -99,6 +100,29 @@ def read_dash(text: str | None) -> str | None:
 def address(settings: Settings) -> str:
     """Return where the service of these settings can be reached from this machine."""
     return f"http://{reachable(settings.http.host)}:{settings.http.port}"
+
+
+def broker_address(settings: Settings) -> str:
+    """Return where the broker of these settings can be reached from this machine."""
+    return f"mqtt://{reachable(settings.mqtt.host)}:{settings.mqtt.port}"
+
+
+def broker_of(service: Service, url: str) -> str | None:
+    """Return the address of the broker beside a service; None where `sub` and `pub` find it by themselves."""
+    host = urlsplit(url).hostname or ""
+    elsewhere = f"mqtt://[{host}]" if ":" in host else f"mqtt://{host}"
+    try:
+        settings, here = load(service.config), load()
+        admin = read(admin_path(settings.data.folder), AdminFile)
+    except InvalidSettings:
+        return elsewhere
+    if admin is not None and admin.url == url and admin.mqtt_url is not None:
+        found = admin.mqtt_url
+    elif host in ("127.0.0.1", "localhost", "::1"):
+        found = broker_address(settings)
+    else:
+        return elsewhere
+    return None if found == broker_address(here) else found
 
 
 def reachable(host: str) -> str:

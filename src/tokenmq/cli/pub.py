@@ -24,7 +24,8 @@ def pub(
 ) -> None:
     """Publish one message, and wait until the broker has it.
 
-    At QoS 0 the broker never answers, so a refusal stays unknown.
+    At QoS 0 the broker never answers, so a refusal stays unknown. MQTT 3.1.1 has no answer that
+    refuses: with --protocol 3.1.1 a message that the broker refused is "published" all the same.
 
     Args:
         topic: Where to.

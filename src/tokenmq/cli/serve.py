@@ -47,10 +47,12 @@ def serve(
     """
     settings = load(config)
     shown = setup.prepare(settings, demo=True).demo if demo else None
+    # Read before anything listens: it may be refused.
+    admin = read(admin_path(settings.data.folder), AdminFile)
 
     def on_ready(ready: Ready) -> None:
         here = Addresses.of(ready)
-        _remember(settings, here.http)
+        _remember(settings, admin, here)
         if json:
             print_json(_machine(here, shown))
         else:
@@ -64,14 +66,15 @@ def _connectable(url: str) -> str:
     return parts._replace(netloc=f"{reachable(parts.hostname or '')}:{parts.port}").geturl()
 
 
-def _remember(settings: Settings, url: str) -> None:
-    """Keep the address in admin.json true, wherever this start listens."""
+def _remember(settings: Settings, admin: AdminFile | None, here: Addresses) -> None:
+    """Keep the addresses in admin.json true, wherever this start listens."""
     path = admin_path(settings.data.folder)
-    admin = read(path, AdminFile)
     if admin is None:
         warn(f"management commands have no key, for {path} is missing: end this and run `{program()} init`")
-    elif admin.url != url:
-        write(path, AdminFile(url=url, key=admin.key))
+        return
+    told = AdminFile(url=here.http, key=admin.key, mqtt_url=here.mqtt)
+    if told != admin:
+        write(path, told)
 
 
 def _machine(here: Addresses, demo: DemoFile | None) -> dict[str, object]:

@@ -33,11 +33,16 @@ class Prepared:
     is_new: bool
 
 
-def prepare(settings: Settings, *, demo: bool) -> Prepared:
+def prepare(settings: Settings, *, demo: bool, rotate: bool = False) -> Prepared:
     """Make what is missing in the data folder: administrator's key, demo; keep what still works.
 
     The files may have outlived the database, or the other way round: what they say is
     true afterwards.
+
+    Args:
+        settings: where the folder is.
+        demo: make a demo, too.
+        rotate: make a new administrator's key, and end all that there were.
     """
     folder = settings.data.folder
     kept_admin = read(admin_path(folder), AdminFile)
@@ -45,10 +50,15 @@ def prepare(settings: Settings, *, demo: bool) -> Prepared:
     made = initialise(
         settings,
         demo=demo,
+        rotate=rotate,
         admin_key=kept_admin.key if kept_admin else None,
         secret_key=kept_demo.secret_key if kept_demo else None,
     )
-    admin = AdminFile(url=kept_admin.url if kept_admin else address(settings), key=made.admin_key)
+    admin = AdminFile(
+        url=kept_admin.url if kept_admin else address(settings),
+        key=made.admin_key,
+        mqtt_url=kept_admin.mqtt_url if kept_admin else None,
+    )
     now_demo = kept_demo
     if made.organization is not None and made.secret_key is not None:
         now_demo = DemoFile(
@@ -63,13 +73,15 @@ def prepare(settings: Settings, *, demo: bool) -> Prepared:
     return Prepared(demo=now_demo, is_new=(admin, now_demo) != (kept_admin, kept_demo))
 
 
-def initialise(settings: Settings, *, demo: bool, admin_key: str | None, secret_key: str | None) -> Bootstrap:
+def initialise(
+    settings: Settings, *, demo: bool, rotate: bool, admin_key: str | None, secret_key: str | None
+) -> Bootstrap:
     """Call `app.initialise`."""
     try:
         from tokenmq import app
     except ModuleNotFoundError as error:
         raise _without_server(error) from error
-    return app.initialise(settings, demo=demo, admin_key=admin_key, secret_key=secret_key)
+    return app.initialise(settings, demo=demo, rotate=rotate, admin_key=admin_key, secret_key=secret_key)
 
 
 def serve(settings: Settings, on_ready: Callable[[Ready], None]) -> int:

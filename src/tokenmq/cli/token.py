@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
-from urllib.parse import urlsplit
 
 import msgspec
 from cyclopts import App, Parameter
@@ -13,7 +12,7 @@ from cyclopts import App, Parameter
 from tokenmq.cli.credentials import TokenFile, token_text
 from tokenmq.cli.exits import NOT_AUTHORISED, OK
 from tokenmq.cli.files import write_private
-from tokenmq.cli.management import LOCAL, Org, Service, connected, connected_to
+from tokenmq.cli.management import LOCAL, Org, Service, broker_of, connected, connected_to
 from tokenmq.cli.output import print_fields, print_json, print_lines, print_table
 from tokenmq.cli.pasting import command, example_of, filter_for
 from tokenmq.client import unverified
@@ -119,7 +118,7 @@ def create(
     elif quiet:
         print_lines(made["token"])
     else:
-        _show(made, out, client.url)
+        _show(made, out, broker_of(service, client.url))
 
 
 @app.command
@@ -249,7 +248,7 @@ def _written(grants: list[Grant]) -> str | None:
     )
 
 
-def _show(made: IssuedToken, out: Path | None, url: str) -> None:
+def _show(made: IssuedToken, out: Path | None, broker: str | None) -> None:
     print_fields(
         [
             ("token", made["token"]),
@@ -261,8 +260,8 @@ def _show(made: IssuedToken, out: Path | None, url: str) -> None:
     )
     told = [] if out is not None else [f"export TOKENMQ_TOKEN={made['token']}"]
     held = ["--token-file", str(out)] if out is not None else []
-    if (host := urlsplit(url).hostname) not in ("127.0.0.1", "localhost", "::1"):
-        held += ["--url", f"mqtt://{host}"]
+    if broker is not None:
+        held += ["--url", broker]
     if listened := filter_for("subscribe", made):
         told.append(command("sub", listened, *held))
     if published := filter_for("publish", made):

@@ -181,7 +181,11 @@ class DatabaseSettings:
     """The store."""
 
     url: Annotated[
-        Secret | None, Meta(description="Database URL; without one, SQLite in the data folder.")
+        Secret | None,
+        Meta(
+            description="Database URL, for a later version. This one has the SQLite file in the data folder "
+            "only, and does not start when a URL is set."
+        ),
     ] = None
 
 

@@ -31,6 +31,7 @@ from tokenmq.services.authenticate import Authenticator
 from tokenmq.services.families import Families
 from tokenmq.services.organizations import Organizations
 from tokenmq.tokens.records import OrganizationRecord
+from tokenmq.tracebacks import told
 
 _log = structlog.get_logger("tokenmq.hub")
 
@@ -82,7 +83,7 @@ class Hub:
             try:
                 self.tick(clock.now(), clock.mono())
             except Exception as error:  # a defect of ours must not keep tokens from ending
-                _log.exception("defect", error=type(error).__name__)
+                _log.error("defect", **told(error))
 
     def tick(self, now: float, mono: float) -> None:
         """Do what time asks for: expiries, keep alive, CONNECT that does not come."""

@@ -44,6 +44,7 @@ from tokenmq.mqtt.packets import (
 )
 from tokenmq.server.peer import LinkTransport, Peer
 from tokenmq.services.authenticate import Credentials
+from tokenmq.tracebacks import told
 
 if TYPE_CHECKING:
     from tokenmq.server.hub import Hub
@@ -109,7 +110,7 @@ class Link:
         except ProtocolError as error:
             self._hub.broker.fail(self.outbox, error)
         except Exception as error:  # the one wide except: a defect of ours must not admit or stay
-            _log.exception("defect", error=type(error).__name__)
+            _log.error("defect", **told(error))
             self._hub.broker.disconnect(self.outbox, ReasonCode.UNSPECIFIED_ERROR, "internal error")
         finally:
             self._hub.settle()
@@ -135,9 +136,9 @@ class Link:
         """End: the connection is gone."""
         self._hub.unwatch(self)
         self._hub.broker.lost(self.outbox, "connection lost")
-        self.outbox.closed = True
-        self._transport = None
         self._hub.settle()
+        self.outbox.let_go()
+        self._transport = None
 
     # What the hub asks for
 

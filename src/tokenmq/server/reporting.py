@@ -1,9 +1,9 @@
-"""What the core reports, into the log: every event, but never a flood of one kind.
+"""What the core reports, into the log: every event, but never a flood.
 
 Whoever connects a thousand times a second, or publishes where it may not, must not be
-able to fill a disk or slow the broker down by being written about. Of each kind of
-event so many are written between two turns of the timer; the rest is counted, and the
-count written.
+able to fill a disk or slow the broker down by being written about, nor to hide what
+happens to others. Of each kind of event and organization so many are written between two
+turns of the timer; the rest is counted, and the count written.
 """
 
 from __future__ import annotations
@@ -14,8 +14,10 @@ import structlog
 
 from tokenmq.broker.effects import Report
 
-# Of one kind between two turns: with four turns a second, 100 lines a second at most.
+# Of one kind and organization between two turns: with four turns a second, 100 lines a second at most.
 MAX_LINES = 25
+# Kinds and organizations that are told apart between two turns; beyond, organizations share.
+MAX_KEYS = 256
 
 
 class Reporter:
@@ -24,17 +26,22 @@ class Reporter:
     def __init__(self) -> None:
         # Bound once: a proxy would be put together again for every line.
         self._log = structlog.get_logger("tokenmq.broker").bind()
-        self._seen: Counter[str] = Counter()
+        # By event and organization; None = it has none, or is one of those that share.
+        self._seen: Counter[tuple[str, str | None]] = Counter()
 
     def tell(self, report: Report) -> None:
         """Write a report, or count it where enough of its kind have been written."""
-        self._seen[report.event] += 1
-        if self._seen[report.event] <= MAX_LINES:
+        key = (report.event, report.fields.get("org_id"))
+        if len(self._seen) >= MAX_KEYS and key not in self._seen:
+            key = (report.event, None)
+        self._seen[key] += 1
+        if self._seen[key] <= MAX_LINES:
             self._log.info(report.event, **report.fields)
 
     def turn(self) -> None:
         """Begin anew, and say how many were not written."""
-        for event, count in self._seen.items():
+        for (event, org_id), count in self._seen.items():
             if count > MAX_LINES:
-                self._log.info("not_written", of=event, count=count - MAX_LINES)
+                whose = {} if org_id is None else {"org_id": org_id}
+                self._log.info("not_written", of=event, **whose, count=count - MAX_LINES)
         self._seen.clear()

@@ -11,7 +11,8 @@ try, and no outcome of an error is "let in" (SECURITY, rulings 7 and 12).
 from __future__ import annotations
 
 import hmac
-from dataclasses import dataclass, field
+
+import msgspec
 
 from tokenmq.access.grants import Grant
 from tokenmq.access.identity import Identity
@@ -31,8 +32,7 @@ _SERVER_PREFIX = f"{SERVER}@"
 _MQTT_SCOPE = "mqtt"
 
 
-@dataclass(frozen=True, slots=True)
-class Credentials:
+class Credentials(msgspec.Struct, frozen=True):
     """What a CONNECT shows.
 
     Attributes:
@@ -46,12 +46,16 @@ class Credentials:
     """
 
     username: str | None
-    password: bytes | None = field(repr=False)
+    password: bytes | None
     method: str | None
-    data: bytes | None = field(repr=False)
+    data: bytes | None
     client_id: str
     origin: str | None
     trusted_link: bool
+
+    def __repr__(self) -> str:
+        """Show nothing that opens anything."""
+        return f"Credentials(username={self.username!r}, client_id={self.client_id!r})"
 
 
 class Authenticator:

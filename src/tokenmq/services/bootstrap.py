@@ -42,6 +42,20 @@ async def administrator_key(services: Services, shown: str | None, *, now: float
     return (await services.keys.create_administrator(ADMINISTRATOR_NAME, now=now)).text
 
 
+async def new_administrator_key(services: Services, *, now: float) -> str:
+    """Return the text of a new instance administrator's key; all earlier ones end.
+
+    Args:
+        services: assembled; nobody else uses the data folder, so no connection is of those keys.
+        now: unix seconds.
+
+    Raises: Unavailable.
+    """
+    created = await services.keys.create_administrator(ADMINISTRATOR_NAME, now=now)
+    await services.keys.delete_other_administrators(created.record.id, now=now)
+    return created.text
+
+
 async def demo(services: Services, shown: str | None, *, now: float) -> Demo:
     """Return the demo organization and the text of a secret key of it that works.
 

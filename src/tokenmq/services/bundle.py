@@ -17,6 +17,7 @@ from tokenmq.services.tokens import Tokens
 from tokenmq.services.upkeep import Upkeep
 from tokenmq.services.verifier import Verifier
 from tokenmq.stores.base import Store
+from tokenmq.tokens.minting import ANY_NAMES, NameLimits
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,14 @@ class Services:
 
     @classmethod
     async def assemble(
-        cls, store: Store, *, issuer: str, algorithm: str, signing_secret: str | None, now: float
+        cls,
+        store: Store,
+        *,
+        issuer: str,
+        algorithm: str,
+        signing_secret: str | None,
+        now: float,
+        limits: NameLimits = ANY_NAMES,
     ) -> Self:
         """Put the services together and load what they keep in memory.
 
@@ -50,6 +58,7 @@ class Services:
             algorithm: of the signing keys that are made from now on.
             signing_secret: encrypts signing keys at rest; None = they are not encrypted.
             now: unix seconds.
+            limits: the broker's, for what tokens name.
 
         Raises: UnusableKey (signing keys damaged, or another secret), Unavailable.
         """
@@ -78,6 +87,7 @@ class Services:
                 families=families,
                 organizations=organizations,
                 door=door,
+                limits=limits,
             ),
             upkeep=Upkeep(store, keys, families),
         )

@@ -6,6 +6,7 @@ start and changed in the step of their commit: authenticating a key is no I/O.
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -82,6 +83,8 @@ class Keys:
         self._families = families
         self._door = door
         self._by_id: dict[str, KeyRecord] = {}
+        # Ids by SHA-256 of a whole text that was found right; that and nothing else is remembered.
+        self._known: dict[bytes, str] = {}
         # Last uses that are not stored yet: unix seconds by id.
         self._used: dict[str, int] = {}
 
@@ -97,15 +100,13 @@ class Keys:
 
         Raises: InvalidKey (shape, checksum, unknown, wrong secret, expired, deleted; which is not told).
         """
-        try:
-            shown = secret.parse(text if isinstance(text, str) else text.decode("ascii"))
-        except UnicodeDecodeError:
-            raise InvalidKey("key has not the shape of one of ours") from None
-        record = self._by_id.get(shown.id)
-        same = secret.verify(shown, _NOBODY if record is None else record.digest)
-        # The kind stands in the text, and the checksum is no secret: only the record's counts.
-        if not same or record is None or record.kind is not shown.kind:
-            raise InvalidKey("the key is not known")
+        # Whatever is no ASCII is no key; it only must not stop the digest.
+        raw = text.encode("utf-8", "replace") if isinstance(text, str) else text
+        digest = hashlib.sha256(raw).digest()
+        record = self._by_id.get(self._known.get(digest, ""))
+        if record is None:
+            record = self._recognise(raw)
+            self._known[digest] = record.id
         if record.expires_at is not None and now >= record.expires_at:
             raise InvalidKey("the key is not known")
         self._used[record.id] = int(now)
@@ -154,6 +155,19 @@ class Keys:
         Raises: NotFound (no such organization), Unavailable.
         """
         return await self._create_by_nobody(KeyKind.SECRET, name, org_id, now)
+
+    async def delete_other_administrators(self, kept: str, *, now: float) -> None:
+        """Delete all instance administrators' keys but the one with this id; for `bootstrap` alone.
+
+        Raises: Unavailable (some may be there still).
+        """
+        administrators = {key.id for key in self._by_id.values() if key.kind is KeyKind.INSTANCE}
+        for key_id in administrators - {kept}:
+
+            def applied(_: Sequence[EndedFamily], key_id: str = key_id) -> None:
+                self._drop(key_id)
+
+            await self._store.delete(key_id, now=now, revoke=None, reason=_DELETED, applied=applied)
 
     def list(self, org_id: str, *, key: KeyRecord, limit: int | None, cursor: str | None) -> Page[KeyRecord]:
         """Return the keys of an organization that are not deleted, oldest first.
@@ -216,6 +230,22 @@ class Keys:
             if (record := self._by_id.get(key_id)) is not None:
                 self._by_id[key_id] = replace(record, last_used_at=at)
 
+    def _recognise(self, raw: bytes) -> KeyRecord:
+        """Return the key of a text that is shown for the first time.
+
+        Raises: InvalidKey.
+        """
+        try:
+            shown = secret.parse(raw.decode("ascii"))
+        except UnicodeDecodeError:
+            raise InvalidKey("key has not the shape of one of ours") from None
+        record = self._by_id.get(shown.id)
+        same = secret.verify(shown, _NOBODY if record is None else record.digest)
+        # The kind stands in the text, and the checksum is no secret: only the record's counts.
+        if not same or record is None or record.kind is not shown.kind:
+            raise InvalidKey("the key is not known")
+        return record
+
     async def _create_by_nobody(self, kind: KeyKind, name: str, org_id: str | None, now: float) -> CreatedKey:
         new = self._new(kind)
         record = KeyRecord(
@@ -245,6 +275,7 @@ class Keys:
     def _drop(self, key_id: str) -> None:
         self._by_id.pop(key_id, None)
         self._used.pop(key_id, None)
+        self._known.clear()
 
     def _with_use(self, record: KeyRecord) -> KeyRecord:
         at = self._used.get(record.id)

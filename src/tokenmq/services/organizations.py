@@ -16,6 +16,7 @@ import msgspec
 from tokenmq.access.origins import matches_origin
 from tokenmq.access.policy import Policy, starting_policy
 from tokenmq.errors import InvalidRequest, NotFound
+from tokenmq.services import wording
 from tokenmq.services.keys import Keys, require_administrator
 from tokenmq.services.live import Door
 from tokenmq.services.paging import Page, Position, check_limit, page_of, read_cursor
@@ -210,8 +211,8 @@ def _merged(old: OrganizationSettings, given: Mapping[str, Any]) -> Organization
     try:
         merged = msgspec.convert({**msgspec.to_builtins(old), **given}, OrganizationSettings)
     except msgspec.ValidationError as error:
-        text, _, path = str(error).partition(" - at `$.")
-        raise InvalidRequest((f"settings.{path.rstrip('`')}", text)) from None
+        path, words = wording.told(str(error), OrganizationSettings)
+        raise InvalidRequest((f"settings{path}", words)) from None
     try:
         settings.check(merged)
     except InvalidRequest as error:

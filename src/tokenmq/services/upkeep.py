@@ -13,6 +13,7 @@ from tokenmq.errors import Unavailable
 from tokenmq.services.families import Families
 from tokenmq.services.keys import Keys
 from tokenmq.stores.base import Store
+from tokenmq.tracebacks import told
 
 # The wire contract has no figure; a minute is what "last used" is good for.
 INTERVAL_SECONDS = 60.0
@@ -69,6 +70,8 @@ class Upkeep:
                 await self.once(clock.now())
             except Unavailable as error:
                 _log.warning("upkeep_failed", reason=str(error))
+            except Exception as error:  # a defect of ours must not keep the next time from coming
+                _log.error("defect", **told(error))
 
 
 async def _all(prune: Callable[[], Awaitable[int]]) -> None:

@@ -8,6 +8,7 @@ right, nothing else: time, family, username and client id are looked at each tim
 from __future__ import annotations
 
 import hashlib
+from collections import OrderedDict
 
 from tokenmq.errors import ExpiredToken, InvalidToken
 from tokenmq.limits import MAX_TOKEN_BYTES
@@ -27,7 +28,8 @@ class Verifier:
         self.issuer = issuer
         self._signing = signing
         self._limit = remembered
-        self._known: dict[bytes, Claims] = {}
+        # Oldest first. A plain dict would walk over all that was let go before it finds the oldest.
+        self._known: OrderedDict[bytes, Claims] = OrderedDict()
         signing.on_retirement(self._known.clear)
 
     def read(self, token: str | bytes, now: float) -> Claims:
@@ -55,7 +57,7 @@ class Verifier:
 
     def _keep(self, digest: bytes, claims: Claims) -> None:
         while len(self._known) >= self._limit:
-            del self._known[next(iter(self._known))]
+            self._known.popitem(last=False)
         self._known[digest] = claims
 
 

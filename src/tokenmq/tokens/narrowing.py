@@ -118,6 +118,14 @@ def require_left_by_policy(grants: tuple[Grant, ...], policy: Policy, values: Ma
             )
 
 
+def left_for_everybody(grants: tuple[Grant, ...], policy: Policy) -> bool:
+    """Tell whether the policy leaves something of grants without variables, whoever has them."""
+    return all(
+        policy.shared[permission].first_overlapping(topic_filter) is not None
+        for permission, topic_filter in _pairs(grants)
+    )
+
+
 def _leaves(policy: Policy, permission: Permission, topic_filter: str, values: Mapping[str, str]) -> bool:
     """Tell whether the policy leaves this user anything of a permission on a filter."""
     own = bound(topic_filter, values)

@@ -17,6 +17,8 @@ from tokenmq.tokens.ids import is_org_id
 # The user id of a server's own connection; no user may have it.
 SERVER = "server"
 
+# RFC 3986 §2.3, unreserved: what stands in a username as it is.
+_PLAIN = re.compile(r"[A-Za-z0-9._~-]*")
 # C0, DEL and C1: what Unicode calls control characters.
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
 
@@ -46,8 +48,10 @@ def user_problem(text: str) -> str | None:
 
 def username(user_id: str, org_id: str) -> str:
     """Write the MQTT username of a user in an organization."""
-    # quote() leaves exactly RFC 3986's unreserved characters, and writes %XX in capitals.
-    return f"{quote(user_id, safe='')}@{org_id}"
+    if _PLAIN.fullmatch(user_id) is None:
+        # quote() leaves exactly RFC 3986's unreserved characters, and writes %XX in capitals.
+        user_id = quote(user_id, safe="")
+    return f"{user_id}@{org_id}"
 
 
 def split_username(text: str) -> tuple[str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tokenmq.api.answer import Answer, Headers, ok
+from tokenmq.api.answer import JWK_SET, Answer, Headers, ok
 from tokenmq.api.call import Call
 from tokenmq.api.schemas.answers import Health, ProviderList
 from tokenmq.api.schemas.requests import AnyQuery, ProvidersQuery
@@ -12,7 +12,8 @@ _JWKS_HEADERS: Headers = ((b"cache-control", b"public, max-age=300"),)
 
 async def jwks(call: Call[None, AnyQuery]) -> Answer:
     """Publish the keys that verify our tokens."""
-    return ok(call.services.signing.keyring.jwks(call.now), headers=_JWKS_HEADERS)
+    keys = call.services.signing.keyring.jwks(call.now)
+    return ok(keys, media_type=JWK_SET, headers=_JWKS_HEADERS)
 
 
 async def providers(call: Call[None, ProvidersQuery]) -> Answer:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib.resources import as_file, files
 
-from sqlalchemy import Connection, column, inspect, select, table
+from sqlalchemy import ColumnClause, Connection, column, inspect, select, table
 
 from tokenmq.errors import InvalidSettings
 
@@ -12,7 +12,7 @@ SCRIPTS = files("tokenmq.stores.sql") / "migrations"
 # The newest script; a test holds it against the folder.
 NEWEST = "0001"
 
-_VERSION = column("version_num")
+_VERSION: ColumnClause[str] = column("version_num")
 _TABLE = table("alembic_version", _VERSION)
 
 

@@ -1,9 +1,9 @@
 """The one writer: concurrent operations share a commit.
 
 Theory of operation. Whoever writes hands in an operation and waits. One task takes all
-that queued up while the last commit was on its way to the disk, runs it in one
-transaction, commits, and answers everybody. So the more there is to do, the less each
-commit costs, and nobody waits for a timer.
+that queued up while the last commit was on its way to the disk, and what the event loop
+has at hand beside it, runs it in one transaction, commits, and answers everybody. So the
+more there is to do, the less each commit costs, and nobody waits for a timer.
 
 Inside a group the operations of one kind run together, so that their rows travel in one
 statement; the kinds run in a fixed order (`Work.order`). That is a serial order, and as
@@ -42,6 +42,8 @@ Arguments = ParamSpec("Arguments")
 
 # Operations that may wait; more are refused at once. At 4,000 a second, 2.5 s of work.
 MAX_WAITING = 10_000
+# A group that has so many waits for no more: at 4,000 a second, 32 ms.
+GATHERED = 128
 # Operations of one transaction: a bound on how long one can take.
 MAX_GROUP = 1_000
 
@@ -128,12 +130,24 @@ class GroupWriter:
             await self._wake.wait()
             self._wake.clear()
             while self._waiting:
+                await self._gather()
                 size = min(len(self._waiting), MAX_GROUP)
                 taken = (self._waiting.popleft() for _ in range(size))
                 # Whoever gave up before it began wants nothing done.
                 group = [entry for entry in taken if not entry.answer.done()]
                 if group:
                     await self._commit(group)
+
+    async def _gather(self) -> None:
+        """Let the event loop go round as long as each round brings more; a timer never runs.
+
+        A commit costs as much as dozens of its rows, and what is on its way already
+        would pay for one of its own.
+        """
+        size = 0
+        while size < len(self._waiting) < GATHERED:
+            size = len(self._waiting)
+            await asyncio.sleep(0)
 
     async def _commit(self, group: list[_Entry]) -> None:
         group.sort(key=lambda entry: entry.work.order)
