@@ -60,6 +60,10 @@ _UNANSWERED_311 = frozenset(
 )
 
 
+# Of a connection whose CONNECT has not come; nothing ever changes it.
+_NO_EXCHANGE = Exchange(None)
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class ConnectionLimits:
     """What every connection is held to.
@@ -81,6 +85,11 @@ class ConnectionLimits:
     max_user_property_bytes: int = 4_096
     topic_alias_maximum: int = 16
     max_topic_bytes: int = MAX_STRING_BYTES
+    user_properties: UserPropertyLimits = dataclasses.field(init=False)
+
+    def __post_init__(self) -> None:
+        limits = UserPropertyLimits(self.max_user_properties, self.max_user_property_bytes)
+        object.__setattr__(self, "user_properties", limits)
 
 
 class Connection:
@@ -106,7 +115,6 @@ class Connection:
         "_limits",
         "_seen_at",
         "_session_expires",
-        "_user_property_limits",
         "max_packet_bytes",
         "peer_max_packet_bytes",
         "peer_receive_maximum",
@@ -123,15 +131,12 @@ class Connection:
         self.peer_max_packet_bytes = _LARGEST_PACKET
         self.request_problem_information = True
         self._limits = limits
-        self._user_property_limits = UserPropertyLimits(
-            limits.max_user_properties, limits.max_user_property_bytes
-        )
-        self._aliases = InboundAliases(limits.topic_alias_maximum, limits.max_topic_bytes)
+        self._aliases: InboundAliases | None = None
         self._connect_deadline = mono + limits.connect_timeout_seconds
         self._seen_at = mono
         self._keep_alive_seconds = 0
         self._answered = False
-        self._exchange = Exchange(None)
+        self._exchange = _NO_EXCHANGE
         self._session_expires = False
 
     # What comes
@@ -162,10 +167,10 @@ class Connection:
         try:
             if not self.version:
                 self.version = connect.answer_version(data, start, stop)
-            packet = codec.decode(first, data, start, stop, self.version, limits=self._user_property_limits)
+            packet = codec.decode(first, data, start, stop, self.version, limits=self._limits.user_properties)
             if isinstance(packet, Publish):
                 if packet.topic_alias is not None:
-                    self._aliases.resolve(packet)
+                    self._resolve(packet)
             elif isinstance(packet, _TURNING):
                 self._turn(packet, stop - start)
         except ProtocolError:
@@ -263,6 +268,11 @@ class Connection:
         return f"connecting took longer than {self._limits.connect_timeout_seconds} s"
 
     # Steps
+
+    def _resolve(self, packet: Publish) -> None:
+        if self._aliases is None:  # most clients use none
+            self._aliases = InboundAliases(self._limits.topic_alias_maximum, self._limits.max_topic_bytes)
+        self._aliases.resolve(packet)
 
     def _out_of_place(self, first: int) -> ProtocolError:
         phase, self.phase = self.phase, Phase.CLOSED

@@ -7,13 +7,13 @@ chunk borders are the transport's: neither side may rely on the other's.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from typing import Literal, Protocol
 
+import msgspec
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Peer:
+
+class Peer(msgspec.Struct, frozen=True):
     """The other end of one network connection, as the listener sees it.
 
     Attributes:

@@ -28,6 +28,9 @@ from tokenmq.tokens.subjects import SERVER, split_username, username
 
 METHODS = frozenset({"JWT", "OAUTH2-JWT", "CUSTOM-JWT"})
 
+# Identities that are remembered, about 0.5 KiB each: as many as tokens are (`verifier`).
+MAX_REMEMBERED = 20_000
+
 _SERVER_PREFIX = f"{SERVER}@"
 _MQTT_SCOPE = "mqtt"
 
@@ -68,6 +71,7 @@ class Authenticator:
         self._families = families
         self._keys = keys
         self._organizations = organizations
+        self._users: dict[str, Identity] = {}
 
     def connect(self, credentials: Credentials, now: float) -> Identity:
         """Return who this is, or raise; never awaits anything.
@@ -130,9 +134,16 @@ class Authenticator:
         if self._organizations.find(claims.org) is None:
             raise InvalidToken("token is of an organization that is not there")
         self._families.check_family(claims.fam)
-        identity = _user(claims)
+        identity = self._users.get(claims.jti) or self._keep(claims)
         if not identity.admits_client_id(client_id):
             raise ClientIdNotPermitted("token is bound to another client id")
+        return identity
+
+    def _keep(self, claims: Claims) -> Identity:
+        """Make the identity of a password, and remember it: a password says the same each time."""
+        if len(self._users) >= MAX_REMEMBERED:
+            del self._users[next(iter(self._users))]
+        identity = self._users[claims.jti] = _user(claims)
         return identity
 
     def _refuse_username(self, shown: str, identity: Identity) -> None:
