@@ -84,8 +84,11 @@ def _table(owner: str, properties: dict[str, Any], parameters: list[dict[str, An
 
 def _answers(responses: dict[str, Any]) -> str:
     (good,) = (status for status in responses if status.startswith("2"))
-    schema = responses[good]["content"]["application/json"]["schema"]
+    ((media_type, content),) = responses[good]["content"].items()
+    schema = content["schema"]
     shape = _type(schema) if "$ref" in schema else "an object"
+    if media_type != "application/json":
+        shape += f" as `{media_type}`"
     own = [f"`{status}`" for status in responses if not status.startswith("2") and status not in _EVERYWHERE]
     return f"Answer: `{good}` with {shape}." + (f" Errors of its own: {', '.join(own)}." if own else "")
 

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Installs what the interop tests drive and Python does not bring: mosquitto's clients and broker,
-# Node and npm (as root, and only if the commands are missing), mqtt.js (into .interop).
+# Node and npm, and curl for the examples of the pages (as root, and only if the commands are missing),
+# mqtt.js (into .interop).
 # No package starts a service: a policy-rc.d forbids it meanwhile and is put back afterwards.
 set -eu
 cd "$(dirname "$0")/.."
@@ -40,6 +41,7 @@ have mosquitto || missing="$missing mosquitto"
 have mosquitto_sub && have mosquitto_pub || missing="$missing mosquitto-clients"
 have node || missing="$missing nodejs"
 have npm || missing="$missing npm"
+have curl || missing="$missing curl"
 
 if [ -n "$missing" ]; then
     if [ "$(id -u)" != 0 ]; then

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import socket
 from collections.abc import Callable
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 from starlette.types import Receive, Scope, Send
 from uvicorn.server import ServerState
 
+from tokenmq.api import serving
 from tokenmq.api.answer import ok, send_answer
 from tokenmq.api.gate import Gate
 from tokenmq.api.serving import make_server
@@ -89,6 +91,41 @@ async def test_requests_are_answered_one_after_the_other(connected: Any) -> None
     await drain(protocol)
     assert transport.answers() == [(200, {"path": "/a"}), (200, {"path": "/b"})]
     assert not transport.closed.is_set()
+    protocol.connection_lost(None)
+
+
+async def test_answer_in_one_write_reads_like_one_by_messages(connected: Any, monkeypatch: Any) -> None:
+    found = []
+    for at_once in (True, False):
+        protocol, transport = connected()
+        if not at_once:
+            monkeypatch.setattr(serving, "_write_whole", lambda *_: False)
+        protocol.data_received(b"GET /a HTTP/1.1\r\nhost: x\r\n\r\n")
+        await drain(protocol)
+        assert not transport.closed.is_set()
+        protocol.connection_lost(None)
+        found.append(re.sub(rb"req_[0-9a-f]{16}", b"req_", transport.written))
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize(
+    ("request_head", "status"),
+    [
+        (b"GET /a HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n", 200),
+        (b"GET /a HTTP/1.0\r\n\r\n", 200),
+        (b"POST /a HTTP/1.1\r\nhost: x\r\ncontent-length: 999999999\r\n\r\n", 413),
+    ],
+    ids=["asked for", "1.0", "too large"],
+)
+async def test_last_answer_of_a_connection_closes_it(
+    connected: Any, request_head: bytes, status: int
+) -> None:
+    protocol, transport = connected()
+    protocol.data_received(request_head)
+    await drain(protocol)
+    assert [answer[0] for answer in transport.answers()] == [status]
+    assert b"\r\nconnection: close\r\n" in transport.written
+    assert transport.closed.is_set()
     protocol.connection_lost(None)
 
 
@@ -179,7 +216,7 @@ async def test_reader_that_reads_again_in_time_stays(connected: Any) -> None:
 async def test_a_token_over_a_real_socket(world: Any) -> None:
     sock = socket.create_server(("127.0.0.1", 0))
     server = make_server(world.app, HttpSettings())
-    serving = asyncio.ensure_future(server.serve(sockets=[sock]))
+    task = asyncio.ensure_future(server.serve(sockets=[sock]))
     try:
         async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{sock.getsockname()[1]}") as client:
             headers = {"Authorization": f"Bearer {world.keys['sk']}"}
@@ -190,7 +227,7 @@ async def test_a_token_over_a_real_socket(world: Any) -> None:
             upgrade = await client.get("/healthz", headers={"Connection": "Upgrade", "Upgrade": "websocket"})
     finally:
         server.should_exit = True
-        await serving
+        await task
     assert made.status_code == 200 and made.json()["mqtt_password"]
     world.refused(refused, 401, "unauthorized")
     assert (head.status_code, head.content, preflight.status_code, upgrade.status_code) == (

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from tokenmq.access.grants import Grant
 from tokenmq.access.permission import Permission
-from tokenmq.access.policy import STARTING_POLICY
+from tokenmq.access.policy import STARTING_POLICY, Policy
 from tokenmq.errors import Forbidden, GrantTooWide, InvalidRequest
 from tokenmq.tokens import jwt, minting
 from tokenmq.tokens.minting import MintRequest, refresh_recommended_at, subject_of
@@ -332,3 +332,18 @@ def test_request_beyond_a_restricted_key_names_permission_and_topic(mint, restri
     with pytest.raises(GrantTooWide, match="key does not give subscribe on chat/a") as refusal:
         mint(key=key, topics=("chat/a",))
     assert (refusal.value.permission, refusal.value.topic_filter) == ("subscribe", "chat/a")
+
+
+def test_what_one_policy_let_pass_is_judged_anew_under_another(mint):
+    narrow = Policy((Grant((Permission.SUBSCRIBE,), ("#",)),))
+    for _ in range(2):
+        assert mint(topics=("a/#",)).grants == (Grant(BOTH, ("a/#",)),)
+        with pytest.raises(GrantTooWide):
+            mint(topics=("a/#",), policy=narrow)
+
+
+def test_what_a_secret_key_may_ask_a_restricted_one_may_not(mint, secret_key):
+    narrow = dataclasses.replace(secret_key, kind=KeyKind.RESTRICTED, grants=(Grant(BOTH, ("a/b",)),))
+    mint(topics=("a/#",))
+    with pytest.raises(GrantTooWide):
+        mint(topics=("a/#",), key=narrow)

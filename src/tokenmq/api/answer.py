@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 
 import msgspec
 from starlette.types import Message, Scope
 
 JSON = b"application/json"
+# Of an answer after which the connection cannot be used again.
+CLOSE = (b"connection", b"close")
 # Our server's ASGI extension; its `write` takes status, headers and body of a complete
 # answer, and says whether it wrote them: if not, the answer goes by messages.
 WHOLE_ANSWER = "tokenmq.whole_answer"
@@ -18,8 +19,7 @@ JWK_SET = b"application/jwk-set+json"
 Headers = tuple[tuple[bytes, bytes], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """One complete HTTP answer.
 
     Attributes:

@@ -18,7 +18,7 @@ from collections.abc import Callable
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from tokenmq.api.answer import WHOLE_ANSWER, Answer, Headers, send_answer
+from tokenmq.api.answer import CLOSE, WHOLE_ANSWER, Answer, Headers, send_answer
 from tokenmq.api.errors import HttpRefused, defect, problem, redact
 from tokenmq.config import HttpSettings
 from tokenmq.errors import TokenmqError
@@ -32,7 +32,6 @@ _LOGGED_PATH_CHARACTERS = 128
 _LENGTH_DIGITS = 20
 # Of a request's id: enough that a log never has two.
 _ID_BYTES = 8
-_CLOSE = (b"connection", b"close")
 _NO_STORE = (b"cache-control", b"no-store")
 SECURITY: Headers = (
     (b"x-content-type-options", b"nosniff"),
@@ -172,7 +171,7 @@ class _Exchange:
             return
         self._started = True
         error = (
-            HttpRefused(408, "the request did not arrive in time", headers=(_CLOSE,))
+            HttpRefused(408, "the request did not arrive in time", headers=(CLOSE,))
             if self._reading
             else HttpRefused(
                 503,
@@ -225,7 +224,7 @@ class _Exchange:
 
 def _too_large(status: int, what: str, limit: int) -> HttpRefused:
     # The rest is not read: the connection cannot be used again.
-    return HttpRefused(status, f"{what} more than {limit} bytes", headers=(_CLOSE,))
+    return HttpRefused(status, f"{what} more than {limit} bytes", headers=(CLOSE,))
 
 
 def _number(digits: bytes) -> int:

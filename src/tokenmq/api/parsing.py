@@ -159,10 +159,13 @@ def _depth(tree: object) -> int:
     return depth
 
 
-def _members(tree: object) -> int:
-    if isinstance(tree, dict):
-        return len(tree) + sum(map(_members, tree.values()))
-    return sum(map(_members, tree)) if isinstance(tree, list) else 0
+def _members(tree: dict[str, Any] | list[Any]) -> int:
+    """Count the members of all objects in a tree."""
+    count, children = (len(tree), tree.values()) if isinstance(tree, dict) else (0, tree)
+    for child in children:
+        if isinstance(child, (dict, list)):
+            count += _members(child)
+    return count
 
 
 def _place_of_nul(tree: object, path: str) -> str | None:

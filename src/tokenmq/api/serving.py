@@ -17,7 +17,7 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
-from tokenmq.api.answer import WHOLE_ANSWER
+from tokenmq.api.answer import CLOSE, WHOLE_ANSWER
 from tokenmq.api.errors import HttpRefused, problem
 from tokenmq.api.gate import SECURITY
 from tokenmq.config import HttpSettings
@@ -164,7 +164,7 @@ class StrictHttpProtocol(HttpToolsProtocol):
                 (b"content-type", answer.media_type),
                 (b"content-length", b"%d" % len(answer.body)),
                 (b"cache-control", b"no-store"),
-                (b"connection", b"close"),
+                CLOSE,
                 *SECURITY,
             ]
             self.transport.write(_head(answer.status, headers) + answer.body)
@@ -183,9 +183,12 @@ def _write_whole(
 
     By messages uvicorn holds each header of each answer against two regular expressions;
     ours are constants, numbers and ids. Measured: 5 µs instead of 20. What is out of the
-    ordinary (the client is gone, reads slowly, wants to close) is left to uvicorn.
+    ordinary (no body, the end of the connection, a client that is gone or reads slowly) is
+    left to uvicorn.
     """
-    if cycle.response_started or cycle.disconnected or cycle.flow.write_paused or not cycle.keep_alive:
+    if cycle.response_started or cycle.disconnected or cycle.flow.write_paused:
+        return False
+    if not body or not cycle.keep_alive or CLOSE in headers:
         return False
     cycle.response_started = cycle.response_complete = True
     cycle.transport.write(_head(status, [*cycle.default_headers, *headers]) + body)

@@ -69,12 +69,15 @@ class SigningKey:
 class Keyring:
     """The signing keys of an instance; immutable."""
 
-    __slots__ = ("_by_header", "_by_kid")
+    __slots__ = ("_by_header", "_by_kid", "_newest_first")
 
     def __init__(self, keys: Iterable[SigningKey] = ()) -> None:
         """Hold `keys`; of two with the same `kid` the later one counts."""
         self._by_kid = {key.kid: key for key in keys}
         self._by_header = {key.header: key for key in self._by_kid.values()}
+        self._newest_first = sorted(
+            self._by_kid.values(), key=lambda key: (key.current_from, key.kid), reverse=True
+        )
 
     @classmethod
     def from_jwks(cls, document: object) -> Keyring:
@@ -89,10 +92,10 @@ class Keyring:
 
         Raises: UnusableKey when there is none.
         """
-        signing = [key for key in self._by_kid.values() if key.signs(now)]
-        if not signing:
-            raise UnusableKey("no signing key is in force")
-        return max(signing, key=lambda key: (key.current_from, key.kid))
+        for key in self._newest_first:
+            if key.signs(now):
+                return key
+        raise UnusableKey("no signing key is in force")
 
     def by_kid(self, kid: str, now: float) -> SigningKey | None:
         """Return the key named `kid` if it verifies at `now`; a look-up, nothing more."""
