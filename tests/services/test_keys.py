@@ -68,6 +68,7 @@ class TestAuthenticate:
 
     async def test_deleted_key_is_refused_also_after_a_restart(self, world):
         created = await world.create_key()
+        authenticate(world, created.text)
         await delete(world, created.record.id)
         for _ in range(2):
             with pytest.raises(InvalidKey):

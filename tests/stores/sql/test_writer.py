@@ -106,6 +106,28 @@ async def test_operations_that_queue_up_during_a_commit_share_the_next(writer, r
     assert writer.commits == 2
 
 
+async def test_operations_that_arrive_one_round_of_the_loop_after_the_other_share_a_commit(writer):
+    async def arrive(rounds):
+        for _ in range(rounds):
+            await asyncio.sleep(0)
+        return await writer.submit(FIRST, f"o{rounds}", applied)
+
+    await asyncio.gather(*map(arrive, range(5)))
+    assert writer.commits == 1
+
+
+async def test_group_that_is_large_enough_waits_for_no_more(writer, runner, monkeypatch):
+    monkeypatch.setattr(writer_module, "GATHERED", 2)
+
+    async def arrive(rounds):
+        for _ in range(rounds):
+            await asyncio.sleep(0)
+        return await writer.submit(FIRST, f"o{rounds}", applied)
+
+    await asyncio.gather(*map(arrive, range(6)))
+    assert len(runner.groups) > 1
+
+
 async def test_kinds_run_in_their_order_each_in_one_batch(writer, runner):
     answers = await asyncio.gather(
         writer.submit(SECOND, "a", applied),
