@@ -182,9 +182,8 @@ def _write_whole(
     """Write a complete answer of ours at once; False when it must go by messages.
 
     By messages uvicorn holds each header of each answer against two regular expressions;
-    ours are constants, numbers and ids. Measured: 5 µs instead of 20. What is out of the
-    ordinary (no body, the end of the connection, a client that is gone or reads slowly) is
-    left to uvicorn.
+    ours are constants, numbers and ids. What is out of the ordinary (no body, the end of
+    the connection, a client that is gone or reads slowly) is left to uvicorn.
     """
     if cycle.response_started or cycle.disconnected or cycle.flow.write_paused:
         return False
