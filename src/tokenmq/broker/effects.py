@@ -6,15 +6,15 @@ outbox in `Broker.dirty`. Effects are the rest, performed in the order given.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 if TYPE_CHECKING:
     from tokenmq.broker.outbox import Outbox
 
 
-@dataclass(frozen=True, slots=True)
-class Close:
+class Close(msgspec.Struct, frozen=True):
     """Close a network connection, after writing what its outbox still holds.
 
     Attributes:
@@ -27,8 +27,7 @@ class Close:
     peer_left: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(msgspec.Struct, frozen=True):
     """Something that happened, for log and audit.
 
     Attributes:
@@ -37,7 +36,7 @@ class Report:
     """
 
     event: str
-    fields: dict[str, Any] = field(default_factory=dict)
+    fields: dict[str, Any] = {}
 
 
 Effect = Close | Report

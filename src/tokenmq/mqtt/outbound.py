@@ -6,6 +6,9 @@ packet goes without them [MQTT-3.2.2-19], [MQTT-3.2.2-20].
 
 from __future__ import annotations
 
+from functools import lru_cache
+from typing import Any
+
 import msgspec
 
 from tokenmq.errors import ProtocolError
@@ -37,7 +40,16 @@ def fitting(packet: Packet, version: int, max_bytes: int) -> bytes | None:
 
 def _encoded(packet: Packet, version: int, max_bytes: int) -> bytes | None:
     try:
-        encoded = codec.encode(packet, version)
+        if isinstance(packet, Connack) and packet.assigned_client_identifier is None:
+            encoded = _connack(version, msgspec.structs.astuple(packet))
+        else:
+            encoded = codec.encode(packet, version)
     except ProtocolError:  # a string longer than MQTT has them
         return None
     return encoded if len(encoded) <= max_bytes else None
+
+
+@lru_cache(maxsize=256)
+def _connack(version: int, fields: tuple[Any, ...]) -> bytes:
+    """Encode a CONNACK; nearly all clients of a broker get one of the same few."""
+    return codec.encode(Connack(*fields), version)

@@ -181,7 +181,7 @@ class Link:
             broker.expire(session)
             return
         pos = 0
-        while not outbox.closed:
+        while pos < len(data) and not outbox.closed:
             session = outbox.session
             if session is not None:
                 after = lane.forward(
@@ -190,6 +190,8 @@ class Link:
                 if after > pos:
                     connection.touch(mono)
                     pos = after
+                    if pos == len(data):
+                        return
             found = codec.frame(data, pos, connection.max_packet_bytes)
             if found is None:
                 self._keep(data, pos)
@@ -201,8 +203,6 @@ class Link:
 
     def _keep(self, data: bytes, pos: int) -> None:
         """Keep the beginning of a packet until the rest of it is there."""
-        if pos == len(data):
-            return
         self._rest += data[pos:] if pos else data
         self._needed = _bytes_needed(self._rest)
 
