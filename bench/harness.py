@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from bench.servers import Mosquitto, NotMeasurable, Reflector, Server, Tokenmq
+from bench.servers import Bare, Mosquitto, NotMeasurable, Reflector, Server, Tokenmq
 
 Side = Literal["ours", "peer"]
 PATIENCE_SECONDS = 120
@@ -63,6 +63,13 @@ class Bench:
         if not isinstance(server, Tokenmq):
             raise NotMeasurable("the reflector knows no tokens")
         return server
+
+    def bare(self) -> Server:
+        """Starlette that answers a token request with as many bytes, and does nothing else."""
+        if "bare" not in self.servers:
+            self.servers["bare"] = Bare(self.folder, cpu=self.server_cpu)
+            self.servers["bare"].start()
+        return self.servers["bare"]
 
     def load(
         self,

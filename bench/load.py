@@ -37,6 +37,7 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--warmup-seconds", type=float, default=0.5)
     one.add_argument("--write-each", action="store_true", help="one send() a message")
     one.add_argument("--properties", action="store_true", help="properties on every message (version 5)")
+    one.add_argument("--fresh-properties", action="store_true", help="with --properties: others on each")
     one.add_argument("--vary", action="store_true", help="topics and sizes differ from message to message")
     one.add_argument("--verify", action="store_true", help="parse every message instead of comparing runs")
     one.add_argument("--rate", type=float, default=0.0, help="messages a second in all; reports latencies")
@@ -72,8 +73,8 @@ def perform(options: argparse.Namespace) -> dict[str, object]:
         plan = Plan(
             target, options.pairs, options.fanout, options.qos, options.payload_bytes, options.window,
             options.seconds, options.warmup_seconds, batch=not options.write_each,
-            properties=options.properties, vary=options.vary, verify=options.verify, rate=options.rate,
-            prefix=options.prefix,
+            properties=options.properties, fresh_properties=options.fresh_properties, vary=options.vary,
+            verify=options.verify, rate=options.rate, prefix=options.prefix,
         )  # fmt: skip
         if plan.properties and target.version != 5:
             raise BadStream("properties need --version 5")

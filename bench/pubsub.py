@@ -42,6 +42,7 @@ class Plan:
     warmup_seconds: float = 0.5
     batch: bool = True
     properties: bool = False
+    fresh_properties: bool = False
     vary: bool = False
     verify: bool = False
     rate: float = 0.0
@@ -133,7 +134,7 @@ class Load:
             else:
                 messages = ring.fixed(
                     topic, slots=slots, payload_bytes=plan.payload_bytes, qos=plan.qos, version=version,
-                    properties=block,
+                    properties=block, numbered=plan.fresh_properties,
                 )  # fmt: skip
             channels = []
             for _ in range(plan.fanout):
@@ -177,7 +178,8 @@ class Load:
         parsed = sum(one.stream.parsed for one in self._links.values() if isinstance(one.stream, Receiver))
         result: dict[str, object] = {
             "mode": "pubsub", "version": plan.target.version, "qos": plan.qos, "pairs": plan.pairs,
-            "fanout": plan.fanout, "batch": plan.batch, "properties": plan.properties, "vary": plan.vary,
+            "fanout": plan.fanout, "batch": plan.batch, "properties": plan.properties,
+            "fresh_properties": plan.fresh_properties, "vary": plan.vary,
             "websocket": plan.target.websocket, "window": plan.window,
             "sent": self._sent(), "received": self._received(), "want": self._sent() * plan.fanout,
             "parsed": parsed, "seconds": round(elapsed, 3),

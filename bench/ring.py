@@ -58,14 +58,21 @@ class Ring:
 
 
 def fixed(
-    topic: str, *, slots: int, payload_bytes: int, qos: int, version: int, properties: bytes = b""
+    topic: str,
+    *,
+    slots: int,
+    payload_bytes: int,
+    qos: int,
+    version: int,
+    properties: bytes = b"",
+    numbered: bool = False,
 ) -> Ring:
-    """A ring on one topic whose packets all have the same size."""
+    """A ring on one topic whose packets all have the same size; `numbered` adds correlation data to each."""
     return Ring(
         [
             wire.publish(
                 topic, _payload(slot, payload_bytes), qos=qos, version=version,
-                packet_id=slot + 1, properties=properties,
+                packet_id=slot + 1, properties=properties + (wire.correlation(slot) if numbered else b""),
             )
             for slot in range(slots)
         ],

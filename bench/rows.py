@@ -120,6 +120,14 @@ def tokens(bench: Bench, side: Side) -> Sample:
     return bench.load(server, "tokens", *options, figure="per_s", port=server.http_port)
 
 
+def tokens_to_bare(bench: Bench, side: Side) -> Sample:
+    """Our token requests to the same requests answered at once: 4,000 to 21,000 is 0.19."""
+    if side == "ours":
+        return tokens(bench, side)
+    options = ("--key-file", str(bench.tokenmq().key_file()), "--seconds", str(bench.seconds))
+    return bench.load(bench.bare(), "tokens", *options, figure="per_s")
+
+
 def decision(ours: str, peer: str) -> Measure:
     """A row out of `bench.decisions`: these two of its figures, in nanoseconds; a pair is one run."""
 
@@ -244,6 +252,14 @@ ROWS = (
         pubsub(*QOS1, "--properties", version=5), Wanted(at_least=1.5),
     ),
     Row(
+        "qos0-fresh", "QoS 0, 10 pairs, MQTT 5, properties that differ on every message",
+        pubsub(*QOS0, "--properties", "--fresh-properties", version=5), Wanted(at_least=1.5),
+    ),
+    Row(
+        "qos1-fresh", "QoS 1, 10 pairs, MQTT 5, properties that differ on every message",
+        pubsub(*QOS1, "--properties", "--fresh-properties", version=5), Wanted(at_least=1.5),
+    ),
+    Row(
         "fan20-props", "fan-out 1 → 20, QoS 0, MQTT 5, properties on every message, deliveries/s",
         pubsub(*_FAN20, "--properties", version=5, clients=21), Wanted(at_least=1.5),
     ),
@@ -273,6 +289,10 @@ ROWS = (
         connects_known, Wanted(at_least=0.5),
     ),
     Row("tokens", "token requests/s, stored before the answer", tokens, Wanted("ours", at_least=4000)),
+    Row(
+        "tokens-bare", "token requests/s, stored before the answer; to bare Starlette, as many bytes",
+        tokens_to_bare, Wanted(at_least=0.19),
+    ),
     Row(
         "decision-cached", "one decision, cached, ns; to a bare dict look-up",
         decision("cached_ns", "bare_ns"), Wanted("ours", at_most=300), warm=False, per_second=False,

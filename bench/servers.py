@@ -170,6 +170,24 @@ class Reflector(Server):
         return "of this checkout"
 
 
+class Bare(Server):
+    """`bench.bare`: what HTTP alone costs."""
+
+    name = "bare"
+
+    def command(self) -> list[str]:
+        return [sys.executable, "-m", "bench.bare", "--port", str(self.port)]
+
+    def environment(self) -> dict[str, str]:
+        return {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+
+    def ports(self) -> tuple[int, ...]:
+        return (self.port,)
+
+    def version(self) -> str:
+        return "of this checkout"
+
+
 class Tokenmq(Server):
     """Our own server, with an organization, a secret key and as many tokens as a row asks for."""
 

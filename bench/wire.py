@@ -96,6 +96,11 @@ def common_properties() -> bytes:
     return b"\x01\x01" + b"\x03" + text("text/plain") + b"\x26" + text("sent-by") + text("bench")
 
 
+def correlation(number: int) -> bytes:
+    """A Correlation Data property that no other message has."""
+    return b"\x09\x00\x04" + number.to_bytes(4, "big")
+
+
 def read_frame(data: bytes | bytearray, position: int, stop: int) -> tuple[int, int, int] | None:
     """Find one frame: (first byte, start of body, end of body), or None when it is not complete."""
     length = shift = 0
