@@ -10,17 +10,19 @@ import itertools
 import json
 import timeit
 from collections.abc import Callable
-from types import SimpleNamespace
-from typing import Any, cast
 
 from tokenmq.access.decide import Scope
 from tokenmq.access.grants import Grant
 from tokenmq.access.identity import Identity
 from tokenmq.access.permission import Permission
 from tokenmq.access.policy import STARTING_POLICY
-from tokenmq.broker.publishing import _refusal
+from tokenmq.broker.broker import Broker
+from tokenmq.broker.outbox import Outbox
+from tokenmq.broker.publishing import refusal
 from tokenmq.broker.session import Session
+from tokenmq.broker.tenant import TenantRules
 from tokenmq.config import BrokerSettings
+from tokenmq.mqtt.connection import Connection, ConnectionLimits
 from tokenmq.mqtt.packets import Publish
 
 REPEATS = 60
@@ -51,22 +53,19 @@ def asked(grants: int) -> list[str]:
 def cached_and_bare() -> tuple[float, float]:
     """What the broker does with a PUBLISH on a topic that its session has used, and a bare look-up."""
     user = identity(64)
-    scope = Scope(user, policy=STARTING_POLICY, client_id="bench")
-    connection = SimpleNamespace(version=5, peer_max_packet_bytes=None)
-    session = Session(
-        cast("Any", None), cast("Any", SimpleNamespace(chunks=[], connection=connection)),
-        user, scope, "bench",
-        window=100, max_queued_messages=1000, max_queued_bytes=1 << 20, now=0.0,
-    )  # fmt: skip
+    settings = BrokerSettings()
+    broker = Broker(settings)
+    broker.set_rules(user.org_id, TenantRules(STARTING_POLICY, ("$spaces",), close_on_refused_publish=False))
+    outbox = Outbox(Connection(ConnectionLimits(), 0.0), None)
+    session = Session(broker.tenants[user.org_id], outbox, user, "bench", settings=settings, now=0.0)
     for topic in asked(64):
         session.keep_judgement(topic, None)
     packets = [Publish(topic=topic, payload=b"") for topic in asked(64)]
     known = session.judgements
-    broker = cast("Any", SimpleNamespace(settings=BrokerSettings()))
 
     def cached() -> None:
         for packet in packets:
-            _refusal(broker, session, packet)
+            refusal(broker, session, packet)
 
     def bare() -> None:
         for packet in packets:

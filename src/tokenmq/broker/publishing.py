@@ -46,9 +46,9 @@ def publish(broker: Broker, session: Session, packet: Publish, now: float) -> No
     if packet.retain:  # [MQTT-3.2.2-14]
         broker.disconnect(session.outbox, ReasonCode.RETAIN_NOT_SUPPORTED, "retain is not available")
         return
-    refusal = _refusal(broker, session, packet)
-    if refusal is not None:
-        _refuse(broker, session, packet, refusal, now)
+    refused = refusal(broker, session, packet)
+    if refused is not None:
+        _refuse(broker, session, packet, refused, now)
         return
     receivers = route(broker, session, packet)
     if packet.qos:
@@ -76,17 +76,18 @@ def route(broker: Broker, session: Session, packet: Publish) -> int:
     return receivers
 
 
-def _refusal(broker: Broker, session: Session, packet: Publish) -> Refusal | None:
+def refusal(broker: Broker, session: Session, packet: Publish) -> Refusal | None:
+    """Return why a PUBLISH is refused, None where it is not; topics are judged once a session."""
     for name, _ in packet.user_properties:
         if name.startswith(_RESERVED_PROPERTY):
             return Refusal(ReasonCode.NOT_AUTHORIZED, f"user property {name[:64]} is reserved")
     topic = packet.topic
     if topic in session.judgements:
         return session.judgements[topic]
-    refusal = _judge(broker.settings, session, topic)
-    if refusal is None or refusal.code != ReasonCode.TOPIC_NAME_INVALID:  # those may be long
-        session.keep_judgement(topic, refusal)
-    return refusal
+    refused = _judge(broker.settings, session, topic)
+    if refused is None or refused.code != ReasonCode.TOPIC_NAME_INVALID:  # those may be long
+        session.keep_judgement(topic, refused)
+    return refused
 
 
 def _judge(settings: BrokerSettings, session: Session, topic: str) -> Refusal | None:
@@ -103,7 +104,7 @@ def _judge(settings: BrokerSettings, session: Session, topic: str) -> Refusal | 
     return None if decision.allowed else Refusal(ReasonCode.NOT_AUTHORIZED, decision.rule)
 
 
-def _refuse(broker: Broker, session: Session, packet: Publish, refusal: Refusal, now: float) -> None:
+def _refuse(broker: Broker, session: Session, packet: Publish, refused: Refusal, now: float) -> None:
     broker.counters.refused += 1
     broker.report(
         "publish_refused",
@@ -111,22 +112,22 @@ def _refuse(broker: Broker, session: Session, packet: Publish, refusal: Refusal,
         client_id=session.client_id,
         user_id=session.identity.user_id,
         topic=packet.topic[:256],
-        reason=refusal.text,
+        reason=refused.text,
     )
     told_by_packet = packet.qos > 0 and session.version == 5
     if told_by_packet:
         broker.send(
             session.outbox,
-            Puback(packet_id=packet.packet_id, reason_code=refusal.code, reason_string=refusal.text),
+            Puback(packet_id=packet.packet_id, reason_code=refused.code, reason_string=refused.text),
         )
         return
     if packet.qos and session.tenant.rules.close_on_refused_publish:
-        broker.disconnect(session.outbox, refusal.code, refusal.text)
+        broker.disconnect(session.outbox, refused.code, refused.text)
         return
     if packet.qos:
         # [MQTT-3.3.5-2] of 3.1.1: acknowledged, or closed; a client resends for ever after a close.
         broker.send(session.outbox, Puback(packet_id=packet.packet_id))
-    broker.events.denied(session, "publish", packet.topic, refusal.text, now)
+    broker.events.denied(session, "publish", packet.topic, refused.text, now)
 
 
 def _acknowledge(session: Session, packet: Publish, receivers: int) -> None:
