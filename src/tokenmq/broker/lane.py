@@ -1,13 +1,13 @@
 """The inner loop: packets that go out as the bytes they came in.
 
 Theory of operation. Most of a broker's life is one kind of packet: a PUBLISH at QoS 0
-or 1, on a topic that this publisher has used before, with properties that it has used
-before, or none. Once the full path (`publishing`) has handled such a message, it leaves
-a `Lane` under the raw bytes of the topic in the publisher's session: *publishing is
-allowed, and these sessions receive it*; and the raw bytes of the properties in `blocks`:
-*these were checked, and go on as they are*. While the lane is live, later packets need
-no packet object, no decoded topic, no decision and no call per receiver: they are cut
-out of the received bytes and appended to the receivers' outgoing lists.
+or 1, on a topic that this publisher has used before. Once the full path (`publishing`)
+has handled such a message, it leaves a `Lane` under the raw bytes of the topic in the
+publisher's session: *publishing is allowed, and these sessions receive it*. While the
+lane is live, later packets need no packet object, no decoded topic, no decision and no
+call per receiver: they are cut out of the received bytes and appended to the receivers'
+outgoing lists. Properties are looked at by the session, once for the same bytes
+(`Session.look_at`): *these are right, and go on as they are*.
 
 Packets that follow each other with the same head (first byte, length, topic, properties)
 make a *run* and are appended as one slice. A receiver that cannot take the run as it is
@@ -18,7 +18,7 @@ A lane stands on a route (`routing`). Whatever could change who receives ends th
 and with it the lane (`live` becomes False); whatever could change what the publisher
 may do empties the publisher's `lanes`. Everything that is not plain goes back to the
 caller, who takes the full path for one packet and comes back: a length that is not
-minimal, an unknown topic or property block, any other packet.
+minimal, a topic without a lane, properties that are not plain, any other packet.
 
 Nothing outside reaches in here, and only bytes, ints, lists, sets and dicts are used.
 """
@@ -126,9 +126,14 @@ def forward(  # noqa: C901 - one loop on purpose, see the theory of operation
             if block_at >= pos + size:
                 return pos
             block = data[block_at : block_at + 1 + data[block_at]]
+            if block_at + 1 + data[block_at] > pos + size:
+                return pos
             is_text = blocks.get(block)
             if is_text is None:
-                return pos
+                is_text = session.look_at(block)
+                if is_text is None:
+                    return pos
+                blocks = session.blocks
         block_end = block_at + len(block)
         if block_end > pos + size:
             return pos
@@ -270,7 +275,10 @@ def _acknowledged(data: bytes, pos: int, end: int, session: Session, counters: C
         pos += 4
     if pos > end:  # the last one has not arrived whole
         pos -= 4
-    packet_ids = struct.unpack_from(f">{(pos - start) // 2}H", data, start)[1::2]
+    if pos == start + 4:
+        packet_ids: tuple[int, ...] = (data[start + 2] << 8 | data[start + 3],)
+    else:
+        packet_ids = struct.unpack_from(f">{(pos - start) // 2}H", data, start)[1::2]
     if 0 in packet_ids:
         packet_ids = packet_ids[: packet_ids.index(0)]
     session.acknowledged(packet_ids)

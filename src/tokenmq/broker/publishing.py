@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from tokenmq.access.permission import Permission
 from tokenmq.broker.message import Message
+from tokenmq.broker.session import RESERVED_PROPERTY
 from tokenmq.config import BrokerSettings
 from tokenmq.mqtt.codes import ReasonCode
 from tokenmq.mqtt.packets import Puback, Publish
@@ -18,9 +19,6 @@ from tokenmq.mqtt.packets import Puback, Publish
 if TYPE_CHECKING:
     from tokenmq.broker.broker import Broker
     from tokenmq.broker.session import Session
-
-# User properties whose names begin so are the broker's own (the wire contract, section 3).
-_RESERVED_PROPERTY = "tokenmq-"
 
 
 class Refusal:
@@ -79,7 +77,7 @@ def route(broker: Broker, session: Session, packet: Publish) -> int:
 def refusal(broker: Broker, session: Session, packet: Publish) -> Refusal | None:
     """Return why a PUBLISH is refused, None where it is not; topics are judged once a session."""
     for name, _ in packet.user_properties:
-        if name.startswith(_RESERVED_PROPERTY):
+        if name.startswith(RESERVED_PROPERTY):
             return Refusal(ReasonCode.NOT_AUTHORIZED, f"user property {name[:64]} is reserved")
     topic = packet.topic
     if topic in session.judgements:
@@ -142,14 +140,12 @@ def _acknowledge(session: Session, packet: Publish, receivers: int) -> None:
 
 
 def _keep_lane(broker: Broker, session: Session, packet: Publish) -> None:
-    """Leave a lane for the packets that follow, and what was found out about the properties."""
+    """Leave a lane for the packets that follow, where there can be one."""
     if packet.topic_alias is not None or packet.topic.startswith("$"):
         return
     topic = packet.topic.encode()
     if topic not in session.lanes:
         route = session.tenant.routes.route(packet.topic)
         lane = route.lane(session.version, broker.settings.max_packet_bytes)
-        if lane is None:
-            return
-        session.keep_lane(topic, lane)
-    session.keep_block(packet.forward, is_text=bool(packet.payload_format_indicator))
+        if lane is not None:
+            session.keep_lane(topic, lane)

@@ -13,12 +13,18 @@ from tokenmq.access.identity import Identity
 from tokenmq.broker.outbox import Outbox
 from tokenmq.broker.receiver import Receiver
 from tokenmq.config import BrokerSettings
+from tokenmq.errors import ProtocolError
+from tokenmq.mqtt import properties
+from tokenmq.mqtt.codes import PacketType
+from tokenmq.mqtt.packets import Publish
 
 if TYPE_CHECKING:
     from tokenmq.broker.lane import Lane
     from tokenmq.broker.publishing import Refusal
     from tokenmq.broker.tenant import Tenant
 
+# User properties whose names begin so are the broker's own (the wire contract, section 3).
+RESERVED_PROPERTY = "tokenmq-"
 # Topics of one session whose judgement is kept; enough for a client's working set.
 _MAX_JUDGEMENTS = 1_024
 # Lanes of one session that are kept, for the same reason.
@@ -28,6 +34,8 @@ _MAX_LANES = 1_024
 _MAX_REMEMBERED_BYTES = 128 * 1_024
 # Property blocks of one session that are kept: most clients send the same few.
 _MAX_BLOCKS = 64
+# MQTT 5 §1.5.5: longer ones have a length of two bytes or more.
+_MAX_BLOCK_BYTES = 127
 # The block of a PUBLISH without properties.
 _NO_PROPERTIES = b"\x00"
 
@@ -155,9 +163,29 @@ class Session(Receiver):
             self._lane_bytes = len(topic)
         self.lanes[topic] = lane
 
-    def keep_block(self, forward: bytes, *, is_text: bool) -> None:
-        """Remember properties that go on as they came; a length of one byte is all that lanes know."""
-        if 0 < len(forward) < 128:
-            if len(self.blocks) >= _MAX_BLOCKS:
-                self.blocks = {_NO_PROPERTIES: False}
-            self.blocks[bytes((len(forward),)) + forward] = is_text
+    def look_at(self, block: bytes) -> bool | None:
+        """Look at the properties of a PUBLISH, so that the same ones need no second look.
+
+        Args:
+            block: raw, with its length, which must be of one byte.
+
+        Returns: whether they say that the payload is UTF-8; None where something is wrong
+            with them or they do not go on as they are: that is for the full path.
+        """
+        if block[0] > _MAX_BLOCK_BYTES:
+            return None
+        packet = Publish("")
+        limits = self.outbox.connection.user_property_limits
+        try:
+            properties.read(packet, PacketType.PUBLISH, block, 1, len(block), limits)
+        except ProtocolError:
+            return None
+        if packet.topic_alias is not None or packet.subscription_identifiers:
+            return None
+        for name, _ in packet.user_properties:
+            if name.startswith(RESERVED_PROPERTY):
+                return None
+        if len(self.blocks) >= _MAX_BLOCKS:
+            self.blocks = {_NO_PROPERTIES: False}
+        is_text = self.blocks[block] = bool(packet.payload_format_indicator)
+        return is_text

@@ -139,6 +139,11 @@ class Connection:
         self._exchange = _NO_EXCHANGE
         self._session_expires = False
 
+    @property
+    def user_property_limits(self) -> UserPropertyLimits:
+        """How many User Properties a packet may carry here."""
+        return self._limits.user_properties
+
     # What comes
 
     def check_first(self, first: int) -> None:

@@ -64,6 +64,7 @@ class Link:
     """
 
     __slots__ = (
+        "_broker",
         "_held",
         "_hub",
         "_needed",
@@ -78,6 +79,7 @@ class Link:
 
     def __init__(self, hub: Hub, peer: Peer) -> None:
         self._hub = hub
+        self._broker = hub.broker
         self.peer = peer
         self.connection = Connection(hub.connection_limits, clock.mono())
         self.outbox = Outbox(self.connection, self)
@@ -108,10 +110,10 @@ class Link:
         try:
             self._consume(data)
         except ProtocolError as error:
-            self._hub.broker.fail(self.outbox, error)
+            self._broker.fail(self.outbox, error)
         except Exception as error:  # the one wide except: a defect of ours must not admit or stay
             _log.error("defect", **told(error))
-            self._hub.broker.disconnect(self.outbox, ReasonCode.UNSPECIFIED_ERROR, "internal error")
+            self._broker.disconnect(self.outbox, ReasonCode.UNSPECIFIED_ERROR, "internal error")
         finally:
             self._hub.settle()
 
@@ -135,7 +137,7 @@ class Link:
     def lost(self) -> None:
         """End: the connection is gone."""
         self._hub.unwatch(self)
-        self._hub.broker.lost(self.outbox, "connection lost")
+        self._broker.lost(self.outbox, "connection lost")
         self._hub.settle()
         self.outbox.let_go()
         self._transport = None
@@ -170,7 +172,7 @@ class Link:
     # The loop
 
     def _consume(self, data: bytes) -> None:
-        broker = self._hub.broker
+        broker = self._broker
         outbox = self.outbox
         connection = self.connection
         now, mono = clock.now(), clock.mono()
@@ -236,7 +238,7 @@ class Link:
 
         Raises: ClientIdNotPermitted, BadCredentials, InvalidToken.
         """
-        settings = self._hub.broker.settings
+        settings = self._broker.settings
         size, limit = len(packet.client_id.encode()), settings.max_client_id_bytes
         if size > limit:
             raise ClientIdNotPermitted(f"client id has {size} bytes, at most {limit} are accepted")
@@ -249,22 +251,22 @@ class Link:
                 raise InvalidToken(f"{what} has {len(shown)} bytes, at most {limit} are accepted")
 
     def _publish(self, packet: Publish, now: float) -> None:
-        self._hub.broker.publish(self._session(), packet, now)
+        self._broker.publish(self._session(), packet, now)
 
     def _puback(self, packet: Puback, now: float) -> None:  # noqa: ARG002 - every handler gets the time
         self._session().acknowledged((packet.packet_id,))
 
     def _subscribe(self, packet: Subscribe, now: float) -> None:  # noqa: ARG002
-        self._hub.broker.subscribe(self._session(), packet)
+        self._broker.subscribe(self._session(), packet)
 
     def _unsubscribe(self, packet: Unsubscribe, now: float) -> None:  # noqa: ARG002
-        self._hub.broker.unsubscribe(self._session(), packet)
+        self._broker.unsubscribe(self._session(), packet)
 
     def _pingreq(self, packet: Pingreq, now: float) -> None:  # noqa: ARG002
-        self._hub.broker.send(self.outbox, Pingresp())
+        self._broker.send(self.outbox, Pingresp())
 
     def _disconnect(self, packet: Disconnect, now: float) -> None:  # noqa: ARG002
-        self._hub.broker.goodbye(self.outbox)
+        self._broker.goodbye(self.outbox)
 
     def _auth(self, packet: Auth, now: float) -> None:  # noqa: ARG002
         # [MQTT-4.12.1-2] re-authentication that fails closes the connection
