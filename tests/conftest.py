@@ -15,6 +15,11 @@ from urllib.parse import urlsplit
 
 import httpx2
 import pytest
+from hypothesis import settings
+
+# A busy machine is no failure: no test may depend on how long an example takes.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 # Time that a start or an end may take on a machine that is busy with other things.
 PATIENCE_SECONDS = 30

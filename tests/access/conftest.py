@@ -7,15 +7,10 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import pytest
-from hypothesis import settings
 
 from tokenmq.access.grants import Grant
 from tokenmq.access.identity import Identity
 from tokenmq.access.permission import Permission
-
-# A busy machine is no failure: no test here may depend on how long an example takes.
-settings.register_profile("untimed", deadline=None)
-settings.load_profile("untimed")
 
 
 def spec_matches(topic_filter: str, topic: str) -> bool:

@@ -232,36 +232,8 @@ class TestServer:
             connect(world, self.shown(world, world.key_text))
 
 
-class TestReauthenticate:
-    async def test_new_token_of_the_same_user_is_taken(self, world):
-        first, second = await world.issue(topics=("a",)), await world.issue(topics=("b",))
-        authenticator = world.services.authenticator
-        old = connect(world, world.credentials(first))
-        new = authenticator.reauthenticate(old, second.text.encode(), client_id="c1", now=world.now)
-        assert (new.token_id, new.grants) == (second.family.token_id, second.family.grants)
-
-    async def test_other_user_client_id_or_a_key_is_refused(self, world):
-        authenticator = world.services.authenticator
-        first, bob = await world.issue(), await world.issue("bob")
-        bound = await world.issue(client_id="c2")
-        old = connect(world, world.credentials(first))
-        with pytest.raises(InvalidToken):
-            authenticator.reauthenticate(old, bob.text.encode(), client_id="c1", now=world.now)
-        with pytest.raises(ClientIdNotPermitted):
-            authenticator.reauthenticate(old, bound.text.encode(), client_id="c1", now=world.now)
-        with pytest.raises(InvalidToken):
-            authenticator.reauthenticate(old, world.key_text.encode(), client_id="c1", now=world.now)
-        server = connect(
-            world,
-            world.credentials(username=f"server@{world.org_id}", password=world.key_text.encode()),
-        )
-        with pytest.raises(InvalidToken):
-            authenticator.reauthenticate(server, first.text.encode(), client_id="c1", now=world.now)
-
-
 def test_authentication_awaits_nothing():
     assert not inspect.iscoroutinefunction(Authenticator.connect)
-    assert not inspect.iscoroutinefunction(Authenticator.reauthenticate)
 
 
 def test_v69_credentials_do_not_show_themselves():

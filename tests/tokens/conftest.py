@@ -7,17 +7,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from hypothesis import settings
 
 from tokenmq.access.grants import Grant
 from tokenmq.errors import InvalidToken
 from tokenmq.tokens import base64url, jwt, keyring
 from tokenmq.tokens.keyring import Keyring, SigningKey
 from tokenmq.tokens.records import KeyKind, KeyRecord
-
-# How long an example takes says something about the machine, not about the code.
-settings.register_profile("untimed", deadline=None)
-settings.load_profile("untimed")
 
 ORG = "org_k7xm4pqr2n5t"
 NOW = 1_800_000_000

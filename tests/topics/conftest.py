@@ -9,13 +9,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from hypothesis import settings
 
 Vectors = dict[str, Any]
-
-# A busy machine is no failure: no test here may depend on how long an example takes.
-settings.register_profile("untimed", deadline=None)
-settings.load_profile("untimed")
 
 
 def spec_matches(topic_filter: str, topic: str) -> bool:

@@ -20,7 +20,8 @@ may do empties the publisher's `lanes`. Everything that is not plain goes back t
 caller, who takes the full path for one packet and comes back: a length that is not
 minimal, a topic without a lane, properties that are not plain, any other packet.
 
-Nothing outside reaches in here, and only bytes, ints, lists, sets and dicts are used.
+Nothing outside reaches in here. What is touched on the way are bytes, ints, lists, sets and
+dicts; calls are made for what is not plain alone (`look_at`, `deliver`, `acknowledged`).
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from tokenmq.access.permission import Permission
 from tokenmq.broker.message import Message
-from tokenmq.broker.session import RESERVED_PROPERTY
+from tokenmq.broker.session import reserved_name
 from tokenmq.config import BrokerSettings
 from tokenmq.mqtt.codes import ReasonCode
 from tokenmq.mqtt.packets import Puback, Publish
@@ -76,9 +76,9 @@ def route(broker: Broker, session: Session, packet: Publish) -> int:
 
 def refusal(broker: Broker, session: Session, packet: Publish) -> Refusal | None:
     """Return why a PUBLISH is refused, None where it is not; topics are judged once a session."""
-    for name, _ in packet.user_properties:
-        if name.startswith(RESERVED_PROPERTY):
-            return Refusal(ReasonCode.NOT_AUTHORIZED, f"user property {name[:64]} is reserved")
+    name = reserved_name(packet)
+    if name is not None:
+        return Refusal(ReasonCode.NOT_AUTHORIZED, f"user property {name[:64]} is reserved")
     topic = packet.topic
     if topic in session.judgements:
         return session.judgements[topic]

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tokenmq.broker.tenant import Tenant
 
 # User properties whose names begin so are the broker's own (the wire contract, section 3).
-RESERVED_PROPERTY = "tokenmq-"
+_RESERVED = "tokenmq-"
 # Topics of one session whose judgement is kept; enough for a client's working set.
 _MAX_JUDGEMENTS = 1_024
 # Lanes of one session that are kept, for the same reason.
@@ -38,6 +38,14 @@ _MAX_BLOCKS = 64
 _MAX_BLOCK_BYTES = 127
 # The block of a PUBLISH without properties.
 _NO_PROPERTIES = b"\x00"
+
+
+def reserved_name(packet: Publish) -> str | None:
+    """Return the name of a user property that only the broker may set, None if there is none."""
+    for name, _ in packet.user_properties:
+        if name.startswith(_RESERVED):
+            return name
+    return None
 
 
 class Subscription:
@@ -180,11 +188,8 @@ class Session(Receiver):
             properties.read(packet, PacketType.PUBLISH, block, 1, len(block), limits)
         except ProtocolError:
             return None
-        if packet.topic_alias is not None or packet.subscription_identifiers:
+        if packet.topic_alias is not None or packet.subscription_identifiers or reserved_name(packet):
             return None
-        for name, _ in packet.user_properties:
-            if name.startswith(RESERVED_PROPERTY):
-                return None
         if len(self.blocks) >= _MAX_BLOCKS:
             self.blocks = {_NO_PROPERTIES: False}
         is_text = self.blocks[block] = bool(packet.payload_format_indicator)

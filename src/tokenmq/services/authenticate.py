@@ -1,4 +1,4 @@
-"""From the credentials of a CONNECT (or AUTH) to an identity, without any I/O.
+"""From the credentials of a CONNECT to an identity, without any I/O.
 
 The only maker of `Identity` values. Keys, keyring, organizations and families are all in
 memory, so `connect` is a plain function: it may be called, and `Families.check` and
@@ -96,17 +96,6 @@ class Authenticator:
         if credentials.password is None:
             raise InvalidToken("password is missing: it must be a token")
         return self._by_token(credentials.password, credentials, now)
-
-    def reauthenticate(self, identity: Identity, token: bytes, *, client_id: str, now: float) -> Identity:
-        """Return the identity that a new token gives a live connection.
-
-        Raises: InvalidToken (also: another user or organization, or a key's connection),
-            ExpiredToken, ClientIdNotPermitted.
-        """
-        fresh = self._identify(token, client_id, now)
-        if identity.is_server or (fresh.org_id, fresh.user_id) != (identity.org_id, identity.user_id):
-            raise InvalidToken("token is of another user than the connection")
-        return fresh
 
     def _by_method(self, credentials: Credentials, now: float) -> Identity:
         if credentials.method not in METHODS:
