@@ -93,7 +93,7 @@ class Reflector:
             self._acknowledge(peer, peer.tail + chunk)
 
     def _acknowledge(self, peer: _Peer, data: bytes) -> None:
-        """PUBACK every whole packet; by stride if all have the size of the first."""
+        """PUBACK every whole packet: by stride as many as begin like the first, the others one by one."""
         answer = bytearray()
         end = 0
         frame = wire.read_frame(data, 0, len(data))
@@ -106,11 +106,10 @@ class Reflector:
                 end = amount * size
                 answer = bytearray(b"\x40\x02\0\0" * amount)
                 answer[2::4], answer[3::4] = data[at:end:size], data[at + 1 : end : size]
-            else:
-                for _, start, stop in wire.frames(data, 0, len(data)):
-                    at = start + 2 + int.from_bytes(data[start : start + 2], "big")
-                    answer += b"\x40\x02" + data[at : at + 2]
-                    end = stop
+            for _, start, stop in wire.frames(data, end, len(data)):
+                at = start + 2 + int.from_bytes(data[start : start + 2], "big")
+                answer += b"\x40\x02" + data[at : at + 2]
+                end = stop
         peer.tail = data[end:]
         if answer:
             write_all(peer.sock, answer)

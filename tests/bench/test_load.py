@@ -1,11 +1,12 @@
+import contextlib
 import json
 
 import pytest
-from bench.links import Target
+from bench.links import Target, dial
 from bench.load import main
 from bench.pubsub import Plan
 
-from bench import pubsub
+from bench import pubsub, wire
 
 
 @pytest.mark.parametrize("qos", [0, 1])
@@ -19,6 +20,20 @@ def test_everything_sent_arrives_over_sockets(reflector_port: int, qos: int, var
     result = pubsub.run(plan)
     assert result["received"] == result["want"]
     assert int(str(result["received"])) > 0
+
+
+def test_the_reflector_acknowledges_packets_that_are_smaller_than_the_first(reflector_port: int) -> None:
+    sizes = (300, 16, 40)
+    packets = [
+        wire.publish("bench/0", bytes(size), qos=1, version=4, packet_id=number)
+        for number, size in enumerate(sizes, start=1)
+    ]
+    with contextlib.closing(dial(Target("127.0.0.1", reflector_port))) as publisher:
+        publisher.send(b"".join(packets))
+        answer = b""
+        while len(answer) < 4 * len(sizes):
+            answer += publisher.recv(64)
+    assert answer == bytes.fromhex("40020001 40020002 40020003")
 
 
 def test_fan_out_counts_every_receiver(reflector_port: int) -> None:
