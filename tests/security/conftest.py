@@ -61,6 +61,9 @@ class Transport:
     def close(self) -> None:
         self.closed = True
 
+    def leave(self) -> None:
+        self.closed = True
+
     def abort(self) -> None:
         self.closed = True
 
