@@ -65,7 +65,8 @@ class Events:
     def _tell(self, session: Session, event: dict[str, Any]) -> None:
         if session.outbox.paused:
             return
-        packet, _ = Message(EVENTS_TOPIC, msgspec.json.encode(event), 0, 0, b"").form(session.version, 0, ())
+        message = Message(EVENTS_TOPIC, msgspec.json.encode(event), 0, 0, b"")
+        packet = message.form(session.version, 0, ()).packet
         if len(packet) > session.max_packet_bytes:
             return
         if not session.chunks:
