@@ -5,7 +5,8 @@ all, and it fails alone. Concurrent operations share a commit, in an order that 
 serial order of them. Each write takes `applied`, a plain function that the store calls
 with the outcome in the very step in which the commit became known and whatever became
 of the caller; its result is the method's result. So memory changes exactly when the
-disk has. An operation that failed calls nothing.
+disk has. An operation that failed calls nothing. (`KeptStore.save` is no such method: the
+core waits for nobody.)
 
 All methods raise `errors.Unavailable` when the store fails: nothing was changed.
 """
@@ -33,7 +34,7 @@ class Replacing(enum.Enum):
 
     NONE = "none"
     IDLE = "idle"  # those without a live connection stop refreshing
-    ALL = "all"  # all of them, and their passwords open nothing any more
+    ALL = "all"  # all of them, with their sessions, and their passwords open nothing any more
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +115,7 @@ class Selection:
         opened_by: of an organization and a client id, the family that opened its session;
             asked on the event loop, inside the commit.
         issued_before: only those first issued before this, unix seconds.
+        keep_retained: let the retained messages that they left stay.
     """
 
     org_id: str
@@ -124,6 +126,7 @@ class Selection:
     all: bool = False
     opened_by: Callable[[str, str], str | None] | None = None
     issued_before: float | None = None
+    keep_retained: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +172,7 @@ class OrganizationStore(Protocol):
         ...
 
     async def delete(self, org_id: str, *, applied: Callable[[str], Result]) -> Result:
-        """Remove one with its keys and families.
+        """Remove one with its keys and families, and all that is kept for it.
 
         Raises: NotFound (`organization_not_found`).
         """
@@ -201,7 +204,7 @@ class KeyStore(Protocol):
         reason: str | None,
         applied: Callable[[Sequence[EndedFamily]], Result],
     ) -> Result:
-        """Delete one and revoke the families of `revoke`, in one step.
+        """Delete one with its sessions and revoke the families of `revoke`, in one step.
 
         Raises: NotFound (unknown or deleted).
         """
@@ -239,7 +242,11 @@ class FamilyStore(Protocol):
         reason: str | None,
         applied: Callable[[Sequence[EndedFamily]], Result],
     ) -> Result:
-        """Mark every selected family that exists and is not revoked; the outcome is these."""
+        """Mark every selected family that exists and is not revoked; the outcome is these.
+
+        What is kept of their sessions goes in the same step, and their retained messages
+        do unless the selection says otherwise.
+        """
         ...
 
     async def ended(self, now: float) -> list[EndedFamily]:
@@ -339,6 +346,11 @@ class Store(Protocol):
     @property
     def signing_keys(self) -> SigningKeyStore:
         """The signing keys."""
+        ...
+
+    @property
+    def kept(self) -> KeptStore:
+        """What outlives a connection."""
         ...
 
     async def ping(self) -> None:
