@@ -77,7 +77,7 @@ class Keeping:
         Args:
             owned: somebody waits for it and drops it if it fails; else it is tried again.
         """
-        self._note(put(record), owned)
+        self._note(put(record), owned=owned)
 
     def drop(self, kind: type[Record], key: Key) -> None:
         """Have a record dropped."""

@@ -348,11 +348,6 @@ class Store(Protocol):
         """The signing keys."""
         ...
 
-    @property
-    def kept(self) -> KeptStore:
-        """What outlives a connection."""
-        ...
-
     async def ping(self) -> None:
         """Return when the store answers a read.
 
