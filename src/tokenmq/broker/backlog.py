@@ -248,7 +248,7 @@ class Backlog:
             return
         delivery.sent = True
         session.inflight.add(delivery.packet_id)
-        session.append(packet)
+        session.append_publish(packet)
 
     def _is_over(self, message: Message) -> bool:
         return message.expires_at is not None and self.session.now >= message.expires_at

@@ -26,6 +26,7 @@ from tokenmq.broker.message import Expiry
 from tokenmq.broker.moment import Moment
 from tokenmq.broker.outbox import Outbox
 from tokenmq.limits import MAX_PACKET_ID
+from tokenmq.mqtt.aliases import OutboundAliases
 from tokenmq.mqtt.codes import ReasonCode
 
 
@@ -74,11 +75,13 @@ class Receiver:
         window: how many of those there may be.
         queue: what waits, the oldest first; bounded, the oldest goes.
         max_packet_bytes: the largest packet that the peer takes [MQTT-3.1.2-24].
+        aliases: our topic aliases, None if the peer takes none.
         lost: messages that a full queue cost it and that it has not been told of.
         ended: nothing goes out any more, and never will.
     """
 
     __slots__ = (
+        "_alias_maximum",
         "_counters",
         "_dirty",
         "_max_inflight",
@@ -89,6 +92,7 @@ class Receiver:
         "_overflowed",
         "_queued_bytes",
         "_queued_messages",
+        "aliases",
         "chunks",
         "connected",
         "ended",
@@ -107,6 +111,7 @@ class Receiver:
         outbox: Outbox,
         *,
         max_inflight: int,
+        topic_alias_maximum: int,
         max_queued_messages: int,
         max_queued_bytes: int,
         dirty: list[Outbox],
@@ -118,6 +123,7 @@ class Receiver:
 
         Args:
             max_inflight: bounds the window, beside what the peer says.
+            topic_alias_maximum: bounds our aliases, beside what the peer says.
             dirty: where an outbox is noted that has something to write.
             overflowed: where a receiver is noted that lost something.
             counters: where it is counted.
@@ -129,6 +135,7 @@ class Receiver:
         self._queued_messages = 0
         self._queued_bytes = 0
         self._max_inflight = max_inflight
+        self._alias_maximum = topic_alias_maximum
         self._max_queued_messages = max_queued_messages
         self._max_queued_bytes = max_queued_bytes
         self._next_packet_id = 0
@@ -146,6 +153,8 @@ class Receiver:
         self.version = connection.version
         self.max_packet_bytes = connection.peer_max_packet_bytes
         self.window = min(self._max_inflight, connection.peer_receive_maximum)
+        aliases = min(self._alias_maximum, connection.peer_topic_alias_maximum)
+        self.aliases = OutboundAliases(aliases) if aliases else None
         self.inflight: set[int] = set()
         self.connected = not outbox.closed
         self.ready = self.connected and not outbox.paused
@@ -262,7 +271,10 @@ class Receiver:
                 self._renumber(part, size, offset, packet_ids)
                 return stop
             self.inflight |= unique
-        self.chunks.append(part)
+        if self.aliases is None:
+            self.chunks.append(part)
+        else:
+            self.chunks += [self._shortened(part[at : at + size]) for at in range(0, len(part), size)]
         return stop
 
     def _renumber(self, run: bytes, size: int, offset: int, packet_ids: Iterable[int]) -> None:
@@ -275,7 +287,10 @@ class Receiver:
                 packet_id = self.free_packet_id()
                 packet = packet[:offset] + packet_id.to_bytes(2, "big") + packet[offset + 2 :]
             self.inflight.add(packet_id)
-            self.chunks.append(packet)
+            self.chunks.append(self._shortened(packet))
+
+    def _shortened(self, packet: bytes) -> bytes:
+        return packet if self.aliases is None else self.aliases.shorten(packet, self.max_packet_bytes)
 
     def free_packet_id(self) -> int:
         """Return a packet identifier that is not in flight, another one each time."""

@@ -112,6 +112,7 @@ class Route:
                 or target.identifiers
                 or target.for_own is not target
                 or session.max_packet_bytes < max_packet_bytes
+                or session.aliases is not None
             ):
                 return None
         return Lane([(target.session, target.qos) for target in self.targets])

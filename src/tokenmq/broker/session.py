@@ -175,6 +175,7 @@ class Session(Receiver):
         super().__init__(
             outbox,
             max_inflight=settings.max_inflight,
+            topic_alias_maximum=settings.topic_alias_maximum,
             max_queued_messages=settings.max_queued_messages,
             max_queued_bytes=settings.max_queued_bytes,
             dirty=tenant.dirty,
@@ -269,6 +270,10 @@ class Session(Receiver):
         if not self.chunks:
             self._dirty.append(self.outbox)
         self.chunks.append(packet)
+
+    def append_publish(self, packet: bytes) -> None:
+        """Write a PUBLISH that came one by one."""
+        self.append(self._shortened(packet))
 
     def touch(self) -> None:
         """Have its link looked at, though there may be nothing to write."""
