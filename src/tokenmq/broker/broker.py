@@ -41,6 +41,7 @@ from tokenmq.broker.wheel import Wheel
 from tokenmq.config import BrokerSettings
 from tokenmq.errors import ProtocolError
 from tokenmq.mqtt.codes import ReasonCode
+from tokenmq.mqtt.connection import Connection, ConnectionLimits
 from tokenmq.mqtt.packets import (
     Connect,
     Disconnect,
@@ -70,6 +71,7 @@ class Broker:
         tenants: by organization id.
         moment: the time, set by the caller before each entry.
         keeping: what is to be kept; the caller takes it after each entry.
+        nowhere: the outbox of all sessions without a connection.
         unfinished: sessions that are to get more than one page of retained messages; the
             caller calls `go_on` soon, and lets others have their turn before.
         retained_ends: when retained messages are over, by organization and topic.
@@ -84,6 +86,8 @@ class Broker:
         self.tenants: dict[str, Tenant] = {}
         self.moment = Moment()
         self.keeping = Keeping()
+        self.nowhere = Outbox(Connection(ConnectionLimits(), 0.0), None)
+        self.nowhere.closed = True
         self.unfinished: dict[Session, None] = {}
         self.retained_ends: Wheel[tuple[str, str]] = Wheel()
         self._sessions_made = 0
@@ -303,6 +307,8 @@ class Broker:
     def listen(self, session: Session) -> None:
         """Let a session hear of itself: it subscribed to its own events."""
         session.listens = True
+        if session.lost:
+            session.tenant.overflowed[session] = None
         moment = warn_at(session.identity, session.opened_at)
         if moment is not None and session.warning_second is None:
             session.warning_second = self._warnings.add(moment, session)
@@ -383,6 +389,12 @@ class Broker:
         self._name(session, record.number, record.expiry_seconds)
         session.will = record.will
         self._index(session)
+
+    def wait_for_client(self, session: Session) -> None:
+        """Let a restored session wait for its client, when all others are there, too."""
+        if session.left_at is None:
+            session.left_at = self.moment.now
+            self.keeping.put(session.record)
         self._go_away(session)
 
     def end(self, session: Session) -> None:
@@ -433,7 +445,7 @@ class Broker:
             reason=reason,
             **fields,
         )
-        session.detach()
+        session.detach(self.nowhere)
         if session.expiry_seconds and not session.disowned:
             self._go_away(session)
             self.keeping.put(session.record)
@@ -444,7 +456,7 @@ class Broker:
 
     def _go_away(self, session: Session) -> None:
         """Let a session wait for its client, within limits."""
-        left_at = self.moment.now if session.left_at is None else session.left_at
+        left_at = session.left_at or self.moment.now
         session.leaving_second = self._leavings.add(left_at + session.expiry_seconds, session)
         if session.will is not None:
             if session.will.delay_seconds:

@@ -7,10 +7,13 @@ in order and at once; when the store has answered, the batch is `settled`, in th
 which batches were taken. So an acknowledgement stands behind its commit, and everything
 between two entries shares one.
 
+What nobody waits for is housekeeping, such as the end of a delivery that was acknowledged.
+It goes along with the next batch that somebody waits for, or with the next tick: it would
+not be worth a commit of its own, and until it is kept a restart does again what was done.
+
 If the store fails, nothing of the batch is there. Whoever waits hears it and refuses.
-What nobody waits for is housekeeping, such as the end of a delivery that was acknowledged:
-it is put aside by key and given to the store again at the next tick, so that what is kept
-comes to what the core knows as soon as there is room.
+Housekeeping is put aside by key and given to the store again at the next tick, so that what
+is kept comes to what the core knows as soon as there is room.
 """
 
 from __future__ import annotations
@@ -20,6 +23,9 @@ from collections.abc import Callable
 from typing import Protocol
 
 from tokenmq.broker.records import Change, Key, Record, put
+
+# Housekeeping that waits for company, at most.
+_MOST_HOUSEKEEPING = 1_000
 
 
 class Settled(Protocol):
@@ -61,7 +67,7 @@ class Batch:
 class Keeping:
     """What is to be kept and what waits for it."""
 
-    __slots__ = ("_again", "_aside", "_changes", "_owned", "_under_way", "_waiting")
+    __slots__ = ("_again", "_aside", "_changes", "_is_due", "_owned", "_under_way", "_waiting")
 
     def __init__(self) -> None:
         self._changes: list[Change] = []
@@ -70,6 +76,7 @@ class Keeping:
         self._under_way: deque[Batch] = deque()
         self._aside: dict[tuple[type[Record], Key], Change] = {}
         self._again: list[Callable[[], None]] = []
+        self._is_due = False
 
     def put(self, record: Record, *, owned: bool = False) -> None:
         """Have a record kept.
@@ -92,16 +99,24 @@ class Keeping:
         self._again.append(step)
 
     def take(self) -> Batch | None:
-        """Return what was noted since the last time, None if that is nothing."""
-        if not self._changes and not self._waiting:
+        """Return what is to be kept now, None if that is nothing."""
+        if not (self._waiting or self._is_due or len(self._changes) >= _MOST_HOUSEKEEPING):
+            return None
+        self._is_due = False
+        if not (self._waiting or self._changes):
             return None
         batch = Batch(self, self._changes, self._owned, self._waiting)
         self._changes, self._owned, self._waiting = [], [], []
         self._under_way.append(batch)
         return batch
 
+    def flush(self) -> None:
+        """Have the housekeeping kept now."""
+        self._is_due = True
+
     def tick(self) -> None:
-        """Try again what has failed."""
+        """Have the housekeeping kept, and try again what has failed."""
+        self._is_due = True
         if self._aside:
             # Before what was noted since, which is newer.
             self._changes[:0] = self._aside.values()

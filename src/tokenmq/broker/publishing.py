@@ -78,8 +78,8 @@ def route(broker: Broker, session: Session, message: Message, reserved: dict[Any
         reserved: deliveries to sessions that get it one by one; what is used is taken out.
     """
     receivers = 0
-    route = session.tenant.routes.route(message.topic)
-    for target in route.targets:
+    found = session.tenant.routes.route(message.topic)
+    for target in found.targets:
         receiver = target.session
         if receiver is session:
             own = target.for_own
@@ -96,7 +96,7 @@ def route(broker: Broker, session: Session, message: Message, reserved: dict[Any
         retain = message.retain and target.retain_as_published  # [MQTT-3.3.1-12], [MQTT-3.3.1-13]
         form = message.form(receiver.version, qos, target.identifiers, retain=retain)
         receiver.deliver(form.packet, len(form.packet), form.offset, form.expiry)
-    for group, members in route.groups:
+    for group, members in found.groups:
         delivery = reserved.pop(group, None)
         if delivery is not None:
             receivers += 1

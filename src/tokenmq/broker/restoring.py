@@ -12,10 +12,8 @@ from typing import TYPE_CHECKING
 from tokenmq.broker import retaining
 from tokenmq.broker.backlog import Delivery
 from tokenmq.broker.message import Message
-from tokenmq.broker.outbox import Outbox
 from tokenmq.broker.records import Kept
 from tokenmq.broker.session import Session, Subscription
-from tokenmq.mqtt.connection import Connection, ConnectionLimits
 
 if TYPE_CHECKING:
     from tokenmq.broker.broker import Broker
@@ -41,22 +39,22 @@ def restore(broker: Broker, kept: Kept) -> None:
         sessions[received.session].unreleased.add(received.packet_id)
     for record in kept.retained:
         retaining.restore(broker, broker.tenants[record.org_id], record)
+    for session in sessions.values():  # now there is somebody to get their wills
+        broker.wait_for_client(session)
 
 
 def _sessions(broker: Broker, kept: Kept) -> dict[int, Session]:
-    nowhere = Outbox(Connection(ConnectionLimits(), 0.0), None)
-    nowhere.closed = True
     sessions: dict[int, Session] = {}
     for record in kept.sessions:
         session = Session(
             broker.tenants[record.identity.org_id],
-            nowhere,
+            broker.nowhere,
             record.identity,
             record.client_id,
             settings=broker.settings,
             moment=broker.moment,
         )
-        session.left_at = broker.moment.now if record.left_at is None else record.left_at
+        session.left_at = record.left_at
         sessions[record.number] = session
         broker.restore(session, record)
     return sessions

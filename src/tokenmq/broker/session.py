@@ -226,9 +226,10 @@ class Session(Receiver):
         self._take(outbox)
         self._begin(identity)
 
-    def detach(self) -> None:
-        """Be without a connection, and wait."""
+    def detach(self, nowhere: Outbox) -> None:
+        """Be without a connection, and wait; `nowhere` is the outbox of all that do."""
         self._leave()
+        self.outbox, self.chunks = nowhere, nowhere.chunks
         self.inflight = set()
         self.left_at = self._moment.now
         self.listens = False

@@ -238,6 +238,8 @@ class Hub:
 
     def shut_down(self) -> None:
         """Tell every connection that the server goes, and close it."""
+        self.broker.moment.now = clock.now()
+        self.broker.keeping.flush()
         self._settled(self.broker.close_all(ReasonCode.SERVER_SHUTTING_DOWN, "server shutting down"))
 
     def _settled(self, count: int) -> int:
