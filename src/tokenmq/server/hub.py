@@ -172,7 +172,14 @@ class Hub:
         session = tenant.sessions.get(client_id) if tenant else None
         return session.identity.token_id if session else None
 
-    def revoke(self, org_id: str, token_ids: Collection[str], *, reason: str) -> int:  # noqa: ARG002
+    def revoke(
+        self,
+        org_id: str,  # noqa: ARG002
+        token_ids: Collection[str],
+        *,
+        reason: str,
+        keep_retained: bool,  # noqa: ARG002
+    ) -> int:
         """Close the connections of revoked families."""
         return self._settled(self.broker.close_families(token_ids, ReasonCode.NOT_AUTHORIZED, reason))
 
