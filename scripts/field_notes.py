@@ -104,7 +104,7 @@ _OF_ONE = {
     "RevokeBody.all": "True: every family of the organization.",
     "RevokeBody.client_id": "Families bound to exactly this client id, and the one that opened its session.",
     "RevokeBody.issued_before": "Of those, only what was first issued before.",
-    "RevokeBody.keep_retained": "Without effect while there are no retained messages.",
+    "RevokeBody.keep_retained": "Let the retained messages that they left stay; otherwise they go too.",
     "RevokeBody.key_id": "Every family that this key made.",
     "RevokeBody.reason": "Why; kept, and told to the connections that end.",
     "RevokeBody.token_id": "This family.",

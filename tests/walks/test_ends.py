@@ -88,7 +88,10 @@ def test_expiring_is_told_a_minute_or_a_tenth_before(world, life, warned_after):
 
 def test_revocation_closes_at_once_with_0x87(world):
     alice, other = world.joined("alice"), world.joined("bob")
-    assert world.hub.revoke(ORG, ["tok_alice_" + ORG, "tok_nobody"], reason="token revoked") == 1
+    assert (
+        world.hub.revoke(ORG, ["tok_alice_" + ORG, "tok_nobody"], reason="token revoked", keep_retained=False)
+        == 1
+    )
     (disconnect,) = alice.received()
     assert (disconnect.reason_code, disconnect.reason_string) == (0x87, "token revoked")
     assert alice.transport.closed

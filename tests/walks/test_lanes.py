@@ -230,7 +230,7 @@ def test_a_lane_is_used_and_given_up(world):
     assert not kept.live
     alice.publish("chat/a")
     assert session.lanes[b"chat/a"].live
-    world.hub.revoke("org_aaaaaaaaaaaa", ["tok_bob_org_aaaaaaaaaaaa"], reason="x")
+    world.hub.revoke("org_aaaaaaaaaaaa", ["tok_bob_org_aaaaaaaaaaaa"], reason="x", keep_retained=False)
     assert not session.lanes[b"chat/a"].live
 
 

@@ -34,7 +34,7 @@ class Replacing(enum.Enum):
 
     NONE = "none"
     IDLE = "idle"  # those without a live connection stop refreshing
-    ALL = "all"  # all of them, with their sessions, and their passwords open nothing any more
+    ALL = "all"  # all of them, and their passwords open nothing any more
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,8 +297,7 @@ class KeptStore(Protocol):
         belongs to nothing is left out and removed in the same step: deliveries without
         their session or message, messages that nobody waits for, subscriptions and
         received identifiers without a session; sessions and retained messages of an
-        organization that is gone or a family that was revoked, sessions of a family that
-        was replaced with them or of a deleted key.
+        organization that is gone or a family that was revoked, sessions of a deleted key.
 
         Raises: Unavailable.
         """
