@@ -14,7 +14,7 @@ import structlog
 from tokenmq import clock
 from tokenmq.access.identity import Identity
 from tokenmq.broker.broker import Broker
-from tokenmq.broker.effects import Close
+from tokenmq.broker.effects import Close, Report
 from tokenmq.broker.outbox import Outbox
 from tokenmq.broker.reasons import reason_code
 from tokenmq.broker.tenant import TenantRules
@@ -148,6 +148,10 @@ class Hub:
         if deadline is not None and link.deadline_second is not None and deadline < link.deadline_second:
             self.unwatch(link)
             self.watch(link)
+
+    def report(self, event: str, **fields: object) -> None:
+        """Write of a connection that has no link yet, as much as there may be of one kind."""
+        self._reporter.tell(Report(event, fields))
 
     def refuse(self, link: Link, error: TokenmqError, client_id: str) -> None:
         """Answer a CONNECT that is not let in."""
