@@ -55,6 +55,7 @@ class Service:
     Attributes:
         folder: its data folder.
         http_url, websocket_url: where it listens.
+        ready: the line that says so, with all of its addresses.
         mqtt: host and port of MQTT over TCP.
         organization_id, secret_key: of the demo.
         admin_key: the instance administrator's key.
@@ -81,13 +82,13 @@ class Service:
                 stdout=subprocess.PIPE,
                 stderr=log,
             )
-        ready = self._first_line()
+        self.ready = ready = self._first_line()
         self.started_in = time.monotonic() - began
         self.http_url: str = ready["http_url"]
-        self.websocket_url: str = ready["websocket_url"]
+        self.websocket_url: str = ready.get("websocket_url", "")
         self.organization_id: str = ready["organization_id"]
         self.secret_key: str = ready["secret_key"]
-        mqtt = urlsplit(ready["mqtt_url"])
+        mqtt = urlsplit(ready.get("mqtt_url", ""))
         self.mqtt: tuple[str, int] = (str(mqtt.hostname), mqtt.port or 0)
         self.admin_key: str = json.loads((self.folder / "admin.json").read_bytes())["key"]
 
@@ -202,6 +203,19 @@ def start_service(
 def service(start_service: MakeService) -> Service:
     """The service that all tests share that neither end it nor set it up in their own way."""
     return start_service()
+
+
+@pytest.fixture(scope="session")
+def secure_service(start_service: MakeService, server_certificate: Path) -> Service:
+    """A service with TLS listeners beside the others."""
+    listening = {
+        f"TOKENMQ_{table}_{key}": value
+        for table in ("HTTPS", "MQTTS", "WSS")
+        for key, value in (("HOST", "127.0.0.1"), ("PORT", "0"))
+    }
+    return start_service(
+        TOKENMQ_TLS_CERTIFICATE=str(server_certificate), TOKENMQ_HTTPS_ENABLED="true", **listening
+    )
 
 
 @pytest.fixture(scope="session")
