@@ -220,7 +220,10 @@ def test_a_public_listener_without_tls_is_told_which_one_has_it(table: str, with
         ),
         (
             {"MQTT_PROXY_PROTOCOL": "true"},
-            "[mqtt] proxy_protocol is true, and [broker] trusted_proxies names no proxy: nobody could connect",
+            (
+                "[mqtt] proxy_protocol is true, and [broker] trusted_proxies names no proxy: "
+                "nobody could connect"
+            ),
         ),
         (
             {"TLS_CERTIFICATE": "c", "WSS_PROXY_PROTOCOL": "true"},

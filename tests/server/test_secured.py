@@ -485,7 +485,7 @@ async def test_certificate_of_a_client_is_told_and_is_nobody(
     listen: Listen, connect: Any, links: Any, trust: Any, told: Told, authority: Any
 ) -> None:
     listener = await listen(client_ca=authority.path)
-    reader, writer = await connect(listener, trust(shows=authority.issue("device-7")))
+    _, writer = await connect(listener, trust(shows=authority.issue("device-7")))
     link = await links.next()
     writer.write(b"x")
     await link.until(lambda link: link.data == b"x")

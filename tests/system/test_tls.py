@@ -1,5 +1,6 @@
 """TLS of the whole program: the token service, a renewal, and what stops a start."""
 
+import json
 import signal
 import socket
 import ssl
@@ -60,6 +61,19 @@ def test_token_service_answers_over_tls_and_asks_browsers_to_stay_with_it(
         )
     assert (answer.status_code, answer.http_version) == (200, "HTTP/1.1")
     assert "Strict-Transport-Security" not in secure_service.call("GET", "/readyz").headers
+
+
+def test_client_that_speaks_no_tls_is_refused_and_told_of(secure_service: Any) -> None:
+    parts = urlsplit(secure_service.ready["mqtts_url"])
+    with socket.create_connection((parts.hostname, parts.port), timeout=30) as sock:
+        sock.sendall(b"\x10\x0d\x00\x04MQTT\x05\x02\x00\x3c\x00\x00\x00")
+        port = sock.getsockname()[1]
+        while sock.recv(100):
+            pass
+    lines = [json.loads(line) for line in secure_service.log_path.read_text().splitlines()]
+    (told,) = [line for line in lines if line["event"] == "tls_refused" and line["port"] == port]
+    assert (told["level"], told["address"]) == ("info", "127.0.0.1")
+    assert told["reason"]
 
 
 @pytest.mark.parametrize("by_signal", [True, False], ids=["SIGHUP", "by itself"])

@@ -42,13 +42,20 @@ class HttpServer(uvicorn.Server):
         yield
 
 
-def make_server(app: ASGIApp, settings: HttpSettings, secure: Secure | None = None) -> HttpServer:
+def make_server(
+    app: ASGIApp,
+    settings: HttpSettings,
+    *,
+    secure: Secure | None = None,
+    beside: HttpServer | None = None,
+) -> HttpServer:
     """Make the server of an application; `serve(sockets=[…])` runs it.
 
     Args:
         app: from `create_app`.
         settings: limits and address.
         secure: puts TLS in front of the protocol of a connection; None = no TLS.
+        beside: a server with which this one shares the limit on connections; they end together.
     """
 
     class Protocol(StrictHttpProtocol):
@@ -57,7 +64,7 @@ def make_server(app: ASGIApp, settings: HttpSettings, secure: Secure | None = No
     def make_protocol(**given: Any) -> asyncio.Protocol:
         return secure(Protocol(**given)) if secure else Protocol(**given)
 
-    return HttpServer(
+    server = HttpServer(
         uvicorn.Config(
             app,
             host=settings.host,
@@ -74,6 +81,9 @@ def make_server(app: ASGIApp, settings: HttpSettings, secure: Secure | None = No
             timeout_graceful_shutdown=settings.request_timeout_seconds,
         )
     )
+    if beside is not None:
+        server.server_state = beside.server_state
+    return server
 
 
 class StrictHttpProtocol(HttpToolsProtocol):

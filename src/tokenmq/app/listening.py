@@ -121,13 +121,15 @@ async def listen_http(settings: Settings) -> dict[str, socket.socket]:
     return opened
 
 
-def http_server(
-    table: str, app: ASGIApp, settings: Settings, certificates: Certificates | None, report: ReportEvent
-) -> HttpServer:
-    """Make the server that answers on the socket of a table."""
-    if table == "http" or certificates is None:
-        return make_server(app, settings.http)
-    return make_server(app, settings.http, partial(Secured, source=certificates, report=report))
+def http_servers(
+    app: ASGIApp, settings: Settings, certificates: Certificates | None, report: ReportEvent
+) -> dict[str, HttpServer]:
+    """Make what answers on each of the token service's sockets, by their tables."""
+    plain = make_server(app, settings.http)
+    if certificates is None:
+        return {"http": plain}
+    secure = partial(Secured, source=certificates, report=report)
+    return {"http": plain, "https": make_server(app, settings.http, secure=secure, beside=plain)}
 
 
 def ready(settings: Settings, http: dict[str, socket.socket], mqtt: dict[str, Listener]) -> Ready:

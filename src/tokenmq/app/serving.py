@@ -6,7 +6,7 @@ import asyncio
 import gc
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Collection, Coroutine
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
 
@@ -16,7 +16,7 @@ from tokenmq.api.application import create_app
 from tokenmq.api.serving import HttpServer
 from tokenmq.app import logs
 from tokenmq.app.assembly import opened, run
-from tokenmq.app.listening import Ready, certified, http_server, listen_http, listen_mqtt, ready
+from tokenmq.app.listening import Ready, certified, http_servers, listen_http, listen_mqtt, ready
 from tokenmq.config import Settings
 from tokenmq.server.hub import Hub
 from tokenmq.server.listeners import Listener
@@ -89,9 +89,8 @@ async def serving(settings: Settings) -> AsyncIterator[Ready]:
         await stack.enter_async_context(_running(hub.run()))
         services.upkeep.start()
         app = create_app(services, settings.http)
-        for table, bound in http.items():
-            server = http_server(table, app, settings, certificates, hub.report)
-            await stack.enter_async_context(_answering(server, bound))
+        servers = http_servers(app, settings, certificates, hub.report)
+        await stack.enter_async_context(_answering([(servers[table], http[table]) for table in http]))
         yield ready(settings, http, mqtt)
 
 
@@ -103,18 +102,22 @@ async def _end_mqtt(hub: Hub, listeners: Collection[Listener]) -> None:
 
 
 @asynccontextmanager
-async def _answering(server: HttpServer, listening: socket.socket) -> AsyncIterator[None]:
-    """Run the HTTP server; at the end let it finish what it is answering."""
-    task = asyncio.create_task(server.serve(sockets=[listening]), name="http")
-    while not server.started:
-        if task.done():
-            await task
+async def _answering(servers: Sequence[tuple[HttpServer, socket.socket]]) -> AsyncIterator[None]:
+    """Run the HTTP servers; at the end let them finish what they are answering."""
+    tasks = [
+        asyncio.create_task(server.serve(sockets=[listening]), name="http") for server, listening in servers
+    ]
+    while not all(server.started for server, _ in servers):
+        for task in tasks:
+            if task.done():
+                await task
         await asyncio.sleep(0)
     try:
         yield
     finally:
-        server.should_exit = True
-        await task
+        for server, _ in servers:
+            server.should_exit = True
+        await asyncio.gather(*tasks)
 
 
 @asynccontextmanager

@@ -140,7 +140,7 @@ class Secured(asyncio.Protocol, asyncio.Transport):
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Encrypt and send."""
-        if not self._established or self._over or self._raw.is_closing():
+        if not data or not self._established or self._over or self._raw.is_closing():
             return
         try:
             sent = self._tls.write(data)
