@@ -351,20 +351,22 @@ async def test_end_by_the_peer_is_heard_once(listen: Listen, connect: Any, links
 
 
 async def test_peer_that_goes_without_close_notify_is_lost(listen: Listen, links: Any, trust: Any) -> None:
+    links.on_received = lambda link: link.transport.write(b"y")
     listener = await listen()
 
     def talk() -> None:
         raw = socket.create_connection((listener.address, listener.port))
         sock = trust().wrap_socket(raw, server_hostname="localhost")
+        sock.sendall(b"x")
+        assert sock.recv(1) == b"y"
         sock.sendall(b"last words")
-        sock.detach()
-        raw.close()
+        with socket.socket(fileno=sock.detach()) as bare:
+            bare.shutdown(socket.SHUT_WR)
 
     await asyncio.to_thread(talk)
     link = await links.next()
-    await link.until(lambda link: link.data == b"last words")
-    link.transport.abort()
     await link.until_lost()
+    assert (link.data, link.calls.count("lost")) == (b"xlast words", 1)
 
 
 async def test_peer_that_does_not_read_is_cut_after_close(

@@ -124,8 +124,8 @@ def _load_certificate(context: ssl.SSLContext, settings: TlsSettings) -> None:
     try:
         # Without a password of ours OpenSSL would ask the terminal for one.
         context.load_cert_chain(certificate, key, password="")
-    except ssl.SSLError as error:
-        if error.reason == "KEY_VALUES_MISMATCH":
+    except OSError as error:  # SSLError is one; the file may have gone meanwhile
+        if isinstance(error, ssl.SSLError) and error.reason == "KEY_VALUES_MISMATCH":
             raise InvalidSettings(
                 f"{_setting(key_name)}: the key in {key} is not that of the certificate in {certificate}"
             ) from error
@@ -153,8 +153,8 @@ def _load_revocations(context: ssl.SSLContext, path: Path) -> None:
 def _load_locations(context: ssl.SSLContext, name: str, path: Path) -> None:
     try:
         context.load_verify_locations(path)
-    except ssl.SSLError as error:
-        raise InvalidSettings(f"{_setting(name)}: {path} cannot be used: {error.reason}") from error
+    except OSError as error:  # SSLError is one
+        raise InvalidSettings(f"{_setting(name)}: {path} cannot be used: {error.strerror}") from error
 
 
 def _parse(name: str, path: Path, parse: Callable[[bytes], object], otherwise: str) -> bytes:
