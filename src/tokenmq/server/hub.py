@@ -16,7 +16,7 @@ from tokenmq import clock
 from tokenmq.access.identity import Identity
 from tokenmq.broker import restoring
 from tokenmq.broker.broker import Broker
-from tokenmq.broker.effects import Close
+from tokenmq.broker.effects import Close, Report
 from tokenmq.broker.keeping import Batch
 from tokenmq.broker.outbox import Outbox
 from tokenmq.broker.reasons import reason_code
@@ -190,6 +190,10 @@ class Hub:
             self.unwatch(link)
             self.watch(link)
 
+    def report(self, event: str, **fields: object) -> None:
+        """Write of a connection that has no link yet, as much as there may be of one kind."""
+        self._reporter.tell(Report(event, fields))
+
     def refuse(self, link: Link, error: TokenmqError, client_id: str) -> None:
         """Answer a CONNECT that is not let in."""
         self.broker.refuse(
@@ -213,9 +217,7 @@ class Hub:
         session = tenant.sessions.get(client_id) if tenant else None
         return session.identity.token_id if session else None
 
-    def revoke(
-        self, org_id: str, token_ids: Collection[str], *, reason: str, keep_retained: bool
-    ) -> int:
+    def revoke(self, org_id: str, token_ids: Collection[str], *, reason: str, keep_retained: bool) -> int:
         """End the sessions of revoked families, and what they have left on topics."""
         self._enter()
         count = self.broker.revoke_families(token_ids, ReasonCode.NOT_AUTHORIZED, reason)
