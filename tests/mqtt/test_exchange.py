@@ -47,7 +47,7 @@ def test_re_authentication_that_never_ends_is_0x87() -> None:
 @pytest.mark.parametrize("method", [None, "jwt", "", "CUSTOM-JWT"])
 @pytest.mark.parametrize("connected", [False, True])
 def test_q10_auth_without_or_with_another_method_is_0x82(method: str | None, connected: bool) -> None:
-    """[MQTT-4.12.0-5], [MQTT-4.12.1-1]."""
+    """[MQTT-4.12.0-5] [MQTT-4.12.1-1]."""
     exchange = _connected() if connected else Exchange("JWT")
     assert _code(exchange, Auth(AGAIN if connected else CONTINUE, method), connected=connected) == 0x82
 
@@ -63,4 +63,5 @@ def test_q10_re_authentication_before_the_answer_is_0x82() -> None:
 
 
 def test_q10_going_on_with_what_was_not_begun_is_0x82() -> None:
+    """[MQTT-4.12.0-3]."""
     assert _code(_connected(), Auth(CONTINUE, "JWT"), connected=True) == 0x82

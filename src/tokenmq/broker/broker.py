@@ -98,7 +98,7 @@ class Broker:
         return connecting.connect(self, outbox, packet, identity, client_id, assigned=assigned, now=now)
 
     def refuse(self, outbox: Outbox, code: ReasonCode, text: str, **fields: Any) -> None:
-        """Answer a CONNECT with a refusal and close [MQTT-3.2.2-7]."""
+        """Answer a CONNECT with a refusal and close [MQTT-3.2.2-7] [MQTT311-3.2.2-5]."""
         connecting.refuse(self, outbox, code, text, **fields)
 
     def publish(self, session: Session, packet: Publish, now: float) -> None:
@@ -136,9 +136,9 @@ class Broker:
             self.disconnect(outbox, code, str(error))
 
     def disconnect(self, outbox: Outbox, code: ReasonCode, text: str) -> None:
-        """Close a connection from our side, with DISCONNECT where the protocol has it.
+        """Close a connection from our side, with DISCONNECT where the protocol has it [MQTT-4.13.2-1].
 
-        Effects: its session ends at once; nothing is delivered to it any more.
+        Effects: its session ends at once; nothing is delivered to it any more [MQTT-3.14.4-2].
         """
         if outbox.closed:
             return
@@ -199,7 +199,7 @@ class Broker:
     # For the modules that hold the steps
 
     def send(self, outbox: Outbox, packet: Packet) -> None:
-        """Append a packet, within the peer's maximum packet size."""
+        """Append a packet, within the peer's maximum packet size, at once [MQTT-3.3.4-10] [MQTT-4.9.0-3]."""
         encoded = outbox.connection.send(packet)
         if encoded is not None:
             if not outbox.chunks:

@@ -1,7 +1,7 @@
 """CONNECT: from a proven identity to a session, or a refusal.
 
 Order: what is asked for and not there, who owns the client id, then the session and
-its CONNACK, which tells truthfully what this broker does not have [MQTT-3.2.2].
+its CONNACK, which tells truthfully what this broker does not have (§3.2.2).
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def connect(
         refuse(broker, outbox, code, text, **_who(identity, client_id))
         return None
     connack = _connack(broker, outbox, packet, client_id, assigned=assigned)
-    if earlier is not None:  # [MQTT-3.1.4-3]
+    if earlier is not None:  # [MQTT-3.1.4-3] [MQTT311-3.1.4-2]
         broker.disconnect(earlier.outbox, ReasonCode.SESSION_TAKEN_OVER, "session taken over")
     session = Session(tenant, outbox, identity, client_id, settings=broker.settings, now=now)
     broker.admit(session)
@@ -108,10 +108,10 @@ def _connack(broker: Broker, outbox: Outbox, packet: Connect, client_id: str, *,
         maximum_qos=1,
         retain_available=False,
         maximum_packet_size=settings.max_packet_bytes,
-        assigned_client_identifier=client_id if assigned else None,
+        assigned_client_identifier=client_id if assigned else None,  # [MQTT-3.1.3-7]
         topic_alias_maximum=settings.topic_alias_maximum or None,
         shared_subscription_available=False,
-        server_keep_alive=None if keep_alive == packet.keep_alive else keep_alive,
+        server_keep_alive=None if keep_alive == packet.keep_alive else keep_alive,  # [MQTT-3.2.2-22]
         authentication_method=packet.authentication_method,
     )
     return outbox.connection.connected(connack, keep_alive_seconds=keep_alive)

@@ -231,7 +231,7 @@ def _pass_on_at_qos_1(
         else:
             receiver.deliver(run, size, offset)
     if lane.at_qos_0:
-        plain = _without_packet_ids(run, size, offset)
+        plain = _without_packet_ids(run, size, offset)  # [MQTT-3.8.4-8] [MQTT311-3.8.4-6]
         for receiver in lane.at_qos_0:
             receiver.deliver(plain, len(plain) // count, 0)
     chunks = session.chunks
@@ -246,10 +246,10 @@ def _pass_on_at_qos_1(
 def _pubacks(run: bytes, size: int, offset: int, count: int) -> bytes:
     """Encode the acknowledgements of a run, in order; without a step of Python a packet."""
     if count == 1:
-        return _PUBACK_HEAD + run[offset : offset + 2]
-    pubacks = bytearray(_PUBACK) * count
-    pubacks[2::4] = run[offset::size]
-    pubacks[3::4] = run[offset + 1 :: size]
+        return _PUBACK_HEAD + run[offset : offset + 2]  # [MQTT-2.2.1-5] [MQTT311-2.3.1-6]
+    pubacks = bytearray(_PUBACK) * count  # for each, seen before or not [MQTT-4.3.2-5]
+    pubacks[2::4] = run[offset::size]  # [MQTT-3.3.4-1] [MQTT311-3.3.4-1]
+    pubacks[3::4] = run[offset + 1 :: size]  # [MQTT-4.3.2-4] [MQTT311-4.3.2-2]
     return bytes(pubacks)
 
 

@@ -18,7 +18,8 @@ class Message:
         qos: quality of service that the publisher asked for, 0 or 1.
         packet_id: the publisher's Packet Identifier; 0 where there is none.
         forward: the encoded MQTT 5 properties that travel with it, unchanged
-            [MQTT-3.3.2-4, -15, -16, -17, -18].
+            [MQTT-3.3.2-4] [MQTT-3.3.2-15] [MQTT-3.3.2-16] [MQTT-3.3.2-17] [MQTT-3.3.2-18]
+            [MQTT-3.3.2-20].
     """
 
     __slots__ = ("_forms", "forward", "packet_id", "payload", "qos", "topic")

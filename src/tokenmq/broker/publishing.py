@@ -123,7 +123,7 @@ def _refuse(broker: Broker, session: Session, packet: Publish, refused: Refusal,
         broker.disconnect(session.outbox, refused.code, refused.text)
         return
     if packet.qos:
-        # [MQTT-3.3.5-2] of 3.1.1: acknowledged, or closed; a client resends for ever after a close.
+        # [MQTT311-3.3.5-2]: acknowledged, or closed; a client resends for ever after a close.
         broker.send(session.outbox, Puback(packet_id=packet.packet_id))
     broker.events.denied(session, "publish", packet.topic, refused.text, now)
 

@@ -4,11 +4,13 @@ Theory of operation. Messages come as *runs*: encoded PUBLISH packets of one siz
 after the other, as they go out (one packet is a run of one). While the receiver is
 `ready` (its link takes bytes and its queue is empty) a run is appended to the link as
 it is; as far as link or window do not allow that, it waits in the queue, and everything
-after it waits behind it, so order is kept [MQTT-4.6.0-6]. A run is bytes and two
+after it waits behind it, so order is kept [MQTT-4.6.0-5] [MQTT-4.6.0-6] [MQTT311-4.6.0-5]
+[MQTT311-4.6.0-6]. A run is bytes and two
 numbers, shared by all receivers, whether it waits or not.
 
 At QoS 1 a packet keeps the packet identifier that its publisher gave it where that is
-free here, else it gets the next free one [MQTT-2.2.1-4]. Most runs need no change then.
+free here, else it gets the next free one [MQTT-2.2.1-4] [MQTT-4.3.2-1]
+[MQTT311-2.3.1-4]. Most runs need no change then.
 """
 
 from __future__ import annotations
@@ -125,7 +127,7 @@ class Receiver:
             size: bytes of each.
             offset: where its packet identifier stands in each; 0 at QoS 0.
         """
-        if size > self.max_packet_bytes:
+        if size > self.max_packet_bytes:  # [MQTT-3.1.2-25]
             self._counters.dropped += len(run) // size
             return
         start = self._send(run, size, offset, 0) if self.ready else 0
@@ -139,7 +141,7 @@ class Receiver:
             self._trim()
 
     def acknowledged(self, packet_ids: Iterable[int]) -> None:
-        """Free packet identifiers and send what waited for them [MQTT-4.3.2-3]."""
+        """Free packet identifiers and send what waited for them [MQTT-4.3.2-3] [MQTT311-4.3.2-1]."""
         self.inflight.difference_update(packet_ids)
         if self.queue:
             self._drain()
@@ -175,7 +177,7 @@ class Receiver:
         self.ready = True
 
     def _send(self, run: bytes, size: int, offset: int, start: int) -> int:
-        """Append what the window takes of a run; return where the rest begins."""
+        """Append what the window takes [MQTT-3.3.4-9] [MQTT-4.9.0-2]; return where the rest begins."""
         stop = len(run)
         if offset:
             stop = min(stop, start + (self.window - len(self.inflight)) * size)

@@ -1,4 +1,4 @@
-"""SUBSCRIBE and UNSUBSCRIBE: one answer for each filter, in order [MQTT-3.8.4-6].
+"""SUBSCRIBE and UNSUBSCRIBE: one answer for each filter, in order [MQTT-3.8.4-6] [MQTT311-3.8.4-5].
 
 A filter is admitted only if it lies within one granted filter (*covers*, never
 *matches*: a grant of `chat/+` does not admit `chat/#`).
@@ -25,7 +25,12 @@ EVENTS_TOPIC = "$auth/events"
 
 
 def subscribe(broker: Broker, session: Session, packet: Subscribe) -> None:
-    """Judge every filter of a SUBSCRIBE, admit what may be, answer with one SUBACK."""
+    """Judge every filter of a SUBSCRIBE, admit what may be, answer with one SUBACK.
+
+    That is [MQTT-3.8.4-1] [MQTT-3.8.4-5] [MQTT311-3.8.4-1] [MQTT311-3.8.4-4], with its packet identifier
+    [MQTT-2.2.1-6] [MQTT-3.8.4-2] [MQTT311-2.3.1-7] [MQTT311-3.8.4-2], the codes in the order of the
+    filters [MQTT-3.9.3-1] [MQTT311-3.9.3-1].
+    """
     codes: list[ReasonCode] = []
     refused: list[tuple[str, str]] = []
     for index, request in enumerate(packet.subscriptions):
@@ -50,7 +55,13 @@ def subscribe(broker: Broker, session: Session, packet: Subscribe) -> None:
 
 
 def unsubscribe(broker: Broker, session: Session, packet: Unsubscribe) -> None:
-    """End subscriptions by their exact filter [MQTT-3.10.4-1], answer with one UNSUBACK."""
+    """End subscriptions by their exact filter [MQTT-3.10.4-1], answer with one UNSUBACK.
+
+    By the filter: [MQTT311-3.10.4-1]. Nothing new is added [MQTT-3.10.4-2] [MQTT311-3.10.4-2], what is
+    under way stays [MQTT-3.10.4-3] [MQTT311-3.10.4-3]. One UNSUBACK with the packet identifier, whatever was
+    there: [MQTT-3.10.4-4] [MQTT-3.10.4-5] [MQTT-3.10.4-6] [MQTT311-3.10.4-4] [MQTT311-3.10.4-5]
+    [MQTT311-3.10.4-6], its codes in the order of the filters [MQTT-3.11.3-1].
+    """
     codes: list[ReasonCode] = []
     for topic_filter in packet.topic_filters:
         if topic_filter == EVENTS_TOPIC:
@@ -67,7 +78,7 @@ def unsubscribe(broker: Broker, session: Session, packet: Unsubscribe) -> None:
 
 
 def _judge(broker: Broker, session: Session, request: Request) -> tuple[ReasonCode, str]:
-    """Return the granted QoS and no text, or a refusal with its reason."""
+    """Return the granted QoS and no text, or a refusal with its reason [MQTT-3.8.4-7]."""
     topic_filter = request.topic_filter
     settings = broker.settings
     try:

@@ -44,7 +44,7 @@ class InboundAliases:
             )
         if publish.topic:
             # The beginning of a topic that is too long is as much too long.
-            self._topics[alias] = publish.topic[: self._max_topic_bytes + 1]
+            self._topics[alias] = publish.topic[: self._max_topic_bytes + 1]  # [MQTT-3.3.2-12]
             return
         topic = self._topics.get(alias)
         if topic is None:
