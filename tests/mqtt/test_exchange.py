@@ -63,5 +63,4 @@ def test_q10_re_authentication_before_the_answer_is_0x82() -> None:
 
 
 def test_q10_going_on_with_what_was_not_begun_is_0x82() -> None:
-    """[MQTT-4.12.0-3]."""
     assert _code(_connected(), Auth(CONTINUE, "JWT"), connected=True) == 0x82

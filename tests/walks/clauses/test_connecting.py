@@ -114,7 +114,7 @@ def test_without_a_word_of_ours_the_clients_keep_alive_holds(world, version):
     assert client.transport.closed
 
 
-# [MQTT-3.1.2-22] [MQTT-3.1.2-21]
+# [MQTT-3.1.2-22]
 def test_the_keep_alive_that_was_told_holds_instead(world):
     client = world.client()
     (connack,) = client.connect(world.person("alice"), keep_alive=1)
@@ -135,7 +135,7 @@ def test_a_ping_is_answered(world, version):
     assert client.received() == [Pingresp()]
 
 
-# [MQTT-3.14.4-1] [MQTT-3.14.4-2] [MQTT311-3.14.4-1] [MQTT311-3.14.4-2]
+# [MQTT-3.14.4-1] [MQTT311-3.14.4-2]
 @BOTH
 def test_what_comes_after_a_clients_disconnect_is_not_looked_at(world, version):
     listener = world.joined("bob")

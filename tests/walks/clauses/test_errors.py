@@ -130,7 +130,7 @@ def test_the_method_is_repeated_and_re_authentication_that_fails_closes(world):
     assert client.transport.closed
 
 
-# [MQTT-3.1.2-30] [MQTT-4.12.0-4]
+# [MQTT-4.12.0-4]
 def test_a_method_that_does_not_convince_is_refused_and_closed(world):
     client = world.client()
     (connack,) = client.connect(b"nobody", authentication_method="JWT", authentication_data=b"nobody")
