@@ -18,7 +18,7 @@ from tokenmq.access.permission import Permission
 from tokenmq.access.policy import STARTING_POLICY
 from tokenmq.broker.broker import Broker
 from tokenmq.broker.outbox import Outbox
-from tokenmq.broker.publishing import refusal
+from tokenmq.broker.refusals import refusal
 from tokenmq.broker.session import Session
 from tokenmq.broker.tenant import TenantRules
 from tokenmq.config import BrokerSettings
@@ -57,7 +57,9 @@ def cached_and_bare() -> tuple[float, float]:
     broker = Broker(settings)
     broker.set_rules(user.org_id, TenantRules(STARTING_POLICY, ("$spaces",), close_on_refused_publish=False))
     outbox = Outbox(Connection(ConnectionLimits(), 0.0), None)
-    session = Session(broker.tenants[user.org_id], outbox, user, "bench", settings=settings, now=0.0)
+    session = Session(
+        broker.tenants[user.org_id], outbox, user, "bench", settings=settings, moment=broker.moment
+    )
     for topic in asked(64):
         session.keep_judgement(topic, None)
     packets = [Publish(topic=topic, payload=b"") for topic in asked(64)]
@@ -65,7 +67,7 @@ def cached_and_bare() -> tuple[float, float]:
 
     def cached() -> None:
         for packet in packets:
-            refusal(broker, session, packet)
+            refusal(settings, session, packet)
 
     def bare() -> None:
         for packet in packets:

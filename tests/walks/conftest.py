@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -13,8 +14,17 @@ from tokenmq.access.grants import Grant
 from tokenmq.access.identity import Identity
 from tokenmq.access.permission import Permission
 from tokenmq.access.policy import STARTING_POLICY
+from tokenmq.broker.records import (
+    DeliveryRecord,
+    MessageRecord,
+    ReceivedRecord,
+    RetainedRecord,
+    SessionRecord,
+    SubscriptionRecord,
+)
+from tokenmq.broker.records import Kept as Loaded
 from tokenmq.config import BrokerSettings
-from tokenmq.errors import BadCredentials, InvalidToken
+from tokenmq.errors import BadCredentials, InvalidToken, Unavailable
 from tokenmq.mqtt import codec
 from tokenmq.mqtt.packets import Connect, Publish, Subscribe
 from tokenmq.mqtt.packets.subscribe import Subscription
@@ -61,6 +71,59 @@ class Doors:
 
     def policy_of(self, org_id: str) -> Any:
         return STARTING_POLICY
+
+
+class Kept:
+    """A store in memory: keeps at once, or when it is told to, or not at all."""
+
+    def __init__(self) -> None:
+        self.records: dict[Any, Any] = {}
+        self.waits = False
+        self.fails = False
+        self.saves = 0
+        self._waiting: deque[Any] = deque()
+
+    def save(self, changes: Any, settled: Any) -> None:
+        self._waiting.append((list(changes), settled))
+        self.saves += 1
+        if not self.waits:
+            self.go_on()
+
+    def go_on(self, count: int = 1_000_000) -> None:
+        """Keep what waits, the oldest first."""
+        while self._waiting and count:
+            count -= 1
+            changes, settled = self._waiting.popleft()
+            if self.fails:
+                settled(Unavailable("the disk is full"))
+                continue
+            for change in changes:
+                if change.record is None:
+                    self._drop(change)
+                else:
+                    self.records[change.kind, change.key] = change.record
+            settled(None)
+
+    def _drop(self, change: Any) -> None:
+        self.records.pop((change.kind, change.key), None)
+        if change.kind is SessionRecord:
+            for name, record in list(self.records.items()):
+                if getattr(record, "session", None) == change.key:
+                    del self.records[name]
+
+    def all(self, kind: Any) -> list[Any]:
+        return [record for (of, _), record in self.records.items() if of is kind]
+
+    def load(self) -> Any:
+        """What a process that starts now would find."""
+        return Loaded(
+            sorted(self.all(SessionRecord), key=lambda one: one.number),
+            self.all(SubscriptionRecord),
+            sorted(self.all(MessageRecord), key=lambda one: one.number),
+            sorted(self.all(DeliveryRecord), key=lambda one: one.position),
+            self.all(ReceivedRecord),
+            self.all(RetainedRecord),
+        )
 
 
 class Transport:
@@ -155,8 +218,17 @@ class World:
     def __init__(self, settings: BrokerSettings, times: Clock) -> None:
         self.doors = Doors()
         self.clock = times
-        self.hub = Hub(settings, self.doors, self.doors, self.doors)
+        self.kept = Kept()
+        self.settings = settings
+        self.hub = Hub(settings, self.doors, self.doors, self.doors, self.kept)
         self.broker = self.hub.broker
+
+    def restart(self) -> None:
+        """Begin anew with what is kept, as after `kill -9`."""
+        self.hub = Hub(self.settings, self.doors, self.doors, self.doors, self.kept)
+        self.broker = self.hub.broker
+        self.kept._waiting.clear()
+        self.hub.restore(self.kept.load())
 
     def person(
         self,

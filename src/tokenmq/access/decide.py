@@ -20,6 +20,7 @@ from tokenmq.access.binding import bind
 from tokenmq.access.identity import Identity
 from tokenmq.access.permission import Permission
 from tokenmq.access.policy import Policy
+from tokenmq.topics.filter import matches
 from tokenmq.topics.tree import FilterTree
 
 # What is quoted of a topic in a reason, in characters: reasons go into packets and logs.
@@ -118,6 +119,18 @@ class Scope:
             if bound is not None:
                 tree.insert(bound, topic_filter)
         return tree
+
+
+def policy_admits(policy: Policy, permission: Permission, topic: str, *, user_id: str, org_id: str) -> bool:
+    """Tell whether a policy lets a user do something on a topic, whatever tokens the user has.
+
+    Rules with `{client_id}` are passed over: what is asked about has no client any more.
+    """
+    if policy.shared[permission].matching(topic):
+        return True
+    values = {"user_id": user_id, "org": org_id, "client_id": ""}
+    bound = (bind(template, values) for template in policy.templates[permission])
+    return any(one is not None and matches(one, topic) for one in bound)
 
 
 def _allowed(topic_filter: str) -> Decision:

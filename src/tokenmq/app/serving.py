@@ -94,7 +94,14 @@ async def serving(settings: Settings) -> AsyncIterator[Ready]:
     """
     async with AsyncExitStack() as stack:
         services = await stack.enter_async_context(opened(settings))
-        hub = Hub(settings.broker, services.authenticator, services.families, services.organizations)
+        hub = Hub(
+            settings.broker,
+            services.authenticator,
+            services.families,
+            services.organizations,
+            services.store.kept,
+        )
+        hub.restore(await services.store.kept.load())
         services.attach(hub)
         http = await _listen_http(settings.http)
         stack.callback(http.close)

@@ -9,28 +9,54 @@ told before a CONNECT was admitted has already been obeyed.
 
 A CONNECT comes in with an `Identity` that `services.authenticate` has proven. The
 steps that a packet takes are in `connecting`, `subscribing` and `publishing`; this
-module holds the state that they share and everything that ends a session.
+module holds the state that they share, and the life of a session:
+
+    open ──> connected ──lost, closed──> away ──resume──> connected
+                 │                        │
+                 └── expiry of 0 ──> end <┘ expiry, revocation, clean start
+
+What outlives a connection is kept in the store: `keeping` notes it, the owner of the
+broker has it kept after each entry and tells when it is.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from typing import Any
+from typing import Any, TypeVar
 
 from tokenmq.access.identity import Identity
-from tokenmq.broker import connecting, publishing, subscribing
+from tokenmq.broker import connecting, publishing, retaining, sharing, subscribing, wills
+from tokenmq.broker.backlog import Backlog
 from tokenmq.broker.counters import Counters
 from tokenmq.broker.effects import Close, Effect, Report
 from tokenmq.broker.events import Events, warn_at
+from tokenmq.broker.keeping import Keeping
+from tokenmq.broker.message import Message
+from tokenmq.broker.moment import Moment
 from tokenmq.broker.outbox import Outbox
-from tokenmq.broker.session import Session
+from tokenmq.broker.records import MessageRecord, SessionRecord
+from tokenmq.broker.session import Session, Subscription
 from tokenmq.broker.tenant import Tenant, TenantRules
 from tokenmq.broker.wheel import Wheel
 from tokenmq.config import BrokerSettings
 from tokenmq.errors import ProtocolError
 from tokenmq.mqtt.codes import ReasonCode
-from tokenmq.mqtt.packets import Connect, Disconnect, Packet, Publish, Subscribe, Unsubscribe
+from tokenmq.mqtt.connection import Connection, ConnectionLimits
+from tokenmq.mqtt.packets import (
+    Connect,
+    Disconnect,
+    Packet,
+    Puback,
+    Pubcomp,
+    Publish,
+    Pubrec,
+    Pubrel,
+    Subscribe,
+    Unsubscribe,
+)
 from tokenmq.timestamps import rfc3339
+
+Name = TypeVar("Name", str, tuple[str, str])
 
 
 class Broker:
@@ -43,6 +69,12 @@ class Broker:
         effects: what else is to be done, in order; the caller performs and clears it.
         events: tells connections about themselves.
         tenants: by organization id.
+        moment: the time, set by the caller before each entry.
+        keeping: what is to be kept; the caller takes it after each entry.
+        nowhere: the outbox of all sessions without a connection.
+        unfinished: sessions that are to get more than one page of retained messages; the
+            caller calls `go_on` soon, and lets others have their turn before.
+        retained_ends: when retained messages are over, by organization and topic.
     """
 
     def __init__(self, settings: BrokerSettings) -> None:
@@ -52,10 +84,21 @@ class Broker:
         self.effects: list[Effect] = []
         self.events = Events()
         self.tenants: dict[str, Tenant] = {}
+        self.moment = Moment()
+        self.keeping = Keeping()
+        self.nowhere = Outbox(Connection(ConnectionLimits(), 0.0), None)
+        self.nowhere.closed = True
+        self.unfinished: dict[Session, None] = {}
+        self.retained_ends: Wheel[tuple[str, str]] = Wheel()
+        self._sessions_made = 0
+        self._messages_made = 0
+        self._position = 0
         self._families: dict[str, dict[Session, None]] = {}
         self._keys: dict[str, dict[Session, None]] = {}
         self._expiries: Wheel[Session] = Wheel()
         self._warnings: Wheel[Session] = Wheel()
+        self._leavings: Wheel[Session] = Wheel()
+        self._wills: Wheel[Session] = Wheel()
 
     # Tenants
 
@@ -66,7 +109,9 @@ class Broker:
         """
         tenant = self.tenants.get(org_id)
         if tenant is None:
-            self.tenants[org_id] = Tenant(org_id, rules, self.dirty, self.counters)
+            self.tenants[org_id] = Tenant(
+                org_id, rules, dirty=self.dirty, unfinished=self.unfinished, counters=self.counters
+            )
             return
         tenant.rules = rules
         tenant.routes.end_all()
@@ -84,26 +129,35 @@ class Broker:
         client_id: str,
         *,
         assigned: bool,
-        now: float,
     ) -> Session | None:
-        """Open a session for a proven identity and answer CONNACK.
+        """Open a session for a proven identity, or go on with its own, and answer CONNACK.
 
         Args:
             client_id: the client's own, or the one that was made for it.
             assigned: whether it was made for it [MQTT-3.1.3-6].
-            now: unix seconds.
 
         Returns: the session, None if the CONNECT was refused.
         """
-        return connecting.connect(self, outbox, packet, identity, client_id, assigned=assigned, now=now)
+        return connecting.connect(self, outbox, packet, identity, client_id, assigned=assigned)
 
     def refuse(self, outbox: Outbox, code: ReasonCode, text: str, **fields: Any) -> None:
         """Answer a CONNECT with a refusal and close [MQTT-3.2.2-7] [MQTT311-3.2.2-5]."""
         connecting.refuse(self, outbox, code, text, **fields)
 
-    def publish(self, session: Session, packet: Publish, now: float) -> None:
+    def publish(self, session: Session, packet: Publish) -> None:
         """Take in a PUBLISH."""
-        publishing.publish(self, session, packet, now)
+        publishing.publish(self, session, packet)
+
+    def acknowledged(self, session: Session, packet: Puback | Pubrec | Pubcomp) -> None:
+        """Take in what a receiver says of a message that it got."""
+        if isinstance(packet, Pubrec) and packet.reason_code < ReasonCode.UNSPECIFIED_ERROR:
+            session.taken((packet.packet_id,))
+        else:  # a PUBREC that refuses ends the delivery [MQTT-4.3.3-4] [MQTT-4.4.0-2]
+            session.acknowledged((packet.packet_id,))
+
+    def release(self, session: Session, packet: Pubrel) -> None:
+        """Take in a PUBREL."""
+        publishing.release(self, session, packet.packet_id)
 
     def subscribe(self, session: Session, packet: Subscribe) -> None:
         """Take in a SUBSCRIBE."""
@@ -113,17 +167,25 @@ class Broker:
         """Take in an UNSUBSCRIBE."""
         subscribing.unsubscribe(self, session, packet)
 
-    def goodbye(self, outbox: Outbox) -> None:
+    def goodbye(self, outbox: Outbox, packet: Disconnect) -> None:
         """Take in a client's DISCONNECT: close without a word [MQTT-3.14.4-1]."""
-        self.lost(outbox, "client disconnected")
+        session = outbox.session
         outbox.closed = True
+        if session is not None:
+            if packet.reason_code == ReasonCode.SUCCESS:  # [MQTT-3.14.4-3]
+                session.will = None
+            if packet.session_expiry_interval is not None and session.number:
+                longest = self.settings.max_session_expiry_seconds
+                session.expiry_seconds = min(packet.session_expiry_interval, longest)
+            self._leave(session, "client disconnected")
         self.effects.append(Close(outbox, "client disconnected", peer_left=True))
 
     def lost(self, outbox: Outbox, reason: str) -> None:
-        """End the session of a connection that is gone."""
+        """Part the session of a connection that is gone from it."""
         session = outbox.session
-        if session is not None and not session.ended:
-            self._end(session, reason)
+        outbox.closed = True
+        if session is not None:
+            self._leave(session, reason)
 
     # Everything that ends a connection from our side
 
@@ -138,47 +200,79 @@ class Broker:
     def disconnect(self, outbox: Outbox, code: ReasonCode, text: str) -> None:
         """Close a connection from our side, with DISCONNECT where the protocol has it [MQTT-4.13.2-1].
 
-        Effects: its session ends at once; nothing is delivered to it any more [MQTT-3.14.4-2].
+        Effects: its session is parted from it at once; nothing is written any more [MQTT-3.14.4-2].
         """
         if outbox.closed:
             return
         outbox.closed = True
         session = outbox.session
         if session is not None:
-            self._end(session, text, code=int(code))
+            self._leave(session, text, code=int(code))
             if session.version == 5:
                 self.send(outbox, Disconnect(reason_code=code, reason_string=text))
         self.effects.append(Close(outbox, text))
 
+    def revoke_families(self, token_ids: Collection[str], code: ReasonCode, text: str) -> int:
+        """End every session of these token families, and what they left; return how many there were."""
+        sessions = [session for token_id in token_ids for session in self._families.get(token_id, ())]
+        return self._revoke(sessions, code, text)
+
+    def forget_retained(self, org_id: str, token_ids: Collection[str]) -> None:
+        """Clear the topics on which these families have left a message; the store has done so."""
+        tenant = self.tenants.get(org_id)
+        if tenant is not None:
+            for token_id in token_ids:
+                retaining.disown(self, tenant, token_id)
+
     def close_families(self, token_ids: Collection[str], code: ReasonCode, text: str) -> int:
         """Close every connection of these token families; return how many there were."""
-        return self._disconnect_all(
-            [session for token_id in token_ids for session in self._families.get(token_id, ())], code, text
-        )
+        sessions = [session for token_id in token_ids for session in self._families.get(token_id, ())]
+        return self._disconnect_all([session for session in sessions if session.connected], code, text)
 
-    def close_key(self, key_id: str, code: ReasonCode, text: str) -> int:
-        """Close the server connections of a key; return how many there were."""
-        return self._disconnect_all(list(self._keys.get(key_id, ())), code, text)
+    def revoke_key(self, key_id: str, code: ReasonCode, text: str) -> int:
+        """End every session of a key; return how many there were."""
+        return self._revoke(list(self._keys.get(key_id, ())), code, text)
 
     def end_tenant(self, org_id: str, code: ReasonCode, text: str) -> int:
-        """Close every connection of an organization and forget it; return how many there were."""
+        """End every session of an organization and forget it; return how many there were."""
         tenant = self.tenants.pop(org_id, None)
-        return self._disconnect_all(list(tenant.sessions.values()), code, text) if tenant else 0
+        return self._revoke(list(tenant.sessions.values()), code, text) if tenant else 0
 
     def close_all(self, code: ReasonCode, text: str) -> int:
         """Close every connection, as at shutdown; return how many there were."""
         sessions = [session for tenant in self.tenants.values() for session in tenant.sessions.values()]
-        return self._disconnect_all(sessions, code, text)
+        return self._disconnect_all([session for session in sessions if session.connected], code, text)
 
     def connected_families(self, token_ids: Collection[str]) -> set[str]:
         """Return those of these families that have a connection now."""
-        return {token_id for token_id in token_ids if self._families.get(token_id)}
+        return {
+            token_id
+            for token_id in token_ids
+            if any(session.connected for session in self._families.get(token_id, ()))
+        }
 
-    def tick(self, now: float) -> None:
-        """Do what time asks for: warn of expiry, close what has expired.
+    def go_on(self) -> None:
+        """Send the next page to those who are to get more."""
+        todo = list(self.unfinished)
+        self.unfinished.clear()
+        for session in todo:
+            retaining.go_on(self, session)
+
+    def tick(self) -> None:
+        """Do what time asks for: warn of expiry, close and end what has expired.
 
         To be called several times a second.
         """
+        now = self.moment.now
+        self.keeping.tick()
+        for session in self._wills.due(now):
+            session.will_second = None
+            wills.publish(self, session)
+        for session in self._leavings.due(now):
+            session.leaving_second = None
+            self.end(session)
+        for org_id, topic in self.retained_ends.due(now):
+            retaining.expire(self, org_id, topic)
         for session in self._warnings.due(now):
             session.warning_second = None
             self.events.expiring(session, now)
@@ -213,49 +307,215 @@ class Broker:
     def listen(self, session: Session) -> None:
         """Let a session hear of itself: it subscribed to its own events."""
         session.listens = True
+        if session.lost:
+            session.tenant.overflowed[session] = None
         moment = warn_at(session.identity, session.opened_at)
         if moment is not None and session.warning_second is None:
             session.warning_second = self._warnings.add(moment, session)
 
-    def admit(self, session: Session) -> None:
-        """Enter a session into everything that finds it again."""
-        identity = session.identity
+    def next_message(self) -> int:
+        """Return a number for a message that is to be kept."""
+        self._messages_made += 1
+        return self._messages_made
+
+    def next_position(self) -> int:
+        """Return the place of a delivery behind all others."""
+        self._position += 1
+        return self._position
+
+    def keep_message(self, tenant: Tenant, message: Message, *, owned: bool) -> None:
+        """Have a message kept, for sessions that wait for it."""
+        message.number = self.next_message()
+        record = MessageRecord(
+            number=message.number,
+            org_id=tenant.org_id,
+            topic=message.topic,
+            payload=message.payload,
+            forward=message.forward,
+            expires_at=message.expires_at,
+        )
+        self.keeping.put(record, owned=owned)
+
+    def count_from(self, *, messages: int, position: int) -> None:
+        """Give numbers that are not in use: these are the highest that are."""
+        self._messages_made = max(self._messages_made, messages)
+        self._position = max(self._position, position)
+
+    def subscribe_again(self, subscription: Subscription) -> None:
+        """Take in a subscription out of the store."""
+        session = subscription.session
+        session.subscriptions[subscription.topic_filter] = subscription
+        session.tenant.routes.subscribe(subscription)
+
+    def give_backlog(self, session: Session) -> None:
+        """Let a session get messages at QoS 1 and 2 one by one from now on."""
+        if session.backlog is None:
+            settings = self.settings
+            session.backlog = Backlog(
+                session,
+                self.keeping,
+                max_messages=settings.max_queued_messages,
+                max_bytes=settings.max_queued_bytes,
+            )
+            session.tenant.routes.end_of(session.subscriptions.values())
+
+    # A session's life
+
+    def open(self, session: Session, expiry_seconds: int) -> None:
+        """Begin a session that has a connection."""
         session.tenant.sessions[session.client_id] = session
+        if expiry_seconds:
+            self._sessions_made += 1
+            self._name(session, self._sessions_made, expiry_seconds)
+            self.keeping.put(session.record)
+        self._enter(session)
+
+    def resume(self, session: Session, outbox: Outbox, identity: Identity, expiry_seconds: int) -> None:
+        """Go on with a session over a new connection, under the rights that came with it."""
+        self._come_back(session)
+        self._leave_indexes(session)
+        session.attach(outbox, identity)
+        session.expiry_seconds = expiry_seconds
+        session.tenant.routes.end_of(session.subscriptions.values())
+        self._enter(session)
+        self.keeping.put(session.record)
+        if session.backlog is not None:
+            session.backlog.resume()
+
+    def restore(self, session: Session, record: SessionRecord) -> None:
+        """Take in a session out of the store, which has no connection."""
+        self._sessions_made = max(self._sessions_made, record.number)
+        session.tenant.sessions[session.client_id] = session
+        self._name(session, record.number, record.expiry_seconds)
+        session.will = record.will
+        self._index(session)
+
+    def wait_for_client(self, session: Session) -> None:
+        """Let a restored session wait for its client, when all others are there, too."""
+        if session.left_at is None:
+            session.left_at = self.moment.now
+            self.keeping.put(session.record)
+        self._go_away(session)
+
+    def end(self, session: Session) -> None:
+        """End a session without a connection, for good."""
+        self._come_back(session)
+        if session.will is not None:  # [MQTT-3.1.3-9]
+            wills.publish(self, session)
+        self._end(session)
+
+    def _name(self, session: Session, number: int, expiry_seconds: int) -> None:
+        """Make a session one that outlives its connection."""
+        session.number = number
+        session.expiry_seconds = expiry_seconds
+        session.tenant.kept += 1
+        self.give_backlog(session)
+
+    def _enter(self, session: Session) -> None:
+        """Enter a session that has a connection into everything that finds it again."""
         session.outbox.session = session
+        self._index(session)
+        expires_at = session.identity.expires_at
+        if expires_at is not None:
+            session.expiry_second = self._expiries.add(expires_at, session)
+        session.tenant.connected += 1
+        self.counters.connected += 1
+
+    def _index(self, session: Session) -> None:
+        identity = session.identity
         if identity.token_id is not None:
             self._families.setdefault(identity.token_id, {})[session] = None
         elif identity.key_id is not None:
             self._keys.setdefault(identity.key_id, {})[session] = None
-        if identity.expires_at is not None:
-            session.expiry_second = self._expiries.add(identity.expires_at, session)
-        self.counters.connected += 1
 
-    def _end(self, session: Session, reason: str, **fields: Any) -> None:
-        session.end()
-        tenant = session.tenant
-        if tenant.sessions.get(session.client_id) is session:
-            del tenant.sessions[session.client_id]
-        for subscription in session.subscriptions.values():
-            tenant.routes.unsubscribe(subscription)
-        session.subscriptions.clear()
-        session.lanes.clear()
+    def _leave_indexes(self, session: Session) -> None:
         self._forget(self._families, session.identity.token_id, session)
         self._forget(self._keys, session.identity.key_id, session)
-        if session.expiry_second is not None:
-            self._expiries.remove(session.expiry_second, session)
-        if session.warning_second is not None:
-            self._warnings.remove(session.warning_second, session)
+
+    def _leave(self, session: Session, reason: str, **fields: Any) -> None:
+        """Part a session from its connection; what does not outlive it ends."""
+        self._stop_timers(session)
+        session.outbox.session = None
+        session.tenant.connected -= 1
         self.report(
             "disconnected",
-            org_id=tenant.org_id,
+            org_id=session.tenant.org_id,
             client_id=session.client_id,
             user_id=session.identity.user_id,
             reason=reason,
             **fields,
         )
+        session.detach(self.nowhere)
+        if session.expiry_seconds and not session.disowned:
+            self._go_away(session)
+            self.keeping.put(session.record)
+        else:
+            if session.will is not None:
+                wills.publish(self, session)
+            self._end(session)
+
+    def _go_away(self, session: Session) -> None:
+        """Let a session wait for its client, within limits."""
+        left_at = session.left_at or self.moment.now
+        session.leaving_second = self._leavings.add(left_at + session.expiry_seconds, session)
+        if session.will is not None:
+            if session.will.delay_seconds:
+                session.will_second = self._wills.add(left_at + session.will.delay_seconds, session)
+            else:
+                wills.publish(self, session)
+        away = session.tenant.away.setdefault(session.identity.owner, {})
+        away[session] = None
+        if len(away) > self.settings.max_sessions_per_user:
+            self.end(next(iter(away)))
+
+    def _come_back(self, session: Session) -> None:
+        """Take a session out of those that wait for their clients."""
+        if session.leaving_second is not None:
+            self._leavings.remove(session.leaving_second, session)
+            session.leaving_second = None
+        if session.will_second is not None:
+            self._wills.remove(session.will_second, session)
+            session.will_second = None
+        self._forget(session.tenant.away, session.identity.owner, session)
+
+    def _end(self, session: Session) -> None:
+        tenant = session.tenant
+        session.end()
+        if tenant.sessions.get(session.client_id) is session:
+            del tenant.sessions[session.client_id]
+        subscriptions, session.subscriptions = session.subscriptions, {}
+        for subscription in subscriptions.values():
+            tenant.routes.unsubscribe(subscription)
+        self._leave_indexes(session)
+        if session.number:
+            tenant.kept -= 1
+            self.keeping.drop(SessionRecord, session.number)
+        if session.backlog is not None:
+            sharing.pass_on(self, tenant, session.backlog.forget_all())
+
+    def _stop_timers(self, session: Session) -> None:
+        if session.expiry_second is not None:
+            self._expiries.remove(session.expiry_second, session)
+            session.expiry_second = None
+        if session.warning_second is not None:
+            self._warnings.remove(session.warning_second, session)
+            session.warning_second = None
+
+    def _revoke(self, sessions: Iterable[Session], code: ReasonCode, text: str) -> int:
+        """End sessions for good: nothing of them goes on, no will is published."""
+        count = 0
+        for session in sessions:
+            session.disowned = True
+            session.will = None
+            if session.connected:
+                self.disconnect(session.outbox, code, text)
+            else:
+                self.end(session)
+            count += 1
+        return count
 
     @staticmethod
-    def _forget(index: dict[str, dict[Session, None]], key: str | None, session: Session) -> None:
+    def _forget(index: dict[Name, dict[Session, None]], key: Name | None, session: Session) -> None:
         if key is not None and key in index:
             index[key].pop(session, None)
             if not index[key]:

@@ -1,22 +1,27 @@
 """CONNECT: from a proven identity to a session, or a refusal.
 
-Order: what is asked for and not there, who owns the client id, then the session and
-its CONNACK, which tells truthfully what this broker does not have (§3.2.2).
+Order: who owns the client id, whether the will may be published, our limits; then the
+session that is gone on with or begun, and its CONNACK, which tells what this broker grants
+where that is not what was asked for (§3.2.2).
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from tokenmq.access.decide import Scope
 from tokenmq.access.identity import Identity
+from tokenmq.broker import wills
 from tokenmq.broker.effects import Close
 from tokenmq.broker.outbox import Outbox
+from tokenmq.broker.records import Will
 from tokenmq.broker.session import Session
 from tokenmq.mqtt.codes import ReasonCode
 from tokenmq.mqtt.packets import Connack, Connect
 
 if TYPE_CHECKING:
     from tokenmq.broker.broker import Broker
+    from tokenmq.broker.tenant import Tenant
 
 
 def connect(
@@ -27,33 +32,56 @@ def connect(
     client_id: str,
     *,
     assigned: bool,
-    now: float,
 ) -> Session | None:
-    """Open a session and answer CONNACK; None if the CONNECT is refused."""
+    """Open a session or go on with one, and answer CONNACK; None if the CONNECT is refused."""
     tenant = broker.tenants[identity.org_id]
-    if packet.will is not None:
-        code = _will_refusal(packet)
-        refuse(broker, outbox, code, "wills are not available", **_who(identity, client_id))
-        return None
     earlier = tenant.sessions.get(client_id)
     if earlier is not None and not _may_take_over(earlier, identity, client_id):
         text = "the client id is another user's"
-        code = ReasonCode.CLIENT_IDENTIFIER_NOT_VALID
-        refuse(broker, outbox, code, text, **_who(identity, client_id))
+        _refuse(broker, outbox, identity, client_id, ReasonCode.CLIENT_IDENTIFIER_NOT_VALID, text)
         return None
-    connack = _connack(broker, outbox, packet, client_id, assigned=assigned)
-    if earlier is not None:  # [MQTT-3.1.4-3] [MQTT311-3.1.4-2]
-        broker.disconnect(earlier.outbox, ReasonCode.SESSION_TAKEN_OVER, "session taken over")
-    session = Session(tenant, outbox, identity, client_id, settings=broker.settings, now=now)
-    broker.admit(session)
+    expiry_seconds = _session_expiry(broker, tenant, packet)
+    will = None
+    if packet.will is not None:
+        most = min(expiry_seconds, broker.settings.max_will_delay_seconds)
+        will = wills.will_of(packet.will, max_delay_seconds=most)
+        text = _will_refused(broker, tenant, identity, client_id, will)
+        if text:
+            _refuse(broker, outbox, identity, client_id, ReasonCode.NOT_AUTHORIZED, text)
+            return None
+    resumed = earlier is not None and _goes_on(earlier, packet, identity)
+    took_over = earlier is not None and earlier.connected
+    if not took_over and tenant.connected >= tenant.rules.max_connections:
+        text = f"the organization has {tenant.rules.max_connections} connections"
+        _refuse(broker, outbox, identity, client_id, ReasonCode.QUOTA_EXCEEDED, text)
+        return None
+    if expiry_seconds and not resumed and tenant.kept >= tenant.rules.max_sessions:
+        text = f"the organization has {tenant.rules.max_sessions} sessions that outlive their connections"
+        _refuse(broker, outbox, identity, client_id, ReasonCode.QUOTA_EXCEEDED, text)
+        return None
+    connack = _connack(
+        broker, outbox, packet, client_id,
+        assigned=assigned, resumed=resumed, expiry_seconds=expiry_seconds,
+    )  # fmt: skip
+    if earlier is not None:
+        _take_over(broker, earlier, resumed=resumed)  # [MQTT-3.1.4-3] [MQTT311-3.1.4-2]
     broker.dirty.append(outbox)
     outbox.chunks.append(connack)
+    session = earlier if resumed and earlier is not None else None
+    if session is None:
+        session = Session(tenant, outbox, identity, client_id, settings=broker.settings, moment=broker.moment)
+        session.will = will
+        broker.open(session, expiry_seconds)
+    else:
+        session.will = will
+        broker.resume(session, outbox, identity, expiry_seconds)
     broker.report(
         "connected",
         **_who(identity, client_id),
         version=session.version,
         token_id=identity.token_id,
         expires_at=identity.expires_at,
+        session_present=resumed,
     )
     return session
 
@@ -71,8 +99,14 @@ def refuse(broker: Broker, outbox: Outbox, code: ReasonCode, text: str, **fields
     broker.effects.append(Close(outbox, text))
 
 
+def _refuse(
+    broker: Broker, outbox: Outbox, identity: Identity, client_id: str, code: ReasonCode, text: str
+) -> None:
+    refuse(broker, outbox, code, text, **_who(identity, client_id))
+
+
 def _may_take_over(earlier: Session, identity: Identity, client_id: str) -> bool:
-    """Tell whether a newcomer may end the session that its client id names.
+    """Tell whether a newcomer may have the session that its client id names, or end it.
 
     A session belongs to its user. Another user's CONNECT leaves it untouched, unless the
     newcomer's token names exactly this client id.
@@ -80,16 +114,48 @@ def _may_take_over(earlier: Session, identity: Identity, client_id: str) -> bool
     return earlier.identity.owner == identity.owner or identity.names_client_id(client_id)
 
 
-def _will_refusal(packet: Connect) -> ReasonCode:
-    will = packet.will
-    if will is not None and will.qos > 1:  # [MQTT-3.2.2-12]
-        return ReasonCode.QOS_NOT_SUPPORTED
-    if will is not None and will.retain:  # [MQTT-3.2.2-13]
-        return ReasonCode.RETAIN_NOT_SUPPORTED
-    return ReasonCode.NOT_AUTHORIZED
+def _goes_on(earlier: Session, packet: Connect, identity: Identity) -> bool:
+    """Tell whether this CONNECT goes on with a session [MQTT-3.1.2-4], [MQTT-3.1.2-5]."""
+    outlives = earlier.number > 0 and earlier.expiry_seconds > 0
+    return outlives and not packet.clean_start and earlier.identity.owner == identity.owner
 
 
-def _connack(broker: Broker, outbox: Outbox, packet: Connect, client_id: str, *, assigned: bool) -> bytes:
+def _session_expiry(broker: Broker, tenant: Tenant, packet: Connect) -> int:
+    """Return how long the session will outlive its connection, seconds."""
+    longest = broker.settings.max_session_expiry_seconds
+    if packet.protocol_version == 4:
+        return 0 if packet.clean_start else longest
+    wanted = packet.session_expiry_interval
+    if wanted is None and not packet.clean_start:
+        wanted = tenant.rules.default_session_expiry_seconds
+    return min(wanted or 0, longest)
+
+
+def _will_refused(broker: Broker, tenant: Tenant, identity: Identity, client_id: str, will: Will) -> str:
+    """Return why the will is refused, nothing where it is not."""
+    policy = None if identity.is_server else tenant.rules.policy
+    refused = wills.refusal(broker, tenant, Scope(identity, policy=policy, client_id=client_id), will)
+    return "" if refused is None else f"will: {refused.text}"
+
+
+def _take_over(broker: Broker, earlier: Session, *, resumed: bool) -> None:
+    """Part a session from its connection; end it if the newcomer does not go on with it."""
+    if earlier.connected:
+        broker.disconnect(earlier.outbox, ReasonCode.SESSION_TAKEN_OVER, "session taken over")
+    if not resumed and not earlier.ended:
+        broker.end(earlier)
+
+
+def _connack(
+    broker: Broker,
+    outbox: Outbox,
+    packet: Connect,
+    client_id: str,
+    *,
+    assigned: bool,
+    resumed: bool,
+    expiry_seconds: int,
+) -> bytes:
     """Accept the CONNECT on this connection and return the encoded answer.
 
     Raises: ProtocolError 0x95 if the peer takes no packet as large as the answer.
@@ -99,18 +165,15 @@ def _connack(broker: Broker, outbox: Outbox, packet: Connect, client_id: str, *,
     if keep_alive == 0 or keep_alive > settings.max_keep_alive_seconds:
         keep_alive = settings.max_keep_alive_seconds
     keep_alive = max(keep_alive, settings.min_keep_alive_seconds)
+    asked = packet.session_expiry_interval or 0
     connack = Connack(
-        session_present=False,
+        session_present=resumed,
         reason_code=ReasonCode.SUCCESS,
-        # [MQTT-3.1.2-23] no session outlives its connection; said where more was asked for.
-        session_expiry_interval=0 if packet.session_expiry_interval else None,
+        session_expiry_interval=None if expiry_seconds == asked else expiry_seconds,
         receive_maximum=None if settings.receive_maximum == 65_535 else settings.receive_maximum,
-        maximum_qos=1,
-        retain_available=False,
         maximum_packet_size=settings.max_packet_bytes,
         assigned_client_identifier=client_id if assigned else None,  # [MQTT-3.1.3-7]
         topic_alias_maximum=settings.topic_alias_maximum or None,
-        shared_subscription_available=False,
         server_keep_alive=None if keep_alive == packet.keep_alive else keep_alive,  # [MQTT-3.2.2-22]
         authentication_method=packet.authentication_method,
     )

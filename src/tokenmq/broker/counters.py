@@ -9,13 +9,24 @@ class Counters:
     Attributes:
         received: PUBLISH packets taken in, whatever became of them.
         delivered: PUBLISH packets appended for receivers.
-        acknowledged: PUBACKs taken in.
+        acknowledged: PUBACKs and PUBCOMPs taken in.
         refused: PUBLISH packets that were not allowed or not acceptable.
         dropped: messages that a full queue or a peer's packet limit cost a receiver.
+        expired: messages whose time was over before they could go out.
+        withheld: messages that their receiver had lost the right to by then.
         connected: CONNECTs accepted.
     """
 
-    __slots__ = ("acknowledged", "connected", "delivered", "dropped", "received", "refused")
+    __slots__ = (
+        "acknowledged",
+        "connected",
+        "delivered",
+        "dropped",
+        "expired",
+        "received",
+        "refused",
+        "withheld",
+    )
 
     def __init__(self) -> None:
         self.received = 0
@@ -23,6 +34,8 @@ class Counters:
         self.acknowledged = 0
         self.refused = 0
         self.dropped = 0
+        self.expired = 0
+        self.withheld = 0
         self.connected = 0
 
     def as_dict(self) -> dict[str, int]:

@@ -39,9 +39,12 @@ class Events:
     def dropped(self, session: Session) -> bool:
         """Tell how many messages its own queue has lost since it was last told.
 
-        Returns: whether that is settled; False while the link takes no bytes.
+        Returns: whether that is settled; False while the link takes no bytes. Who has no
+            connection is told when there is one that listens.
         """
-        if session.listens and not session.ended:
+        if not session.connected:
+            return True
+        if session.listens:
             if session.outbox.paused:
                 return False
             self._tell(session, {"event": "dropped", "count": session.lost})
@@ -65,7 +68,8 @@ class Events:
     def _tell(self, session: Session, event: dict[str, Any]) -> None:
         if session.outbox.paused:
             return
-        packet, _ = Message(EVENTS_TOPIC, msgspec.json.encode(event), 0, 0, b"").form(session.version, 0, ())
+        message = Message(EVENTS_TOPIC, msgspec.json.encode(event), 0, 0, b"")
+        packet = message.form(session.version, 0, ()).packet
         if len(packet) > session.max_packet_bytes:
             return
         if not session.chunks:

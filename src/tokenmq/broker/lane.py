@@ -1,7 +1,7 @@
 """The inner loop: packets that go out as the bytes they came in.
 
-Theory of operation. Most of a broker's life is one kind of packet: a PUBLISH at QoS 0
-or 1, on a topic that this publisher has used before. Once the full path (`publishing`)
+Theory of operation. Most of a broker's life is one kind of packet: a PUBLISH on a topic
+that this publisher has used before, and what acknowledges it. Once the full path (`publishing`)
 has handled such a message, it leaves a `Lane` under the raw bytes of the topic in the
 publisher's session: *publishing is allowed, and these sessions receive it*. While the
 lane is live, later packets need no packet object, no decoded topic, no decision and no
@@ -18,10 +18,12 @@ A lane stands on a route (`routing`). Whatever could change who receives ends th
 and with it the lane (`live` becomes False); whatever could change what the publisher
 may do empties the publisher's `lanes`. Everything that is not plain goes back to the
 caller, who takes the full path for one packet and comes back: a length that is not
-minimal, a topic without a lane, properties that are not plain, any other packet.
+minimal, a topic without a lane, properties that are not plain, a packet identifier that
+is in use, QoS 2 of a session that outlives its connection, any other packet.
 
 Nothing outside reaches in here. What is touched on the way are bytes, ints, lists, sets and
-dicts; calls are made for what is not plain alone (`look_at`, `deliver`, `acknowledged`).
+dicts; calls are made for what is not plain alone (`look_at`, `deliver`, `acknowledged`,
+`taken`).
 """
 
 from __future__ import annotations
@@ -29,18 +31,23 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING
 
+from tokenmq.broker.blocks import PLAIN
 from tokenmq.broker.receiver import packet_ids_of
 
 if TYPE_CHECKING:
     from tokenmq.broker.counters import Counters
+    from tokenmq.broker.message import Expiry
     from tokenmq.broker.outbox import Outbox
     from tokenmq.broker.session import Session
 
 _PUBLISH_QOS_0 = 0x30
 _PUBLISH_QOS_1 = 0x32
-_PUBACK_FIRST = 0x40
-_PUBACK_HEAD = b"\x40\x02"
-_PUBACK = b"\x40\x02\x00\x00"
+_PUBLISH_QOS_2 = 0x34
+_PUBACK_FIRST, _PUBREC_FIRST, _PUBREL_FIRST, _PUBCOMP_FIRST = 0x40, 0x50, 0x62, 0x70
+# Acknowledgements without reason code, which in 3.1.1 are all of them.
+_ACKNOWLEDGEMENTS = {
+    first: bytes((first, 2)) for first in (_PUBACK_FIRST, _PUBREC_FIRST, _PUBREL_FIRST, _PUBCOMP_FIRST)
+}
 
 
 class Lane:
@@ -48,23 +55,27 @@ class Lane:
 
     Attributes:
         live: False once the route it stands on has ended.
-        receivers: all sessions that receive, in the order of the route.
+        receivers: all sessions that receive.
         at_qos_0: of these, the ones that subscribed at QoS 0.
-        at_qos_1: of these, the ones that subscribed at QoS 1 or 2.
+        at_qos_1: of these, the ones that subscribed at QoS 1.
+        at_qos_2: of these, the ones that subscribed at QoS 2.
+        acknowledging: those at QoS 1 and 2.
     """
 
-    __slots__ = ("at_qos_0", "at_qos_1", "live", "receivers")
+    __slots__ = ("acknowledging", "at_qos_0", "at_qos_1", "at_qos_2", "live", "receivers")
 
-    def __init__(self, at_qos_0: list[Session], at_qos_1: list[Session]) -> None:
+    def __init__(self, receivers: list[tuple[Session, int]]) -> None:
         self.live = True
-        self.receivers = at_qos_0 + at_qos_1
-        self.at_qos_0 = at_qos_0
-        self.at_qos_1 = at_qos_1
+        self.at_qos_0 = [session for session, qos in receivers if qos == 0]
+        self.at_qos_1 = [session for session, qos in receivers if qos == 1]
+        self.at_qos_2 = [session for session, qos in receivers if qos == 2]
+        self.acknowledging = self.at_qos_1 + self.at_qos_2
+        self.receivers = self.at_qos_0 + self.acknowledging
 
     def end(self) -> None:
         """Be of no use any more: publishers may hold this long, but not the receivers."""
         self.live = False
-        self.receivers = self.at_qos_0 = self.at_qos_1 = []
+        self.receivers = self.acknowledging = self.at_qos_0 = self.at_qos_1 = self.at_qos_2 = []
 
 
 def forward(  # noqa: C901 - one loop on purpose, see the theory of operation
@@ -87,13 +98,13 @@ def forward(  # noqa: C901 - one loop on purpose, see the theory of operation
     blocks = session.blocks
     while pos + 4 <= end:
         first = data[pos]
-        if first == _PUBACK_FIRST:
-            after = _acknowledged(data, pos, end, session, counters)
+        if first in _ACKNOWLEDGEMENTS:
+            after = _acknowledged(data, pos, end, first, session, dirty, counters)
             if after == pos:
                 return pos
             pos = after
             continue
-        if first != _PUBLISH_QOS_0 and first != _PUBLISH_QOS_1:
+        if first != _PUBLISH_QOS_0 and first != _PUBLISH_QOS_1 and first != _PUBLISH_QOS_2:
             return pos
         remaining = data[pos + 1]
         body = pos + 2
@@ -122,31 +133,35 @@ def forward(  # noqa: C901 - one loop on purpose, see the theory of operation
             return pos
         block_at = topic_end if first == _PUBLISH_QOS_0 else topic_end + 2
         block = b""
-        is_text: bool | None = False
+        known = PLAIN
         if blocks:  # MQTT 5: where the packet ends before its length of properties, it is malformed
             if block_at >= pos + size:
                 return pos
             block = data[block_at : block_at + 1 + data[block_at]]
             if block_at + 1 + data[block_at] > pos + size:
                 return pos
-            is_text = blocks.get(block)
-            if is_text is None:
-                is_text = session.look_at(block)
-                if is_text is None:
+            looked_up = blocks.get(block)
+            if looked_up is None:
+                looked_up = session.look_at(block)
+                if looked_up is None:
                     return pos
                 blocks = session.blocks
+            known = looked_up
         block_end = block_at + len(block)
         if block_end > pos + size:
             return pos
         run = _run(data, pos, size, data[pos:topic_end], block, block_at - pos)
-        if is_text:
+        if known.is_text:
             run = _text(run, size, block_end - pos)
             if not run:
                 return pos
+        expiry = known.expiry(block_at - pos, session.now) if known.expires_after else None
         if first == _PUBLISH_QOS_0:
-            _pass_on_at_qos_0(run, size, lane, dirty, counters)
+            _pass_on_at_qos_0(run, size, lane, expiry, dirty, counters)
+        elif first == _PUBLISH_QOS_1:
+            run = _pass_on_at_qos_1(run, size, topic_end - pos, session, lane, expiry, dirty, counters)
         else:
-            run = _pass_on_at_qos_1(run, size, topic_end - pos, session, lane, dirty, counters)
+            run = _pass_on_at_qos_2(run, size, topic_end - pos, session, lane, expiry, dirty, counters)
         if not run:
             return pos
         pos += len(run)
@@ -183,7 +198,9 @@ def _is_utf8(payload: bytes) -> bool:
     return True
 
 
-def _pass_on_at_qos_0(run: bytes, size: int, lane: Lane, dirty: list[Outbox], counters: Counters) -> None:
+def _pass_on_at_qos_0(
+    run: bytes, size: int, lane: Lane, expiry: Expiry | None, dirty: list[Outbox], counters: Counters
+) -> None:
     for receiver in lane.receivers:
         if receiver.ready:
             chunks = receiver.chunks
@@ -191,7 +208,7 @@ def _pass_on_at_qos_0(run: bytes, size: int, lane: Lane, dirty: list[Outbox], co
                 dirty.append(receiver.outbox)
             chunks.append(run)
         else:
-            receiver.deliver(run, size, 0)
+            receiver.deliver(run, size, 0, expiry)
     messages = len(run) // size
     counters.received += messages
     counters.delivered += messages * len(lane.receivers)
@@ -203,6 +220,7 @@ def _pass_on_at_qos_1(
     offset: int,
     session: Session,
     lane: Lane,
+    expiry: Expiry | None,
     dirty: list[Outbox],
     counters: Counters,
 ) -> bytes:
@@ -214,8 +232,65 @@ def _pass_on_at_qos_1(
     if not run:
         return run
     count = len(packet_ids)
+    _share(run, size, offset, packet_ids, lane.acknowledging, expiry, dirty)
+    if lane.at_qos_0:
+        plain = _without_packet_ids(run, size, offset)
+        short = expiry._replace(at=expiry.at and expiry.at - 2) if expiry is not None else None
+        for receiver in lane.at_qos_0:
+            receiver.deliver(plain, len(plain) // count, 0, short)
+    _answer(session, _PUBACK_FIRST, run[offset::size], run[offset + 1 :: size], dirty)
+    counters.received += count
+    counters.delivered += count * len(lane.receivers)
+    return run
+
+
+def _pass_on_at_qos_2(
+    run: bytes,
+    size: int,
+    offset: int,
+    session: Session,
+    lane: Lane,
+    expiry: Expiry | None,
+    dirty: list[Outbox],
+    counters: Counters,
+) -> bytes:
+    """Pass on and answer packets, each of which is a new message; return them, none if one is not."""
+    packet_ids = packet_ids_of(run, size, offset)
     unique = set(packet_ids)
-    for receiver in lane.at_qos_1:
+    count = len(packet_ids)
+    if (
+        session.number
+        or lane.at_qos_0
+        or len(unique) < count
+        or 0 in unique
+        or not session.unreleased.isdisjoint(unique)
+    ):
+        return b""
+    session.unreleased |= unique
+    _share(run, size, offset, packet_ids, lane.at_qos_2, expiry, dirty)
+    if lane.at_qos_1:
+        lowered = bytearray(run)
+        lowered[::size] = bytes((_PUBLISH_QOS_1,)) * count
+        _share(bytes(lowered), size, offset, packet_ids, lane.at_qos_1, expiry, dirty)
+    _answer(session, _PUBREC_FIRST, run[offset::size], run[offset + 1 :: size], dirty)
+    counters.received += count
+    counters.delivered += count * len(lane.receivers)
+    return run
+
+
+def _share(
+    run: bytes,
+    size: int,
+    offset: int,
+    packet_ids: tuple[int, ...],
+    receivers: list[Session],
+    expiry: Expiry | None,
+    dirty: list[Outbox],
+) -> None:
+    """Append a run with packet identifiers for everybody who can take it as it is."""
+    count = len(packet_ids)
+    unique = set(packet_ids)
+    for receiver in receivers:
         inflight = receiver.inflight
         if (
             receiver.ready
@@ -229,28 +304,27 @@ def _pass_on_at_qos_1(
                 dirty.append(receiver.outbox)
             chunks.append(run)
         else:
-            receiver.deliver(run, size, offset)
-    if lane.at_qos_0:
-        plain = _without_packet_ids(run, size, offset)  # [MQTT-3.8.4-8] [MQTT311-3.8.4-6]
-        for receiver in lane.at_qos_0:
-            receiver.deliver(plain, len(plain) // count, 0)
+            receiver.deliver(run, size, offset, expiry)
+
+
+def _answer(session: Session, first: int, high: bytes, low: bytes, dirty: list[Outbox]) -> None:
+    """Append acknowledgements, in order; without a step of Python a packet.
+
+    Args:
+        first: their first byte.
+        high: the first byte of each packet identifier.
+        low: the second byte of each.
+    """
     chunks = session.chunks
     if not chunks:
         dirty.append(session.outbox)
-    chunks.append(_pubacks(run, size, offset, count))
-    counters.received += count
-    counters.delivered += count * len(lane.receivers)
-    return run
-
-
-def _pubacks(run: bytes, size: int, offset: int, count: int) -> bytes:
-    """Encode the acknowledgements of a run, in order; without a step of Python a packet."""
-    if count == 1:
-        return _PUBACK_HEAD + run[offset : offset + 2]  # [MQTT-2.2.1-5] [MQTT311-2.3.1-6]
-    pubacks = bytearray(_PUBACK) * count  # for each, seen before or not [MQTT-4.3.2-5]
-    pubacks[2::4] = run[offset::size]  # [MQTT-3.3.4-1] [MQTT311-3.3.4-1]
-    pubacks[3::4] = run[offset + 1 :: size]  # [MQTT-4.3.2-4] [MQTT311-4.3.2-2]
-    return bytes(pubacks)
+    if len(high) == 1:
+        chunks.append(_ACKNOWLEDGEMENTS[first] + high + low)
+        return
+    answers = bytearray((first, 2, 0, 0)) * len(high)
+    answers[2::4] = high
+    answers[3::4] = low
+    chunks.append(bytes(answers))
 
 
 def _without_packet_ids(run: bytes, size: int, offset: int) -> bytes:
@@ -269,10 +343,19 @@ def _without_packet_ids(run: bytes, size: int, offset: int) -> bytes:
     return head + head.join(tails)
 
 
-def _acknowledged(data: bytes, pos: int, end: int, session: Session, counters: Counters) -> int:
-    """Take in a run of PUBACKs without reason code; return where it ends."""
+def _acknowledged(
+    data: bytes,
+    pos: int,
+    end: int,
+    first: int,
+    session: Session,
+    dirty: list[Outbox],
+    counters: Counters,
+) -> int:
+    """Take in a run of one kind of acknowledgement without reason code; return where it ends."""
+    head = _ACKNOWLEDGEMENTS[first]
     start = pos
-    while data.startswith(_PUBACK_HEAD, pos):
+    while data.startswith(head, pos):
         pos += 4
     if pos > end:  # the last one has not arrived whole
         pos -= 4
@@ -282,6 +365,21 @@ def _acknowledged(data: bytes, pos: int, end: int, session: Session, counters: C
         packet_ids = struct.unpack_from(f">{(pos - start) // 2}H", data, start)[1::2]
     if 0 in packet_ids:
         packet_ids = packet_ids[: packet_ids.index(0)]
-    session.acknowledged(packet_ids)
-    counters.acknowledged += len(packet_ids)
-    return start + 4 * len(packet_ids)
+        pos = start + 4 * len(packet_ids)
+    if not packet_ids:
+        return pos
+    if first == _PUBREL_FIRST:
+        unreleased = session.unreleased
+        if session.number or not unreleased.issuperset(packet_ids):
+            return start
+        unreleased.difference_update(packet_ids)
+        _answer(session, _PUBCOMP_FIRST, data[start + 2 : pos : 4], data[start + 3 : pos : 4], dirty)
+    elif first == _PUBREC_FIRST:
+        if session.backlog is None and session.inflight.issuperset(packet_ids):
+            _answer(session, _PUBREL_FIRST, data[start + 2 : pos : 4], data[start + 3 : pos : 4], dirty)
+        else:
+            session.taken(packet_ids)
+    else:
+        session.acknowledged(packet_ids)
+        counters.acknowledged += len(packet_ids)
+    return pos

@@ -1,12 +1,48 @@
 """One application message on its way from a publisher to its receivers.
 
 A message is encoded once for each form in which receivers want it (protocol version,
-QoS, subscription identifiers) and the bytes are shared.
+QoS, retain flag, subscription identifiers) and the bytes are shared.
 """
 
 from __future__ import annotations
 
-from tokenmq.mqtt.codec import publish_halves
+from math import ceil
+from typing import NamedTuple
+
+from tokenmq.mqtt import properties, wire
+from tokenmq.mqtt.codec import encode_publish, publish_halves
+from tokenmq.mqtt.codes import PacketType
+from tokenmq.mqtt.properties import MESSAGE_EXPIRY_INTERVAL
+
+
+class Expiry(NamedTuple):
+    """When the packets of a run are over (MQTT 5 §3.3.2.3.3).
+
+    Attributes:
+        at: where the Message Expiry Interval stands in each packet; 0: it does not.
+        moment: unix seconds.
+    """
+
+    at: int
+    moment: float
+
+    def seconds_left(self, now: float) -> int:
+        """Return what a packet that goes out now says [MQTT-3.3.2-6]."""
+        return max(1, ceil(self.moment - now))
+
+
+class Form(NamedTuple):
+    """A message encoded for one kind of receiver.
+
+    Attributes:
+        packet: with the publisher's packet identifier.
+        offset: where that stands in it; 0 at QoS 0.
+        expiry: None for a message that does not expire.
+    """
+
+    packet: bytes
+    offset: int
+    expiry: Expiry | None
 
 
 class Message:
@@ -15,35 +51,63 @@ class Message:
     Attributes:
         topic: the resolved Topic Name.
         payload: Application Message bytes.
-        qos: quality of service that the publisher asked for, 0 or 1.
+        qos: quality of service that the publisher asked for, 0 to 2.
         packet_id: the publisher's Packet Identifier; 0 where there is none.
         forward: the encoded MQTT 5 properties that travel with it, unchanged
             [MQTT-3.3.2-4] [MQTT-3.3.2-15] [MQTT-3.3.2-16] [MQTT-3.3.2-17] [MQTT-3.3.2-18]
             [MQTT-3.3.2-20].
+        retain: whether the publisher asked for it to be retained.
+        expires_at: unix seconds; None: it does not expire.
+        number: names it in the store; 0 while it is not there.
+        waits: sessions in the store that are still to get it.
     """
 
-    __slots__ = ("_forms", "forward", "packet_id", "payload", "qos", "topic")
+    __slots__ = (
+        "_forms",
+        "expires_at",
+        "forward",
+        "number",
+        "packet_id",
+        "payload",
+        "qos",
+        "retain",
+        "topic",
+        "waits",
+    )
 
-    def __init__(self, topic: str, payload: bytes, qos: int, packet_id: int, forward: bytes) -> None:
+    def __init__(
+        self,
+        topic: str,
+        payload: bytes,
+        qos: int,
+        packet_id: int,
+        forward: bytes,
+        *,
+        retain: bool = False,
+        expires_at: float | None = None,
+        number: int = 0,
+    ) -> None:
         self.topic = topic
         self.payload = payload
         self.qos = qos
         self.packet_id = packet_id
         self.forward = forward
-        self._forms: dict[tuple[int, int, tuple[int, ...]], tuple[bytes, int]] = {}
+        self.retain = retain
+        self.expires_at = expires_at
+        self.number = number
+        self.waits = 0
+        self._forms: dict[tuple[int, int, bool, tuple[int, ...]], Form] = {}
 
-    def form(self, version: int, qos: int, identifiers: tuple[int, ...]) -> tuple[bytes, int]:
+    def form(self, version: int, qos: int, identifiers: tuple[int, ...], *, retain: bool = False) -> Form:
         """Encode for one kind of receiver, once.
 
         Args:
             version: the receiver's protocol version, 4 or 5.
-            qos: 0 or 1, as it is delivered.
+            qos: 0 to 2, as it is delivered.
             identifiers: the receiver's subscription identifiers, MQTT 5 only.
-
-        Returns: the packet, with the publisher's packet identifier, and where that stands
-            in it; 0 at QoS 0.
+            retain: as the receiver shall see it.
         """
-        key = (version, qos, identifiers)
+        key = (version, qos, retain, identifiers)
         form = self._forms.get(key)
         if form is None:
             before, after = publish_halves(
@@ -51,12 +115,73 @@ class Message:
                 self.payload,
                 version=version,
                 qos=qos,
+                retain=retain,
                 forward=self.forward,
                 subscription_identifiers=identifiers,
             )
-            if qos:
-                form = before + self.packet_id.to_bytes(2, "big") + after, len(before)
-            else:
-                form = before + after, 0
+            offset = len(before) if qos else 0
+            packet = before + self.packet_id.to_bytes(2, "big") + after if qos else before
+            form = Form(packet, offset, self._expiry(packet, version, identifiers))
             self._forms[key] = form
         return form
+
+    def encode(
+        self,
+        version: int,
+        now: float,
+        *,
+        qos: int,
+        retain: bool,
+        identifiers: tuple[int, ...],
+        packet_id: int = 0,
+        dup: bool = False,
+    ) -> bytes:
+        """Encode for one receiver as it goes out now, which may be long after it came."""
+        return encode_publish(
+            self.topic.encode(),
+            self.payload,
+            version=version,
+            qos=qos,
+            retain=retain,
+            dup=dup,
+            packet_id=packet_id,
+            forward=self._forward_at(now) if version == 5 else b"",
+            subscription_identifiers=identifiers,
+        )
+
+    def counted_down(self, now: float) -> Message:
+        """Return the same message as it goes out now to somebody who did not get it when it came."""
+        return Message(
+            self.topic,
+            self.payload,
+            self.qos,
+            0,
+            self._forward_at(now),
+            retain=self.retain,
+            expires_at=self.expires_at,
+        )
+
+    @property
+    def size(self) -> int:
+        """Bytes that it takes while it waits, about."""
+        return len(self.topic) + len(self.payload) + len(self.forward)
+
+    def _forward_at(self, now: float) -> bytes:
+        """Return the properties as they are now: what is left of its life is counted down."""
+        forward = self.forward
+        if self.expires_at is None:
+            return forward
+        at = properties.position(forward, PacketType.PUBLISH, MESSAGE_EXPIRY_INTERVAL)
+        left = Expiry(at, self.expires_at).seconds_left(now)
+        return forward[:at] + left.to_bytes(4, "big") + forward[at + 4 :]
+
+    def _expiry(self, packet: bytes, version: int, identifiers: tuple[int, ...]) -> Expiry | None:
+        if self.expires_at is None:
+            return None
+        if version == 4:
+            return Expiry(0, self.expires_at)
+        at = properties.position(self.forward, PacketType.PUBLISH, MESSAGE_EXPIRY_INTERVAL)
+        # Identifiers stand behind what is forwarded.
+        behind = sum(len(wire.write_variable(identifier)) + 1 for identifier in identifiers)
+        begin = len(packet) - len(self.payload) - behind - len(self.forward)
+        return Expiry(begin + at, self.expires_at)

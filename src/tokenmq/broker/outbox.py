@@ -22,10 +22,11 @@ class Outbox:
         chunks: bytes to write, in order. The same list for life: lanes hold it.
         session: the MQTT session that this connection serves, once CONNECT is accepted.
         paused: the link takes no more bytes for now; what comes is queued.
+        held: nothing is read, because what was read waits for the store.
         closed: the core has asked for its close; nothing more is read or written.
     """
 
-    __slots__ = ("chunks", "closed", "connection", "owner", "paused", "session")
+    __slots__ = ("chunks", "closed", "connection", "held", "owner", "paused", "session")
 
     def __init__(self, connection: Connection, owner: Any) -> None:
         self.connection = connection
@@ -33,6 +34,7 @@ class Outbox:
         self.chunks: list[bytes] = []
         self.session: Session | None = None
         self.paused = False
+        self.held = False
         self.closed = False
 
     def let_go(self) -> None:

@@ -1,64 +1,85 @@
 """A PUBLISH from its packet to its receivers: the full path.
 
-Order of checks: what the packet asks for, our limits, reserved names, rights; then
-routing; the acknowledgement comes last, so that 0x10 (no matching subscribers) is true.
-Leaves a lane behind for the packets that follow, where there can be one.
+Order of checks: the packet identifier, reserved names, our limits, rights; then routing;
+the acknowledgement comes last, so that 0x10 (no matching subscribers) is true. What must
+be kept before it is acknowledged takes the way round by `arriving`. Leaves a lane behind
+for the packets that follow, where there can be one.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
-from tokenmq.access.permission import Permission
+from tokenmq.broker import arriving
 from tokenmq.broker.message import Message
-from tokenmq.broker.session import reserved_name
-from tokenmq.config import BrokerSettings
+from tokenmq.broker.records import ReceivedRecord
+from tokenmq.broker.refusals import Refusal, refusal
 from tokenmq.mqtt.codes import ReasonCode
-from tokenmq.mqtt.packets import Puback, Publish
+from tokenmq.mqtt.packets import Puback, Publish, Pubrec
 
 if TYPE_CHECKING:
+    from tokenmq.broker.backlog import Delivery
     from tokenmq.broker.broker import Broker
     from tokenmq.broker.session import Session
 
 
-class Refusal:
-    """Why a PUBLISH is not taken."""
+def publish(broker: Broker, session: Session, packet: Publish) -> None:
+    """Take in a PUBLISH: judge, route, answer.
 
-    __slots__ = ("code", "text")
-
-    def __init__(self, code: ReasonCode, text: str) -> None:
-        self.code = code
-        self.text = text
-
-
-def publish(broker: Broker, session: Session, packet: Publish, now: float) -> None:
-    """Take in a PUBLISH at QoS 0 or 1: judge, route, answer.
-
-    Effects: appends to the links of the receivers and of the publisher. A packet that
-    asks for what was announced as missing (QoS 2, retain) ends the connection.
+    Effects: appends to the links of the receivers and of the publisher, or has the message
+    kept and does the rest when it is.
     """
     broker.counters.received += 1
-    if packet.qos > 1:  # [MQTT-3.2.2-11]
-        broker.disconnect(session.outbox, ReasonCode.QOS_NOT_SUPPORTED, "maximum qos is 1")
+    if packet.qos == 2 and packet.packet_id in session.unreleased:  # [MQTT-4.3.3-10]
+        _receive_again(session, packet)
         return
-    if packet.retain:  # [MQTT-3.2.2-14]
-        broker.disconnect(session.outbox, ReasonCode.RETAIN_NOT_SUPPORTED, "retain is not available")
+    if packet.qos and _owed(session) >= broker.settings.receive_maximum:  # [MQTT-3.3.4-7]
+        text = f"more than {broker.settings.receive_maximum} messages are not acknowledged"
+        broker.disconnect(session.outbox, ReasonCode.RECEIVE_MAXIMUM_EXCEEDED, text)
         return
-    refused = refusal(broker, session, packet)
+    if session.arriving:
+        arriving.arrive(broker, session, packet, session.outbox)
+        return
+    refused = refusal(broker.settings, session, packet)
     if refused is not None:
-        _refuse(broker, session, packet, refused, now)
+        refuse(broker, session, packet, refused)
         return
-    receivers = route(broker, session, packet)
-    if packet.qos:
-        _acknowledge(session, packet, receivers)
+    if packet.retain or (packet.qos and _waits(session, packet)):
+        arriving.arrive(broker, session, packet, session.outbox)
+        return
+    receivers = route(broker, session, message_of(packet, broker.moment.now), {})
+    if packet.qos == 1:
+        acknowledge(session, packet, receivers)
+    elif packet.qos == 2:
+        session.unreleased.add(packet.packet_id)
+        received(session, packet, receivers)
     _keep_lane(broker, session, packet)
 
 
-def route(broker: Broker, session: Session, packet: Publish) -> int:
-    """Deliver an allowed message to everybody who receives it; return how many that were."""
-    message = Message(packet.topic, packet.payload, packet.qos, packet.packet_id, packet.forward)
+def message_of(packet: Publish, now: float) -> Message:
+    """Return the message that a PUBLISH carries, which arrived now."""
+    interval = packet.message_expiry_interval
+    return Message(
+        packet.topic,
+        packet.payload,
+        packet.qos,
+        packet.packet_id,
+        packet.forward,
+        retain=packet.retain,
+        expires_at=None if interval is None else now + interval,
+    )
+
+
+def route(broker: Broker, session: Session, message: Message, reserved: dict[Any, Delivery]) -> int:
+    """Deliver an allowed message to everybody who receives it; return how many that were.
+
+    Args:
+        reserved: deliveries to sessions that get it one by one; what is used is taken out.
+    """
     receivers = 0
-    for target in session.tenant.routes.route(packet.topic).targets:
+    found = session.tenant.routes.route(message.topic)
+    for target in found.targets:
         receiver = target.session
         if receiver is session:
             own = target.for_own
@@ -66,43 +87,57 @@ def route(broker: Broker, session: Session, packet: Publish) -> int:
                 continue
             target = own
         receivers += 1
-        packet_bytes, offset = message.form(
-            receiver.version, min(message.qos, target.qos), target.identifiers
-        )
-        receiver.deliver(packet_bytes, len(packet_bytes), offset)
+        qos = min(message.qos, target.qos)  # [MQTT-3.8.4-8] [MQTT311-3.8.4-6]
+        if qos and receiver.backlog is not None:
+            delivery = reserved.pop(receiver, None)
+            if delivery is not None:
+                receiver.backlog.add(delivery)
+            continue
+        retain = message.retain and target.retain_as_published  # [MQTT-3.3.1-12], [MQTT-3.3.1-13]
+        form = message.form(receiver.version, qos, target.identifiers, retain=retain)
+        receiver.deliver(form.packet, len(form.packet), form.offset, form.expiry)
+    for group, members in found.groups:
+        delivery = reserved.pop(group, None)
+        if delivery is not None:
+            receivers += 1
+            delivery.backlog.add(delivery)
+        elif (chosen := group.choose(members, 0)) is not None:
+            receivers += 1
+            form = message.form(chosen.session.version, 0, chosen.identifiers)
+            chosen.session.deliver(form.packet, len(form.packet), 0, form.expiry)
     broker.counters.delivered += receivers
     return receivers
 
 
-def refusal(broker: Broker, session: Session, packet: Publish) -> Refusal | None:
-    """Return why a PUBLISH is refused, None where it is not; topics are judged once a session."""
-    name = reserved_name(packet)
-    if name is not None:
-        return Refusal(ReasonCode.NOT_AUTHORIZED, f"user property {name[:64]} is reserved")
-    topic = packet.topic
-    if topic in session.judgements:
-        return session.judgements[topic]
-    refused = _judge(broker.settings, session, topic)
-    if refused is None or refused.code != ReasonCode.TOPIC_NAME_INVALID:  # those may be long
-        session.keep_judgement(topic, refused)
-    return refused
+def acknowledge(session: Session, packet: Publish, receivers: int) -> None:
+    """Answer PUBACK; the identifier is free then [MQTT-4.3.2-4] [MQTT-4.3.2-5] [MQTT311-4.3.2-2]."""
+    _answer(session, b"\x40", packet, receivers)
 
 
-def _judge(settings: BrokerSettings, session: Session, topic: str) -> Refusal | None:
-    """Hold a topic against our limits and the session's rights."""
-    if len(topic.encode()) > settings.max_topic_bytes:
-        text = f"topic is longer than {settings.max_topic_bytes} bytes"
-        return Refusal(ReasonCode.TOPIC_NAME_INVALID, text)
-    if topic.count("/") >= settings.max_topic_levels:
-        text = f"topic has more than {settings.max_topic_levels} levels"
-        return Refusal(ReasonCode.TOPIC_NAME_INVALID, text)
-    if not session.tenant.knows(topic):
-        return Refusal(ReasonCode.NOT_AUTHORIZED, f"no topic begins with {topic.partition('/')[0][:64]}")
-    decision = session.scope.on_topic(Permission.PUBLISH, topic)
-    return None if decision.allowed else Refusal(ReasonCode.NOT_AUTHORIZED, decision.rule)
+def received(session: Session, packet: Publish, receivers: int) -> None:
+    """Answer PUBREC [MQTT-4.3.3-8]."""
+    _answer(session, b"\x50", packet, receivers)
 
 
-def _refuse(broker: Broker, session: Session, packet: Publish, refused: Refusal, now: float) -> None:
+def release(broker: Broker, session: Session, packet_id: int) -> None:
+    """Take in a PUBREL: free the identifier, answer PUBCOMP [MQTT-4.3.3-11].
+
+    That of a session that outlives its connection is free when that is kept: what comes
+    next under the same identifier is another message, after a restart, too.
+    """
+    waiting = session.arriving is not None and packet_id in session.arriving.unreceived
+    if waiting or packet_id not in session.unreleased:
+        _complete(session, packet_id, known=False)
+    elif session.number:
+        broker.keeping.drop(ReceivedRecord, (session.number, packet_id))
+        broker.keeping.when_kept(partial(_released, broker, session, packet_id))
+    else:
+        session.unreleased.discard(packet_id)
+        _complete(session, packet_id, known=True)
+
+
+def refuse(broker: Broker, session: Session, packet: Publish, refused: Refusal) -> None:
+    """Answer a PUBLISH that is not taken, as its version can (the wire contract, "Answers")."""
     broker.counters.refused += 1
     broker.report(
         "publish_refused",
@@ -112,31 +147,69 @@ def _refuse(broker: Broker, session: Session, packet: Publish, refused: Refusal,
         topic=packet.topic[:256],
         reason=refused.text,
     )
-    told_by_packet = packet.qos > 0 and session.version == 5
-    if told_by_packet:
+    if not session.connected:
+        return
+    if packet.qos and session.version == 5:
+        answer = Puback if packet.qos == 1 else Pubrec
         broker.send(
             session.outbox,
-            Puback(packet_id=packet.packet_id, reason_code=refused.code, reason_string=refused.text),
+            answer(packet_id=packet.packet_id, reason_code=refused.code, reason_string=refused.text),
         )
         return
-    if packet.qos and session.tenant.rules.close_on_refused_publish:
+    no_room = refused.code == ReasonCode.QUOTA_EXCEEDED
+    if packet.qos and (no_room or session.tenant.rules.close_on_refused_publish):
         broker.disconnect(session.outbox, refused.code, refused.text)
         return
     if packet.qos:
         # [MQTT311-3.3.5-2]: acknowledged, or closed; a client resends for ever after a close.
-        broker.send(session.outbox, Puback(packet_id=packet.packet_id))
-    broker.events.denied(session, "publish", packet.topic, refused.text, now)
+        answer = Puback if packet.qos == 1 else Pubrec
+        broker.send(session.outbox, answer(packet_id=packet.packet_id))
+    broker.events.denied(session, "publish", packet.topic, refused.text, broker.moment.now)
 
 
-def _acknowledge(session: Session, packet: Publish, receivers: int) -> None:
-    chunks = session.chunks
-    if not chunks:
-        session.tenant.dirty.append(session.outbox)
+def _owed(session: Session) -> int:
+    """Return how many of its messages at QoS 1 and 2 are not acknowledged for good."""
+    arrived = session.arriving
+    return len(session.unreleased) + (arrived.unanswered if arrived is not None else 0)
+
+
+def _waits(session: Session, packet: Publish) -> bool:
+    """Tell whether a message must be kept, or has receivers that get it one by one."""
+    if packet.qos == 2 and session.number:
+        return True
+    return session.tenant.routes.route(packet.topic).one_by_one
+
+
+def _receive_again(session: Session, packet: Publish) -> None:
+    """Answer a message that was taken in before; if it is not through yet, its PUBREC is to come."""
+    if session.arriving is None or packet.packet_id not in session.arriving.unreceived:
+        session.append(b"\x50\x02" + packet.packet_id.to_bytes(2, "big"))
+
+
+def _released(broker: Broker, session: Session, packet_id: int, *, kept: bool) -> None:
+    if not kept:
+        broker.keeping.try_again(partial(release, broker, session, packet_id))
+    elif packet_id in session.unreleased:
+        session.unreleased.discard(packet_id)
+        if session.connected:
+            _complete(session, packet_id, known=True)
+
+
+def _complete(session: Session, packet_id: int, *, known: bool) -> None:
+    if known or session.version == 4:
+        session.append(b"\x70\x02" + packet_id.to_bytes(2, "big"))
+    else:
+        code = ReasonCode.PACKET_IDENTIFIER_NOT_FOUND
+        session.append(b"\x70\x03" + packet_id.to_bytes(2, "big") + bytes((code,)))
+
+
+def _answer(session: Session, first: bytes, packet: Publish, receivers: int) -> None:
+    # [MQTT-2.2.1-5] [MQTT-3.3.4-1] [MQTT311-2.3.1-6] [MQTT311-3.3.4-1]
     packet_id = packet.packet_id.to_bytes(2, "big")
     if receivers or session.version == 4:
-        chunks.append(b"\x40\x02" + packet_id)
+        session.append(first + b"\x02" + packet_id)
     else:
-        chunks.append(b"\x40\x03" + packet_id + bytes([ReasonCode.NO_MATCHING_SUBSCRIBERS]))
+        session.append(first + b"\x03" + packet_id + bytes((ReasonCode.NO_MATCHING_SUBSCRIBERS,)))
 
 
 def _keep_lane(broker: Broker, session: Session, packet: Publish) -> None:

@@ -8,9 +8,12 @@ after it waits behind it, so order is kept [MQTT-4.6.0-5] [MQTT-4.6.0-6] [MQTT31
 [MQTT311-4.6.0-6]. A run is bytes and two
 numbers, shared by all receivers, whether it waits or not.
 
-At QoS 1 a packet keeps the packet identifier that its publisher gave it where that is
-free here, else it gets the next free one [MQTT-2.2.1-4] [MQTT-4.3.2-1]
+At QoS 1 and 2 a packet keeps the packet identifier that its publisher gave it where that
+is free here, else it gets the next free one [MQTT-2.2.1-4] [MQTT-4.3.2-1]
 [MQTT311-2.3.1-4]. Most runs need no change then.
+
+What must outlive the connection, or may have to go to somebody else, does not come as runs
+but one by one: `backlog`. It shares window and packet identifiers with them.
 """
 
 from __future__ import annotations
@@ -21,8 +24,12 @@ from collections.abc import Iterable
 from typing import Any
 
 from tokenmq.broker.counters import Counters
+from tokenmq.broker.message import Expiry
+from tokenmq.broker.moment import Moment
 from tokenmq.broker.outbox import Outbox
 from tokenmq.limits import MAX_PACKET_ID
+from tokenmq.mqtt.aliases import OutboundAliases
+from tokenmq.mqtt.codes import ReasonCode
 
 
 def packet_ids_of(run: bytes, size: int, offset: int) -> tuple[int, ...]:
@@ -39,40 +46,57 @@ def packet_ids_of(run: bytes, size: int, offset: int) -> tuple[int, ...]:
 class Waiting:
     """A run in a queue; `start` is where the first packet begins that has not gone out."""
 
-    __slots__ = ("offset", "run", "size", "start")
+    __slots__ = ("expiry", "offset", "run", "size", "start")
 
-    def __init__(self, run: bytes, size: int, offset: int, start: int) -> None:
+    def __init__(self, run: bytes, size: int, offset: int, start: int, expiry: Expiry | None) -> None:
         self.run = run
         self.size = size
         self.offset = offset
         self.start = start
+        self.expiry = expiry
+
+    def count_down(self, expiry: Expiry, now: float) -> None:
+        """Write into the packets that have not gone out what is left of their life."""
+        if not expiry.at:
+            return
+        rest = bytearray(self.run[self.start :])
+        for index, byte in enumerate(expiry.seconds_left(now).to_bytes(4, "big")):
+            rest[expiry.at + index :: self.size] = bytes((byte,)) * (len(rest) // self.size)
+        self.run, self.start = bytes(rest), 0
 
 
 class Receiver:
-    """Takes runs of messages for one connection.
+    """Takes runs of messages for one connection at a time.
 
     Attributes:
-        outbox: the connection.
+        outbox: the connection; a closed one while there is none.
         chunks: `outbox.chunks`, one step nearer.
+        connected: there is a connection.
         ready: the link takes bytes and nothing is queued.
         inflight: packet identifiers sent and not acknowledged.
         window: how many of those there may be.
         queue: what waits, the oldest first; bounded, the oldest goes.
         max_packet_bytes: the largest packet that the peer takes [MQTT-3.1.2-24].
+        aliases: our topic aliases, None if the peer takes none.
         lost: messages that a full queue cost it and that it has not been told of.
-        ended: nothing goes out any more.
+        ended: nothing goes out any more, and never will.
     """
 
     __slots__ = (
+        "_alias_maximum",
         "_counters",
         "_dirty",
+        "_max_inflight",
         "_max_queued_bytes",
         "_max_queued_messages",
+        "_moment",
         "_next_packet_id",
         "_overflowed",
         "_queued_bytes",
         "_queued_messages",
+        "aliases",
         "chunks",
+        "connected",
         "ended",
         "inflight",
         "lost",
@@ -80,6 +104,7 @@ class Receiver:
         "outbox",
         "queue",
         "ready",
+        "version",
         "window",
     )
 
@@ -87,64 +112,97 @@ class Receiver:
         self,
         outbox: Outbox,
         *,
-        window: int,
+        max_inflight: int,
+        topic_alias_maximum: int,
         max_queued_messages: int,
         max_queued_bytes: int,
         dirty: list[Outbox],
         overflowed: dict[Any, None],
         counters: Counters,
+        moment: Moment,
     ) -> None:
         """Begin with nothing under way.
 
         Args:
+            max_inflight: bounds the window, beside what the peer says.
+            topic_alias_maximum: bounds our aliases, beside what the peer says.
             dirty: where an outbox is noted that has something to write.
             overflowed: where a receiver is noted that lost something.
             counters: where it is counted.
+            moment: what time it is.
         """
-        self.outbox = outbox
-        self.chunks = outbox.chunks
-        self.max_packet_bytes = outbox.connection.peer_max_packet_bytes
-        self.window = window
-        self.ready = not outbox.paused
         self.ended = False
         self.lost = 0
-        self.inflight: set[int] = set()
         self.queue: deque[Waiting] = deque()
         self._queued_messages = 0
         self._queued_bytes = 0
+        self._max_inflight = max_inflight
+        self._alias_maximum = topic_alias_maximum
         self._max_queued_messages = max_queued_messages
         self._max_queued_bytes = max_queued_bytes
         self._next_packet_id = 0
         self._dirty = dirty
         self._overflowed = overflowed
         self._counters = counters
+        self._moment = moment
+        self._take(outbox)
 
-    def deliver(self, run: bytes, size: int, offset: int) -> None:
+    def _take(self, outbox: Outbox) -> None:
+        """Send over this connection from now on."""
+        connection = outbox.connection
+        self.outbox = outbox
+        self.chunks = outbox.chunks
+        self.version = connection.version
+        self.max_packet_bytes = connection.peer_max_packet_bytes
+        self.window = min(self._max_inflight, connection.peer_receive_maximum)
+        aliases = min(self._alias_maximum, connection.peer_topic_alias_maximum)
+        self.aliases = OutboundAliases(aliases) if aliases else None
+        self.inflight: set[int] = set()
+        self.connected = not outbox.closed
+        self.ready = self.connected and not outbox.paused
+
+    def deliver(self, run: bytes, size: int, offset: int, expiry: Expiry | None = None) -> None:
         """Send a run, and queue what link or window do not take.
 
         Args:
             run: encoded PUBLISH packets.
             size: bytes of each.
             offset: where its packet identifier stands in each; 0 at QoS 0.
+            expiry: when they are over.
         """
-        if size > self.max_packet_bytes:  # [MQTT-3.1.2-25]
+        if size > self.max_packet_bytes or not self.connected:  # [MQTT-3.1.2-25]
             self._counters.dropped += len(run) // size
             return
         start = self._send(run, size, offset, 0) if self.ready else 0
         if start == len(run):
             return
         self.ready = False
-        self.queue.append(Waiting(run, size, offset, start))
+        self.queue.append(Waiting(run, size, offset, start, expiry))
         self._queued_messages += (len(run) - start) // size
         self._queued_bytes += len(run) - start
         if self._overflows():
             self._trim()
 
     def acknowledged(self, packet_ids: Iterable[int]) -> None:
-        """Free packet identifiers and send what waited for them [MQTT-4.3.2-3] [MQTT311-4.3.2-1]."""
+        """Free packet identifiers and send what waited for them [MQTT-4.3.2-3] [MQTT-4.3.3-6]."""
         self.inflight.difference_update(packet_ids)
         if self.queue:
             self._drain()
+
+    def taken(self, packet_ids: Iterable[int]) -> None:
+        """Answer PUBRECs: release what the peer has taken over [MQTT-4.3.3-4]."""
+        for packet_id in packet_ids:
+            self.release(packet_id, known=packet_id in self.inflight)
+
+    def release(self, packet_id: int, *, known: bool) -> None:
+        """Send PUBREL; one for an identifier that means nothing here says so."""
+        if not self.chunks:
+            self._dirty.append(self.outbox)
+        if known or self.version == 4:
+            self.chunks.append(b"\x62\x02" + packet_id.to_bytes(2, "big"))
+        else:
+            code = ReasonCode.PACKET_IDENTIFIER_NOT_FOUND
+            self.chunks.append(b"\x62\x03" + packet_id.to_bytes(2, "big") + bytes((code,)))
 
     def pause(self) -> None:
         """Queue what comes from now on: the link takes no more bytes."""
@@ -159,22 +217,44 @@ class Receiver:
     def end(self) -> None:
         """Let go of everything that was to go out."""
         self.ended = True
+        self._leave()
+
+    def _leave(self) -> None:
+        """Be without a connection; what waits for it as runs is lost with it."""
+        self.connected = False
         self.ready = False
         self.queue.clear()
+        self._queued_messages = self._queued_bytes = 0
 
     def _drain(self) -> None:
-        if self.outbox.paused or self.ended:
+        if self.outbox.paused or not self.connected:
             return
         while self.queue:
             waiting = self.queue[0]
-            stop = self._send(waiting.run, waiting.size, waiting.offset, waiting.start)
-            self._queued_messages -= (stop - waiting.start) // waiting.size
-            self._queued_bytes -= stop - waiting.start
+            start = waiting.start
+            if waiting.expiry is not None:
+                now = self._moment.now
+                if now >= waiting.expiry.moment:  # [MQTT-3.3.2-5]
+                    self._give_up(waiting)
+                    continue
+                waiting.count_down(waiting.expiry, now)
+                start = waiting.start
+            stop = self._send(waiting.run, waiting.size, waiting.offset, start)
+            self._queued_messages -= (stop - start) // waiting.size
+            self._queued_bytes -= stop - start
             waiting.start = stop
             if stop < len(waiting.run):
                 return
             self.queue.popleft()
         self.ready = True
+
+    def _give_up(self, waiting: Waiting) -> None:
+        """Forget a run whose time is over."""
+        left = len(waiting.run) - waiting.start
+        self._queued_messages -= left // waiting.size
+        self._queued_bytes -= left
+        self._counters.expired += left // waiting.size
+        self.queue.popleft()
 
     def _send(self, run: bytes, size: int, offset: int, start: int) -> int:
         """Append what the window takes [MQTT-3.3.4-9] [MQTT-4.9.0-2]; return where the rest begins."""
@@ -193,7 +273,10 @@ class Receiver:
                 self._renumber(part, size, offset, packet_ids)
                 return stop
             self.inflight |= unique
-        self.chunks.append(part)
+        if self.aliases is None:
+            self.chunks.append(part)
+        else:
+            self.chunks += [self._shortened(part[at : at + size]) for at in range(0, len(part), size)]
         return stop
 
     def _renumber(self, run: bytes, size: int, offset: int, packet_ids: Iterable[int]) -> None:
@@ -203,12 +286,16 @@ class Receiver:
             packet = run[start : start + size]
             start += size
             if packet_id in self.inflight:
-                packet_id = self._free_packet_id()
+                packet_id = self.free_packet_id()
                 packet = packet[:offset] + packet_id.to_bytes(2, "big") + packet[offset + 2 :]
             self.inflight.add(packet_id)
-            self.chunks.append(packet)
+            self.chunks.append(self._shortened(packet))
 
-    def _free_packet_id(self) -> int:
+    def _shortened(self, packet: bytes) -> bytes:
+        return packet if self.aliases is None else self.aliases.shorten(packet, self.max_packet_bytes)
+
+    def free_packet_id(self) -> int:
+        """Return a packet identifier that is not in flight, another one each time."""
         while True:
             self._next_packet_id = self._next_packet_id % MAX_PACKET_ID + 1
             if self._next_packet_id not in self.inflight:
@@ -221,9 +308,7 @@ class Receiver:
 
     def _trim(self) -> None:
         """Drop the oldest messages until the queue is within its limits."""
-        while (
-            self._queued_messages > self._max_queued_messages or self._queued_bytes > self._max_queued_bytes
-        ):
+        while self._overflows():
             oldest = self.queue[0]
             too_many = self._queued_messages - self._max_queued_messages
             too_large = -(-(self._queued_bytes - self._max_queued_bytes) // oldest.size)
@@ -232,8 +317,12 @@ class Receiver:
             oldest.start += dropped * oldest.size
             self._queued_messages -= dropped
             self._queued_bytes -= dropped * oldest.size
-            self._counters.dropped += dropped
-            self.lost += dropped
+            self.note_lost(dropped)
             if dropped == there:
                 self.queue.popleft()
+
+    def note_lost(self, count: int) -> None:
+        """Count messages that a full queue cost; the connection is told if it listens."""
+        self._counters.dropped += count
+        self.lost += count
         self._overflowed[self] = None

@@ -168,6 +168,9 @@ Record: TypeAlias = (
 )
 
 
+Key: TypeAlias = int | tuple[int, int] | tuple[int, str] | tuple[str, str]
+
+
 class Change(NamedTuple):
     """One record put, or dropped.
 
@@ -180,7 +183,7 @@ class Change(NamedTuple):
     """
 
     kind: type[Record]
-    key: int | tuple[int, int] | tuple[int, str] | tuple[str, str]
+    key: Key
     record: Record | None
 
 

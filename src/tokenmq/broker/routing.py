@@ -8,6 +8,9 @@ something that it stands on changes: a subscription that comes or goes ends the 
 of the topics that its filter matches, a change of rights those of its session. Ended
 routes take the lanes that stand on them along; nothing else is touched.
 
+Of a shared subscription a route holds those members that may receive the topic; which of
+them gets a message is chosen message by message (`shared`).
+
 Neither publishers nor subscribers decide what this costs. What routes hold is bounded
 by their weight, the oldest go. Looking for the topics that a filter matches may cost
 more than it saves, and a client can ask for it again and again: where so much has been
@@ -16,10 +19,12 @@ looked at that building all routes anew is cheaper, they all end.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from tokenmq.access.permission import Permission
 from tokenmq.broker.lane import Lane
+from tokenmq.broker.shared import Group
 from tokenmq.topics.tree import FilterTree, NameTree
 
 if TYPE_CHECKING:
@@ -39,16 +44,18 @@ class Target:
 
     Attributes:
         qos: the highest QoS that its matching subscriptions were granted.
+        retain_as_published: one of them asked for that.
         identifiers: the identifiers of all its matching subscriptions, MQTT 5 only.
         for_own: what it receives of its own messages: the same target without the
             subscriptions that said No Local; None for nothing [MQTT-3.8.3-3].
     """
 
-    __slots__ = ("for_own", "identifiers", "qos", "session")
+    __slots__ = ("for_own", "identifiers", "qos", "retain_as_published", "session")
 
     def __init__(self, session: Session, subscriptions: list[Subscription]) -> None:
         self.session = session
         self.qos = max(subscription.qos for subscription in subscriptions)
+        self.retain_as_published = any(s.retain_as_published for s in subscriptions)
         self.identifiers = tuple(s.identifier for s in subscriptions if s.identifier)
         others = [subscription for subscription in subscriptions if not subscription.no_local]
         self.for_own: Target | None = self
@@ -61,14 +68,18 @@ class Route:
 
     Attributes:
         targets: in the order in which they subscribed.
+        groups: shared subscriptions with the members that may receive the topic.
+        one_by_one: some of these get messages at QoS 1 and 2 out of a `backlog`.
         weight: levels of the topic, and targets.
     """
 
-    __slots__ = ("_lanes", "live", "targets", "weight")
+    __slots__ = ("_lanes", "groups", "live", "one_by_one", "targets", "weight")
 
-    def __init__(self, topic: str, targets: list[Target]) -> None:
+    def __init__(self, topic: str, targets: list[Target], groups: list[tuple[Group, list[Target]]]) -> None:
         self.targets = targets
-        self.weight = topic.count("/") + 1 + len(targets)
+        self.groups = groups
+        self.one_by_one = bool(groups) or any(t.qos and t.session.backlog is not None for t in targets)
+        self.weight = topic.count("/") + 1 + len(targets) + sum(len(members) for _, members in groups)
         self.live = True
         self._lanes: dict[int, Lane | None] = {}
 
@@ -92,48 +103,73 @@ class Route:
                 lane.end()
 
     def _build_lane(self, version: int, max_packet_bytes: int) -> Lane | None:
-        if not self.targets:
+        if not self.targets or self.one_by_one:
             return None
         for target in self.targets:
+            session = target.session
             if (
-                target.session.version != version
+                session.version != version
                 or target.identifiers
                 or target.for_own is not target
-                or target.session.max_packet_bytes < max_packet_bytes
+                or session.max_packet_bytes < max_packet_bytes
+                or session.aliases is not None
             ):
                 return None
-        return Lane(
-            [target.session for target in self.targets if target.qos == 0],
-            [target.session for target in self.targets if target.qos > 0],
-        )
+        return Lane([(target.session, target.qos) for target in self.targets])
 
 
 class Routes:
     """The subscriptions of one tenant and the routes of its topics."""
 
-    __slots__ = ("_routes", "_subscriptions", "_topics", "_weight")
+    __slots__ = ("_groups", "_routes", "_shared", "_subscriptions", "_topics", "_weight")
 
     def __init__(self) -> None:
         self._subscriptions: FilterTree[Subscription] = FilterTree()
+        self._groups: dict[str, Group] = {}
+        self._shared: FilterTree[Group] = FilterTree()
         self._routes: dict[str, Route] = {}
         self._topics: NameTree[Route] = NameTree()
         self._weight = 0
 
     def subscribe(self, subscription: Subscription) -> None:
         """Add a subscription and end the routes that it changes."""
-        self._subscriptions.insert(subscription.topic_filter, subscription)
-        self._end_matching(subscription.topic_filter)
+        if subscription.group is None:
+            self._subscriptions.insert(subscription.inner_filter, subscription)
+        else:
+            group = self._groups.get(subscription.topic_filter)
+            if group is None:
+                group = Group(subscription.topic_filter, subscription.inner_filter)
+                self._groups[group.name] = group
+                self._shared.insert(group.topic_filter, group)
+            group.members[subscription.session] = subscription
+        self._end_matching(subscription.inner_filter)
 
     def unsubscribe(self, subscription: Subscription) -> None:
         """Remove a subscription and end the routes that it changes."""
-        self._subscriptions.remove(subscription.topic_filter, subscription)
-        self._end_matching(subscription.topic_filter)
+        if subscription.group is None:
+            self._subscriptions.remove(subscription.inner_filter, subscription)
+        else:
+            group = self._groups[subscription.topic_filter]
+            del group.members[subscription.session]
+            if not group.members:
+                del self._groups[group.name]
+                self._shared.remove(group.topic_filter, group)
+        self._end_matching(subscription.inner_filter)
+
+    def end_of(self, subscriptions: Iterable[Subscription]) -> None:
+        """End the routes of a session whose connection or rights are others now."""
+        for subscription in subscriptions:
+            self._end_matching(subscription.inner_filter)
+
+    def group(self, name: str) -> Group | None:
+        """Return a shared subscription by what was subscribed to, `$share/` included."""
+        return self._groups.get(name)
 
     def route(self, topic: str) -> Route:
         """Return the route of a topic, building it if there is none."""
         route = self._routes.get(topic)
         if route is None:
-            route = Route(topic, self._targets(topic))
+            route = Route(topic, self._targets(topic), self._members(topic))
             self._make_room(route.weight)
             self._routes[topic] = route
             self._topics.set(topic, route)
@@ -162,6 +198,18 @@ class Routes:
             for session, subscriptions in matching.items()
             if session.scope.on_topic(Permission.SUBSCRIBE, topic).allowed
         ]
+
+    def _members(self, topic: str) -> list[tuple[Group, list[Target]]]:
+        found = []
+        for group in self._shared.matching(topic):
+            members = [
+                Target(session, [subscription])
+                for session, subscription in group.members.items()
+                if session.scope.on_topic(Permission.SUBSCRIBE, topic).allowed
+            ]
+            if members:
+                found.append((group, members))
+        return found
 
     def _end_matching(self, topic_filter: str) -> None:
         if "+" not in topic_filter and "#" not in topic_filter:

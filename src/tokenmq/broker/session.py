@@ -1,26 +1,37 @@
 """One MQTT session: who it is, what it may do, what it subscribed to.
 
-How messages reach it is `receiver`'s affair.
+How messages reach it is `receiver`'s affair, and `backlog`'s where they come one by one.
+A session that outlives its connection has a number, which names it in the store, and a
+backlog; any other has neither and pays nothing for those that do.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from sys import getsizeof
 from typing import TYPE_CHECKING
 
 from tokenmq.access.decide import Scope
 from tokenmq.access.identity import Identity
+from tokenmq.broker.blocks import PLAIN, Block
+from tokenmq.broker.moment import Moment
 from tokenmq.broker.outbox import Outbox
 from tokenmq.broker.receiver import Receiver
+from tokenmq.broker.records import SessionRecord, Will
 from tokenmq.config import BrokerSettings
 from tokenmq.errors import ProtocolError
 from tokenmq.mqtt import properties
 from tokenmq.mqtt.codes import PacketType
 from tokenmq.mqtt.packets import Publish
+from tokenmq.mqtt.properties import MESSAGE_EXPIRY_INTERVAL
+from tokenmq.topics.filter import split_share
 
 if TYPE_CHECKING:
+    from tokenmq.broker.arriving import Arriving
+    from tokenmq.broker.backlog import Backlog
     from tokenmq.broker.lane import Lane
-    from tokenmq.broker.publishing import Refusal
+    from tokenmq.broker.refusals import Refusal
+    from tokenmq.broker.retaining import Replay
     from tokenmq.broker.tenant import Tenant
 
 # User properties whose names begin so are the broker's own (the wire contract, section 3).
@@ -53,13 +64,24 @@ class Subscription:
 
     Attributes:
         topic_filter: as it was asked for.
-        qos: the maximum that was granted, 0 or 1.
+        group: the name of the shared subscription's group, None where it is not shared.
+        inner_filter: what topics are held against: without `$share/group/`.
+        qos: the maximum that was granted, 0 to 2.
         no_local: do not send back what this session publishes.
-        retain_as_published: kept and told; it has no effect without retained messages.
+        retain_as_published: leave the retain flag of what is published as it is.
         identifier: the Subscription Identifier, 0 for none.
     """
 
-    __slots__ = ("identifier", "no_local", "qos", "retain_as_published", "session", "topic_filter")
+    __slots__ = (
+        "group",
+        "identifier",
+        "inner_filter",
+        "no_local",
+        "qos",
+        "retain_as_published",
+        "session",
+        "topic_filter",
+    )
 
     def __init__(
         self,
@@ -73,6 +95,7 @@ class Subscription:
     ) -> None:
         self.session = session
         self.topic_filter = topic_filter
+        self.group, self.inner_filter = split_share(topic_filter)
         self.qos = qos
         self.no_local = no_local
         self.retain_as_published = retain_as_published
@@ -80,41 +103,63 @@ class Subscription:
 
 
 class Session(Receiver):
-    """A session and the connection that it lives with.
+    """A session, and the connection that it has or has not.
 
     Attributes:
         tenant: the organization that it belongs to.
-        identity: who is connected.
+        identity: who owns it, with the rights of its newest connection.
         scope: what that identity may do.
-        version: protocol version of its connection, 4 or 5.
+        number: its name in the store; 0 for one that ends with its connection.
+        backlog: messages that it is to get one by one; None where all come as runs.
+        expiry_seconds: how long it outlives its connection.
+        will: what is published if its connection is lost.
+        unreleased: packet identifiers of QoS 2 messages taken in, until their PUBREL.
+        arriving: publications that wait for the store, or behind one that does.
+        joining: new filters that wait for the store.
+        replays: subscriptions whose retained messages it is still to get, by filter.
+        disowned: its owner's rights were revoked; nothing of it goes on.
         judgements: why publishing to a topic is refused, None where it is not.
         lanes: by the raw bytes of a topic, see `lane`.
         blocks: raw property blocks, with their length, that were looked at and go on as they
-            are, and whether they say that the payload is UTF-8; empty in 3.1.1.
-        listens: it has subscribed to its own events.
+            are; empty in 3.1.1.
+        listens: this connection has subscribed to its own events.
         denied_told_at: when it was last told of a refusal, unix seconds.
         expiry_second: its place in the wheel of expiries, None if it does not expire.
         warning_second: likewise in the wheel of warnings.
-        opened_at: unix seconds.
+        leaving_second: likewise in the wheel of sessions without a connection.
+        will_second: likewise in the wheel of delayed wills.
+        opened_at: when its connection was, unix seconds.
+        left_at: when its connection ended; None while it has one.
     """
 
     __slots__ = (
         "_judged_bytes",
         "_lane_bytes",
+        "arriving",
+        "backlog",
         "blocks",
         "client_id",
         "denied_told_at",
+        "disowned",
         "expiry_second",
+        "expiry_seconds",
         "identity",
+        "joining",
         "judgements",
         "lanes",
+        "leaving_second",
+        "left_at",
         "listens",
+        "number",
         "opened_at",
+        "replays",
         "scope",
         "subscriptions",
         "tenant",
-        "version",
+        "unreleased",
         "warning_second",
+        "will",
+        "will_second",
     )
 
     def __init__(
@@ -125,34 +170,153 @@ class Session(Receiver):
         client_id: str,
         *,
         settings: BrokerSettings,
-        now: float,
+        moment: Moment,
     ) -> None:
         super().__init__(
             outbox,
-            window=min(settings.max_inflight, outbox.connection.peer_receive_maximum),
+            max_inflight=settings.max_inflight,
+            topic_alias_maximum=settings.topic_alias_maximum,
             max_queued_messages=settings.max_queued_messages,
             max_queued_bytes=settings.max_queued_bytes,
             dirty=tenant.dirty,
             overflowed=tenant.overflowed,
             counters=tenant.counters,
+            moment=moment,
         )
         self.tenant = tenant
-        self.identity = identity
-        policy = None if identity.is_server else tenant.rules.policy
-        self.scope = Scope(identity, policy=policy, client_id=client_id)
         self.client_id = client_id
-        self.version = outbox.connection.version
-        self.opened_at = now
-        self.listens = False
-        self.denied_told_at = 0.0
+        self.number = 0
+        self.backlog: Backlog | None = None
+        self.expiry_seconds = 0
+        self.will: Will | None = None
+        self.unreleased: set[int] = set()
+        self.arriving: Arriving | None = None
+        self.joining: set[str] = set()
+        self.replays: dict[str, Replay] | None = None
+        self.disowned = False
         self.expiry_second: int | None = None
         self.warning_second: int | None = None
+        self.leaving_second: int | None = None
+        self.will_second: int | None = None
         self.subscriptions: dict[str, Subscription] = {}
+        self._begin(identity)
+
+    def _begin(self, identity: Identity) -> None:
+        """Go on under an identity, over the connection that was taken."""
+        self.identity = identity
+        policy = None if identity.is_server else self.tenant.rules.policy
+        self.scope = Scope(identity, policy=policy, client_id=self.client_id)
+        self.opened_at = self._moment.now
+        self.left_at: float | None = None
+        self.listens = False
+        self.denied_told_at = 0.0
         self.judgements: dict[str, Refusal | None] = {}
         self.lanes: dict[bytes, Lane] = {}
         self._judged_bytes = 0
         self._lane_bytes = 0
-        self.blocks: dict[bytes, bool] = {_NO_PROPERTIES: False} if self.version == 5 else {}
+        self.blocks: dict[bytes, Block] = {_NO_PROPERTIES: PLAIN} if self.version == 5 else {}
+
+    # Its life
+
+    def attach(self, outbox: Outbox, identity: Identity) -> None:
+        """Go on over a new connection, under the rights that came with it.
+
+        Nothing is sent yet: `resume` does that, behind the CONNACK.
+        """
+        self._take(outbox)
+        self._begin(identity)
+
+    def detach(self, nowhere: Outbox) -> None:
+        """Be without a connection, and wait; `nowhere` is the outbox of all that do."""
+        self._leave()
+        self.outbox, self.chunks = nowhere, nowhere.chunks
+        self.inflight = set()
+        self.left_at = self._moment.now
+        self.listens = False
+        self.lanes.clear()
+        self.replays = None
+        self.blocks = {}
+
+    def end(self) -> None:
+        """Be over."""
+        super().end()
+        self.lanes.clear()
+
+    @property
+    def record(self) -> SessionRecord:
+        """What the store keeps of it."""
+        return SessionRecord(
+            number=self.number,
+            client_id=self.client_id,
+            identity=self.identity,
+            expiry_seconds=self.expiry_seconds,
+            left_at=self.left_at,
+            will=self.will,
+        )
+
+    @property
+    def now(self) -> float:
+        """The time, unix seconds."""
+        return self._moment.now
+
+    # What reaches it
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether a message that goes to it now would have to wait."""
+        return not self.ready or (self.backlog is not None and self.backlog.waiting > 0)
+
+    def append(self, packet: bytes) -> None:
+        """Write a packet."""
+        if not self.chunks:
+            self._dirty.append(self.outbox)
+        self.chunks.append(packet)
+
+    def append_publish(self, packet: bytes) -> None:
+        """Write a PUBLISH that came one by one."""
+        self.append(self._shortened(packet))
+
+    def touch(self) -> None:
+        """Have its link looked at, though there may be nothing to write."""
+        if not self.chunks:
+            self._dirty.append(self.outbox)
+
+    def acknowledged(self, packet_ids: Iterable[int]) -> None:
+        """Take in PUBACKs, PUBCOMPs, and PUBRECs that refuse."""
+        super().acknowledged(packet_ids)
+        if self.backlog is not None:
+            self.backlog.acknowledged(packet_ids)
+        if self.replays:
+            self.tenant.unfinished[self] = None
+
+    def taken(self, packet_ids: Iterable[int]) -> None:
+        """Take in PUBRECs."""
+        if self.backlog is None:
+            super().taken(packet_ids)
+        else:
+            self.backlog.taken(packet_ids)
+
+    def resume(self) -> None:
+        """Send again: the link takes bytes."""
+        super().resume()
+        if self.backlog is not None:
+            self.backlog.pump()
+        if self.replays:
+            self.tenant.unfinished[self] = None
+
+    def count_expired(self) -> None:
+        """Count a message whose time was over before it could go out."""
+        self._counters.expired += 1
+
+    def count_withheld(self) -> None:
+        """Count a message that it had lost the right to receive."""
+        self._counters.withheld += 1
+
+    def count_too_large(self) -> None:
+        """Count a message that its peer does not take."""
+        self._counters.dropped += 1
+
+    # What is remembered for it
 
     def keep_judgement(self, topic: str, refusal: Refusal | None) -> None:
         """Remember what publishing to a topic comes to."""
@@ -171,14 +335,14 @@ class Session(Receiver):
             self._lane_bytes = len(topic)
         self.lanes[topic] = lane
 
-    def look_at(self, block: bytes) -> bool | None:
+    def look_at(self, block: bytes) -> Block | None:
         """Look at the properties of a PUBLISH, so that the same ones need no second look.
 
         Args:
             block: raw, with its length, which must be of one byte.
 
-        Returns: whether they say that the payload is UTF-8; None where something is wrong
-            with them or they do not go on as they are: that is for the full path.
+        Returns: what they ask for; None where something is wrong with them or they do not
+            go on as they are: that is for the full path.
         """
         if block[0] > _MAX_BLOCK_BYTES:
             return None
@@ -190,7 +354,14 @@ class Session(Receiver):
             return None
         if packet.topic_alias is not None or packet.subscription_identifiers or reserved_name(packet):
             return None
+        after = packet.message_expiry_interval
+        if after == 0:
+            return None
         if len(self.blocks) >= _MAX_BLOCKS:
-            self.blocks = {_NO_PROPERTIES: False}
-        is_text = self.blocks[block] = bool(packet.payload_format_indicator)
-        return is_text
+            self.blocks = {_NO_PROPERTIES: PLAIN}
+        at = 0
+        if after:
+            at = 1 + properties.position(block[1:], PacketType.PUBLISH, MESSAGE_EXPIRY_INTERVAL)
+        found = Block(bool(packet.payload_format_indicator), after or 0, at)
+        self.blocks[block] = found
+        return found

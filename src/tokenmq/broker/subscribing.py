@@ -6,9 +6,12 @@ A filter is admitted only if it lies within one granted filter (*covers*, never
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from tokenmq.access.permission import Permission
+from tokenmq.broker import retaining
+from tokenmq.broker.records import SubscriptionRecord
 from tokenmq.broker.session import Subscription
 from tokenmq.errors import InvalidTopicFilter
 from tokenmq.mqtt.codes import ReasonCode
@@ -18,6 +21,7 @@ from tokenmq.topics.filter import check_filter, split_share
 
 if TYPE_CHECKING:
     from tokenmq.broker.broker import Broker
+    from tokenmq.broker.outbox import Outbox
     from tokenmq.broker.session import Session
 
 # A connection's own events (the wire contract, section 3); anyone may listen to its own.
@@ -27,20 +31,24 @@ EVENTS_TOPIC = "$auth/events"
 def subscribe(broker: Broker, session: Session, packet: Subscribe) -> None:
     """Judge every filter of a SUBSCRIBE, admit what may be, answer with one SUBACK.
 
+    Where the session outlives its connection, that is when the subscriptions are kept: what
+    is acknowledged after that is kept for them, too.
+
     That is [MQTT-3.8.4-1] [MQTT-3.8.4-5] [MQTT311-3.8.4-1] [MQTT311-3.8.4-4], with its packet identifier
     [MQTT-2.2.1-6] [MQTT-3.8.4-2] [MQTT311-2.3.1-7] [MQTT311-3.8.4-2], the codes in the order of the
     filters [MQTT-3.9.3-1] [MQTT311-3.9.3-1].
     """
     codes: list[ReasonCode] = []
     refused: list[tuple[str, str]] = []
+    admitted: list[tuple[Request, Subscription | None]] = []
+    new: set[str] = set()
     for index, request in enumerate(packet.subscriptions):
-        identifier = packet.subscription_identifier or 0
         if index >= broker.settings.max_filters_per_subscribe:
             code, text = ReasonCode.QUOTA_EXCEEDED, "too many filters in one SUBSCRIBE"
         else:
-            code, text = _judge(broker, session, request)
+            code, text = _judge(broker, session, request, new)
             if code < ReasonCode.UNSPECIFIED_ERROR:
-                _admit(broker, session, request, identifier)
+                admitted.append((request, _subscription(session, request, packet.subscription_identifier)))
         codes.append(code)
         if text:
             refused.append((request.topic_filter, text))
@@ -48,10 +56,16 @@ def subscribe(broker: Broker, session: Session, packet: Subscribe) -> None:
     if refused:
         reason_string = "; ".join(dict.fromkeys(text for _, text in refused))
         _report_refused(broker, session, refused)
-    broker.send(
-        session.outbox,
-        Suback(packet_id=packet.packet_id, reason_codes=tuple(codes), reason_string=reason_string),
-    )
+    suback = Suback(packet_id=packet.packet_id, reason_codes=tuple(codes), reason_string=reason_string)
+    outbox = session.outbox
+    if not session.number or not any(subscription for _, subscription in admitted):
+        _admit(broker, session, outbox, admitted, suback)
+        return
+    for _, subscription in admitted:
+        if subscription is not None:
+            broker.keeping.put(_record(subscription), owned=True)
+    session.joining |= new
+    broker.keeping.when_kept(partial(_kept, broker, session, outbox, admitted, suback))
 
 
 def unsubscribe(broker: Broker, session: Session, packet: Unsubscribe) -> None:
@@ -62,6 +76,23 @@ def unsubscribe(broker: Broker, session: Session, packet: Unsubscribe) -> None:
     there: [MQTT-3.10.4-4] [MQTT-3.10.4-5] [MQTT-3.10.4-6] [MQTT311-3.10.4-4] [MQTT311-3.10.4-5]
     [MQTT311-3.10.4-6], its codes in the order of the filters [MQTT-3.11.3-1].
     """
+    outbox = session.outbox
+    if not session.number:
+        _take_out(broker, session, outbox, packet)
+        return
+    for topic_filter in packet.topic_filters:
+        broker.keeping.drop(SubscriptionRecord, (session.number, topic_filter))
+    # In its turn: a SUBSCRIBE of the same filter may still wait for the store.
+    broker.keeping.when_kept(partial(_dropped, broker, session, outbox, packet))
+
+
+def _dropped(broker: Broker, session: Session, outbox: Outbox, packet: Unsubscribe, *, kept: bool) -> None:
+    """End subscriptions that the store has dropped, or will drop as soon as it can."""
+    del kept
+    _take_out(broker, session, outbox, packet)
+
+
+def _take_out(broker: Broker, session: Session, outbox: Outbox, packet: Unsubscribe) -> None:
     codes: list[ReasonCode] = []
     for topic_filter in packet.topic_filters:
         if topic_filter == EVENTS_TOPIC:
@@ -73,12 +104,19 @@ def unsubscribe(broker: Broker, session: Session, packet: Unsubscribe) -> None:
             codes.append(ReasonCode.NO_SUBSCRIPTION_EXISTED)
             continue
         session.tenant.routes.unsubscribe(subscription)
+        if session.replays:
+            session.replays.pop(topic_filter, None)
         codes.append(ReasonCode.SUCCESS)
-    broker.send(session.outbox, Unsuback(packet_id=packet.packet_id, reason_codes=tuple(codes)))
+    if outbox is session.outbox and session.connected:
+        broker.send(outbox, Unsuback(packet_id=packet.packet_id, reason_codes=tuple(codes)))
 
 
-def _judge(broker: Broker, session: Session, request: Request) -> tuple[ReasonCode, str]:
-    """Return the granted QoS and no text, or a refusal with its reason [MQTT-3.8.4-7]."""
+def _judge(broker: Broker, session: Session, request: Request, new: set[str]) -> tuple[ReasonCode, str]:
+    """Return the granted QoS and no text, or a refusal with its reason [MQTT-3.8.4-7].
+
+    Args:
+        new: filters that the same packet adds; added to.
+    """
     topic_filter = request.topic_filter
     settings = broker.settings
     try:
@@ -93,12 +131,12 @@ def _judge(broker: Broker, session: Session, request: Request) -> tuple[ReasonCo
     decision = session.scope.on_filter(Permission.SUBSCRIBE, inner)
     if not decision.allowed:
         return ReasonCode.NOT_AUTHORIZED, decision.rule
-    if group is not None:
-        return ReasonCode.SHARED_SUBSCRIPTIONS_NOT_SUPPORTED, "shared subscriptions are not available"
     most = settings.max_subscriptions_per_session
-    if topic_filter not in session.subscriptions and len(session.subscriptions) >= most:
-        return ReasonCode.QUOTA_EXCEEDED, f"a session has at most {most} subscriptions"
-    return ReasonCode(min(request.qos, 1)), ""
+    if topic_filter not in session.subscriptions and topic_filter not in new:
+        if len(session.subscriptions) + len(session.joining) + len(new) >= most:
+            return ReasonCode.QUOTA_EXCEEDED, f"a session has at most {most} subscriptions"
+        new.add(topic_filter)
+    return ReasonCode(request.qos), ""
 
 
 def _report_refused(broker: Broker, session: Session, refused: list[tuple[str, str]]) -> None:
@@ -115,20 +153,83 @@ def _report_refused(broker: Broker, session: Session, refused: list[tuple[str, s
     )
 
 
-def _admit(broker: Broker, session: Session, request: Request, identifier: int) -> None:
+def _subscription(session: Session, request: Request, identifier: int | None) -> Subscription | None:
+    """Return the subscription that is asked for; None for a connection's own events, which is none."""
     if request.topic_filter == EVENTS_TOPIC:
-        broker.listen(session)
-        return
-    replaced = session.subscriptions.get(request.topic_filter)
-    if replaced is not None:  # [MQTT-3.8.4-3]
-        session.tenant.routes.unsubscribe(replaced)
-    subscription = Subscription(
+        return None
+    return Subscription(
         session,
         request.topic_filter,
-        qos=min(request.qos, 1),
+        qos=request.qos,
         no_local=request.no_local,
         retain_as_published=request.retain_as_published,
-        identifier=identifier,
+        identifier=identifier or 0,
     )
-    session.subscriptions[request.topic_filter] = subscription
-    session.tenant.routes.subscribe(subscription)
+
+
+def _kept(
+    broker: Broker,
+    session: Session,
+    outbox: Outbox,
+    admitted: list[tuple[Request, Subscription | None]],
+    suback: Suback,
+    *,
+    kept: bool,
+) -> None:
+    """Admit what is kept now; what could not be is refused."""
+    if session.ended:
+        return
+    session.joining -= {subscription.topic_filter for _, subscription in admitted if subscription is not None}
+    if kept:
+        _admit(broker, session, outbox, admitted, suback)
+        return
+    codes = tuple(
+        code if code >= ReasonCode.UNSPECIFIED_ERROR else ReasonCode.QUOTA_EXCEEDED
+        for code in suback.reason_codes
+    )
+    if outbox is session.outbox and session.connected:
+        text = "subscriptions cannot be stored now, try again later"
+        broker.send(outbox, Suback(packet_id=suback.packet_id, reason_codes=codes, reason_string=text))
+
+
+def _admit(
+    broker: Broker,
+    session: Session,
+    outbox: Outbox,
+    admitted: list[tuple[Request, Subscription | None]],
+    suback: Suback,
+) -> None:
+    """Put subscriptions in force, answer, and send what is retained."""
+    here = outbox is session.outbox and session.connected
+    replayed: list[Subscription] = []
+    for request, subscription in admitted:
+        if subscription is None:
+            if here:
+                broker.listen(session)
+            continue
+        replaced = session.subscriptions.get(subscription.topic_filter)
+        if replaced is not None:  # [MQTT-3.8.4-3]
+            session.tenant.routes.unsubscribe(replaced)
+        if subscription.group is not None and subscription.qos:
+            broker.give_backlog(session)
+        broker.subscribe_again(subscription)
+        is_new = replaced is None
+        if subscription.group is None and (
+            request.retain_handling == 0 or (request.retain_handling == 1 and is_new)
+        ):
+            replayed.append(subscription)
+    if here:
+        broker.send(outbox, suback)
+        for subscription in replayed:
+            retaining.begin(broker, subscription)
+
+
+def _record(subscription: Subscription) -> SubscriptionRecord:
+    return SubscriptionRecord(
+        session=subscription.session.number,
+        topic_filter=subscription.topic_filter,
+        qos=subscription.qos,
+        no_local=subscription.no_local,
+        retain_as_published=subscription.retain_as_published,
+        identifier=subscription.identifier,
+    )

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from tokenmq.access.policy import Policy
 from tokenmq.broker.counters import Counters
 from tokenmq.broker.outbox import Outbox
+from tokenmq.broker.retained import RetainedMessages
 from tokenmq.broker.routing import Routes
 from tokenmq.broker.session import Session
 
@@ -22,33 +23,72 @@ class TenantRules:
     Attributes:
         policy: what users may do at most; server connections are not cut by it.
         dollar_trees: first levels that begin with `$` and are ordinary topics.
-        close_on_refused_publish: 3.1.1 connections are closed when a PUBLISH at QoS 1
+        close_on_refused_publish: 3.1.1 connections are closed when a PUBLISH at QoS 1 or 2
             is refused, rather than acknowledged and the message dropped.
+        default_session_expiry_seconds: of MQTT 5 clients that ask for a session to go on and
+            do not say for how long.
+        max_connections: at one time.
+        max_sessions: that outlive their connections, at one time.
+        max_retained_messages: at one time.
     """
 
     policy: Policy
     dollar_trees: tuple[str, ...]
     close_on_refused_publish: bool
+    default_session_expiry_seconds: int = 0
+    max_connections: int = 20_000
+    max_sessions: int = 10_000
+    max_retained_messages: int = 10_000
 
 
 class Tenant:
     """The state of one organization.
 
     Attributes:
-        dirty, counters: the broker's own, for its sessions.
+        dirty, unfinished, counters: the broker's own, for its sessions.
         overflowed: sessions whose queue lost something that they were not told of.
-        sessions: by client id.
+        sessions: by client id, those without a connection too.
+        connected: how many of them have a connection.
+        kept: how many of them outlive their connections.
+        away: those without a connection, by owner, the one that has been away longest first.
+        retained: the retained messages.
     """
 
-    __slots__ = ("counters", "dirty", "org_id", "overflowed", "routes", "rules", "sessions")
+    __slots__ = (
+        "away",
+        "connected",
+        "counters",
+        "dirty",
+        "kept",
+        "org_id",
+        "overflowed",
+        "retained",
+        "routes",
+        "rules",
+        "sessions",
+        "unfinished",
+    )
 
-    def __init__(self, org_id: str, rules: TenantRules, dirty: list[Outbox], counters: Counters) -> None:
+    def __init__(
+        self,
+        org_id: str,
+        rules: TenantRules,
+        *,
+        dirty: list[Outbox],
+        unfinished: dict[Session, None],
+        counters: Counters,
+    ) -> None:
         self.org_id = org_id
         self.rules = rules
         self.dirty = dirty
+        self.unfinished = unfinished
         self.counters = counters
         self.overflowed: dict[Session, None] = {}
         self.sessions: dict[str, Session] = {}
+        self.connected = 0
+        self.kept = 0
+        self.away: dict[tuple[str, str], dict[Session, None]] = {}
+        self.retained = RetainedMessages()
         self.routes = Routes()
 
     def knows(self, topic: str) -> bool:

@@ -138,6 +138,31 @@ class BrokerSettings:
         int,
         Meta(ge=KIB, le=1_024 * MIB, description="Bytes waiting for one session; beyond, its oldest goes."),
     ] = 8 * MIB
+    max_session_expiry_seconds: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=30 * 86_400,
+            description="Longest that a session outlives its connection; in 3.1.1 all that do have it.",
+        ),
+    ] = 86_400
+    max_sessions_per_user: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=10_000,
+            description="Sessions of one user without a connection; beyond, the one away longest ends.",
+        ),
+    ] = 100
+    max_will_delay_seconds: Annotated[
+        int, Meta(ge=0, le=86_400, description="Longest delay of a will; never longer than its session.")
+    ] = 3_600
+    max_retained_bytes: Annotated[
+        int, Meta(ge=0, le=16 * MIB, description="Largest retained message: payload and properties.")
+    ] = 64 * KIB
+    max_retained_seconds: Annotated[
+        int, Meta(ge=1, le=365 * 86_400, description="Longest time that a retained message is kept.")
+    ] = 30 * 86_400
     min_keep_alive_seconds: Annotated[
         int, Meta(ge=1, le=1_200, description="Shortest keep alive; a client that asks for less gets this.")
     ] = 5

@@ -103,6 +103,7 @@ class Connection:
         max_packet_bytes: largest packet that is accepted now, for `codec.frame`.
         peer_receive_maximum: QoS 1 and 2 messages that may be unacknowledged at the peer.
         peer_max_packet_bytes: largest packet that the peer accepts.
+        peer_topic_alias_maximum: the highest Topic Alias that the peer accepts; 0 for none.
         request_problem_information: whether the peer wants Reason Strings and User
             Properties everywhere [MQTT-3.1.2-29].
     """
@@ -119,6 +120,7 @@ class Connection:
         "max_packet_bytes",
         "peer_max_packet_bytes",
         "peer_receive_maximum",
+        "peer_topic_alias_maximum",
         "phase",
         "request_problem_information",
         "version",
@@ -130,6 +132,7 @@ class Connection:
         self.max_packet_bytes = min(limits.max_connect_bytes, limits.max_packet_bytes)
         self.peer_receive_maximum = DEFAULT_RECEIVE_MAXIMUM
         self.peer_max_packet_bytes = _LARGEST_PACKET
+        self.peer_topic_alias_maximum = 0
         self.request_problem_information = True
         self._limits = limits
         self._aliases: InboundAliases | None = None
@@ -304,3 +307,4 @@ class Connection:
         self.request_problem_information = packet.request_problem_information is not False
         self.peer_receive_maximum = packet.receive_maximum or DEFAULT_RECEIVE_MAXIMUM  # [MQTT-4.9.0-1]
         self.peer_max_packet_bytes = packet.maximum_packet_size or _LARGEST_PACKET
+        self.peer_topic_alias_maximum = packet.topic_alias_maximum or 0

@@ -168,6 +168,7 @@ PROPERTIES: Final = (
 USER_PROPERTY: Final = 0x26
 TOPIC_ALIAS: Final = 0x23
 SUBSCRIPTION_IDENTIFIER: Final = 0x0B
+MESSAGE_EXPIRY_INTERVAL: Final = 0x02
 WILL_DELAY_INTERVAL: Final = 0x18
 # Identifier and two lengths of a User Property.
 _PAIR_OVERHEAD: Final = 5
@@ -253,6 +254,27 @@ def read(packet: Any, packet_type: int, data: bytes, pos: int, end: int, limits:
         packet.user_properties = tuple(pairs)
     if identifiers:
         packet.subscription_identifiers = tuple(identifiers)
+
+
+def position(encoded: bytes, packet_type: int, identifier: int) -> int:
+    """Return where the value of a property begins in encoded properties, -1 if it is not there.
+
+    Args:
+        encoded: properties that `read` has found right, without their length.
+        packet_type: whose properties, or `WILL`.
+        identifier: Property Identifier.
+    """
+    readers = _READERS[packet_type]
+    pos = 0
+    while pos < len(encoded):
+        found = encoded[pos]
+        if found == identifier:
+            return pos + 1
+        reader = readers[found]
+        if reader is None:  # `read` would have refused it
+            break
+        _, pos = reader[0](encoded, pos + 1, len(encoded))
+    return -1
 
 
 def read_block(

@@ -8,19 +8,23 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection
+from functools import partial
 
 import structlog
 
 from tokenmq import clock
 from tokenmq.access.identity import Identity
+from tokenmq.broker import restoring
 from tokenmq.broker.broker import Broker
 from tokenmq.broker.effects import Close
+from tokenmq.broker.keeping import Batch
 from tokenmq.broker.outbox import Outbox
 from tokenmq.broker.reasons import reason_code
+from tokenmq.broker.records import Kept
 from tokenmq.broker.tenant import TenantRules
 from tokenmq.broker.wheel import Wheel
 from tokenmq.config import BrokerSettings
-from tokenmq.errors import ProtocolError, TokenmqError
+from tokenmq.errors import ProtocolError, TokenmqError, Unavailable
 from tokenmq.mqtt.codes import ReasonCode
 from tokenmq.mqtt.connection import ConnectionLimits
 from tokenmq.mqtt.packets import Connect
@@ -30,6 +34,7 @@ from tokenmq.server.reporting import Reporter
 from tokenmq.services.authenticate import Authenticator
 from tokenmq.services.families import Families
 from tokenmq.services.organizations import Organizations
+from tokenmq.stores.base import KeptStore
 from tokenmq.tokens.records import OrganizationRecord
 from tokenmq.tracebacks import told
 
@@ -55,6 +60,7 @@ class Hub:
         authenticator: Authenticator,
         families: Families,
         organizations: Organizations,
+        kept: KeptStore,
     ) -> None:
         self.broker = Broker(settings)
         self.authenticator = authenticator
@@ -70,7 +76,20 @@ class Hub:
         self._reporter = Reporter()
         self._families = families
         self._organizations = organizations
+        self._kept = kept
+        self._going_on = False
         self._deadlines: Wheel[Link] = Wheel()
+
+    def restore(self, kept: Kept) -> None:
+        """Take in what the store has kept; to be called before anybody connects."""
+        broker = self.broker
+        broker.moment.now = clock.now()
+        for org_id in {session.identity.org_id for session in kept.sessions} | {
+            retained.org_id for retained in kept.retained
+        }:
+            broker.set_rules(org_id, self._rules(org_id))
+        restoring.restore(broker, kept)
+        self.settle()
 
     def make_link(self, peer: Peer) -> Link:
         """Make the link of a new network connection."""
@@ -87,14 +106,15 @@ class Hub:
 
     def tick(self, now: float, mono: float) -> None:
         """Do what time asks for: expiries, keep alive, CONNECT that does not come."""
-        self.broker.tick(now)
+        self.broker.moment.now = now
+        self.broker.tick()
         for link in self._deadlines.due(mono):
             self._look_at(link, mono)
         self.settle()
         self._reporter.turn()
 
     def settle(self) -> None:
-        """Write dirty links, then perform effects, until neither is left."""
+        """Write dirty links, then perform effects, until neither is left; have kept what is to be."""
         broker = self.broker
         dirty, effects = broker.dirty, broker.effects
         while dirty or effects:
@@ -109,6 +129,27 @@ class Hub:
                         self._close(effect)
                     else:
                         self._reporter.tell(effect)
+        batch = broker.keeping.take()
+        if batch is not None:
+            self._kept.save(batch.changes, partial(self._settled_batch, batch))
+        if broker.unfinished and not self._going_on:
+            self._going_on = True
+            asyncio.get_running_loop().call_soon(self.go_on)
+
+    def go_on(self) -> None:
+        """Let those have their next page who are to get more than one."""
+        self._going_on = False
+        self.broker.moment.now = clock.now()
+        self.broker.go_on()
+        self.settle()
+
+    def _settled_batch(self, batch: Batch, error: Unavailable | None) -> None:
+        """Go on with what waited for the store."""
+        if error is not None:
+            _log.error("not_stored", reason=str(error), changes=len(batch.changes))
+        self.broker.moment.now = clock.now()
+        batch.settled(kept=error is None)
+        self.settle()
 
     # What links ask for
 
@@ -141,7 +182,7 @@ class Hub:
         self._families.check(identity, now)
         if identity.org_id not in self.broker.tenants:
             self.broker.set_rules(identity.org_id, self._rules(identity.org_id))
-        self.broker.connect(outbox, packet, identity, client_id, assigned=assigned, now=now)
+        self.broker.connect(outbox, packet, identity, client_id, assigned=assigned)
         # A short keep alive ends before the deadline that CONNECT had.
         link: Link = outbox.owner
         deadline = outbox.connection.expires_at_mono
@@ -173,16 +214,16 @@ class Hub:
         return session.identity.token_id if session else None
 
     def revoke(self, org_id: str, token_ids: Collection[str], *, reason: str) -> int:  # noqa: ARG002
-        """Close the connections of revoked families."""
-        return self._settled(self.broker.close_families(token_ids, ReasonCode.NOT_AUTHORIZED, reason))
+        """End the sessions of revoked families."""
+        return self._settled(self.broker.revoke_families(token_ids, ReasonCode.NOT_AUTHORIZED, reason))
 
     def displace(self, org_id: str, token_ids: Collection[str], *, reason: str) -> int:  # noqa: ARG002
         """Close the connections of replaced families."""
         return self._settled(self.broker.close_families(token_ids, ReasonCode.ADMINISTRATIVE_ACTION, reason))
 
     def end_key(self, org_id: str, key_id: str, *, reason: str) -> int:  # noqa: ARG002
-        """Close the server connections of a key that was revoked."""
-        return self._settled(self.broker.close_key(key_id, ReasonCode.NOT_AUTHORIZED, reason))
+        """End the sessions of a key that was revoked."""
+        return self._settled(self.broker.revoke_key(key_id, ReasonCode.NOT_AUTHORIZED, reason))
 
     def end_organization(self, org_id: str) -> int:
         """Close every connection of an organization that is gone."""
@@ -197,6 +238,8 @@ class Hub:
 
     def shut_down(self) -> None:
         """Tell every connection that the server goes, and close it."""
+        self.broker.moment.now = clock.now()
+        self.broker.keeping.flush()
         self._settled(self.broker.close_all(ReasonCode.SERVER_SHUTTING_DOWN, "server shutting down"))
 
     def _settled(self, count: int) -> int:
@@ -209,6 +252,10 @@ class Hub:
             policy=self._organizations.policy_of(org_id),
             dollar_trees=tuple(settings.dollar_trees),
             close_on_refused_publish=settings.refused_publish_311 == "close",
+            default_session_expiry_seconds=settings.default_session_expiry_seconds,
+            max_connections=settings.max_connections,
+            max_sessions=settings.max_sessions,
+            max_retained_messages=settings.max_retained_messages,
         )
 
     def _look_at(self, link: Link, mono: float) -> None:

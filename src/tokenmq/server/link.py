@@ -8,7 +8,8 @@ small reads cost no copying of what came before. Nothing here waits for anything
 
 A peer that does not read is still read from: its messages wait in its queue, which is
 bounded, and its answers pile up. When these are more than it can be waiting for, its
-packets are left in the kernel until it reads.
+packets are left in the kernel until it reads. So they are while too much of what it
+sent waits for the store.
 """
 
 from __future__ import annotations
@@ -54,6 +55,8 @@ _log = structlog.get_logger("tokenmq.link")
 # Answers that may wait for a peer that does not read. PUBACKs for as many messages as the
 # greatest Receive Maximum lets it send: nobody who keeps to that is ever held.
 _MAX_UNREAD_BYTES = 4 * MAX_PACKET_ID
+# What one connection may have waiting for the store before nothing more is read from it.
+_MAX_ARRIVING_BYTES = 1_024 * 1_024
 
 
 class Link:
@@ -128,15 +131,18 @@ class Link:
         self._unread = 0
         if self._held and self._transport is not None:
             self._held = False
-            self._transport.resume_reading()
+            if not self.outbox.held:
+                self._transport.resume_reading()
         session = self.outbox.session
         if session is not None:
+            self._broker.moment.now = clock.now()
             session.resume()
             self._hub.settle()
 
     def lost(self) -> None:
         """End: the connection is gone."""
         self._hub.unwatch(self)
+        self._broker.moment.now = clock.now()
         self._broker.lost(self.outbox, "connection lost")
         self._hub.settle()
         self.outbox.let_go()
@@ -147,12 +153,14 @@ class Link:
     def write(self) -> None:
         """Write everything that the core has appended, at once."""
         chunks = self.outbox.chunks
-        if self._transport is not None:
+        if self._transport is not None and chunks:
             data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
             self._transport.write(data)
             if self.outbox.paused:
                 self._hold(len(data))
         chunks.clear()
+        if self.outbox.held:
+            self._let_go()
 
     def close(self, *, peer_left: bool) -> None:
         """Close after what was written."""
@@ -169,6 +177,21 @@ class Link:
             self._held = True
             self._transport.pause_reading()
 
+    def _hold_for_store(self, session: Session) -> None:
+        """Stop reading when too much of what came waits for the store."""
+        if session.arriving is not None and session.arriving.size > _MAX_ARRIVING_BYTES:
+            self.outbox.held = True
+            if not self._held and self._transport is not None:
+                self._transport.pause_reading()
+
+    def _let_go(self) -> None:
+        """Read again when enough of it is through."""
+        session = self.outbox.session
+        if session is None or session.arriving is None or session.arriving.size <= _MAX_ARRIVING_BYTES // 2:
+            self.outbox.held = False
+            if not self._held and self._transport is not None:
+                self._transport.resume_reading()
+
     # The loop
 
     def _consume(self, data: bytes) -> None:
@@ -176,6 +199,7 @@ class Link:
         outbox = self.outbox
         connection = self.connection
         now, mono = clock.now(), clock.mono()
+        broker.moment.now = now
         session = outbox.session
         if session is None:
             connection.check_first(data[0])
@@ -185,7 +209,8 @@ class Link:
         pos = 0
         while pos < len(data) and not outbox.closed:
             session = outbox.session
-            if session is not None:
+            # What waits for the store must not be overtaken.
+            if session is not None and not session.arriving:
                 after = lane.forward(
                     data, pos, session, broker.dirty, broker.counters, broker.settings.max_packet_bytes
                 )
@@ -202,6 +227,9 @@ class Link:
             packet = connection.accept(first, data, start, stop, mono)
             _HANDLERS[type(packet)](self, packet, now)
             pos = stop
+        session = outbox.session
+        if session is not None and session.arriving and not outbox.closed:
+            self._hold_for_store(session)
 
     def _keep(self, data: bytes, pos: int) -> None:
         """Keep the beginning of a packet until the rest of it is there."""
@@ -250,11 +278,14 @@ class Link:
             if shown is not None and len(shown) > limit:
                 raise InvalidToken(f"{what} has {len(shown)} bytes, at most {limit} are accepted")
 
-    def _publish(self, packet: Publish, now: float) -> None:
-        self._broker.publish(self._session(), packet, now)
+    def _publish(self, packet: Publish, now: float) -> None:  # noqa: ARG002 - every handler gets the time
+        self._broker.publish(self._session(), packet)
 
-    def _puback(self, packet: Puback, now: float) -> None:  # noqa: ARG002 - every handler gets the time
-        self._session().acknowledged((packet.packet_id,))  # whatever it says [MQTT-4.4.0-2]
+    def _acknowledged(self, packet: Puback | Pubrec | Pubcomp, now: float) -> None:  # noqa: ARG002
+        self._broker.acknowledged(self._session(), packet)
+
+    def _pubrel(self, packet: Pubrel, now: float) -> None:  # noqa: ARG002
+        self._broker.release(self._session(), packet)
 
     def _subscribe(self, packet: Subscribe, now: float) -> None:  # noqa: ARG002
         self._broker.subscribe(self._session(), packet)
@@ -266,14 +297,11 @@ class Link:
         self._broker.send(self.outbox, Pingresp())  # [MQTT-3.12.4-1] [MQTT311-3.12.4-1]
 
     def _disconnect(self, packet: Disconnect, now: float) -> None:  # noqa: ARG002
-        self._broker.goodbye(self.outbox)
+        self._broker.goodbye(self.outbox, packet)
 
     def _auth(self, packet: Auth, now: float) -> None:  # noqa: ARG002
         # [MQTT-4.12.1-2] re-authentication that fails closes the connection
         raise ProtocolError(ReasonCode.NOT_AUTHORIZED, "re-authentication is not available, connect again")
-
-    def _qos_2(self, packet: Pubrec | Pubrel | Pubcomp, now: float) -> None:  # noqa: ARG002
-        raise ProtocolError(ReasonCode.PROTOCOL_ERROR, "a QoS 2 packet, though maximum qos is 1")
 
     def _session(self) -> Session:
         session = self.outbox.session
@@ -295,10 +323,10 @@ def _bytes_needed(rest: bytearray) -> int:
 _HANDLERS: dict[type, Callable[[Link, Any, float], None]] = {
     Connect: Link._connect,
     Publish: Link._publish,
-    Puback: Link._puback,
-    Pubrec: Link._qos_2,
-    Pubrel: Link._qos_2,
-    Pubcomp: Link._qos_2,
+    Puback: Link._acknowledged,
+    Pubrec: Link._acknowledged,
+    Pubrel: Link._pubrel,
+    Pubcomp: Link._acknowledged,
     Subscribe: Link._subscribe,
     Unsubscribe: Link._unsubscribe,
     Pingreq: Link._pingreq,

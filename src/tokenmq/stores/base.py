@@ -5,7 +5,8 @@ all, and it fails alone. Concurrent operations share a commit, in an order that 
 serial order of them. Each write takes `applied`, a plain function that the store calls
 with the outcome in the very step in which the commit became known and whatever became
 of the caller; its result is the method's result. So memory changes exactly when the
-disk has. An operation that failed calls nothing.
+disk has. An operation that failed calls nothing. (`KeptStore.save` is no such method: the
+core waits for nobody.)
 
 All methods raise `errors.Unavailable` when the store fails: nothing was changed.
 """
@@ -17,6 +18,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
+from tokenmq.broker.records import Change, Kept
+from tokenmq.errors import Unavailable
 from tokenmq.tokens.records import FamilyRecord, KeyRecord, OrganizationRecord, SigningKeyRecord
 
 Result = TypeVar("Result")
@@ -31,7 +34,7 @@ class Replacing(enum.Enum):
 
     NONE = "none"
     IDLE = "idle"  # those without a live connection stop refreshing
-    ALL = "all"  # all of them, and their passwords open nothing any more
+    ALL = "all"  # all of them, with their sessions, and their passwords open nothing any more
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +115,7 @@ class Selection:
         opened_by: of an organization and a client id, the family that opened its session;
             asked on the event loop, inside the commit.
         issued_before: only those first issued before this, unix seconds.
+        keep_retained: let the retained messages that they left stay.
     """
 
     org_id: str
@@ -122,6 +126,7 @@ class Selection:
     all: bool = False
     opened_by: Callable[[str, str], str | None] | None = None
     issued_before: float | None = None
+    keep_retained: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +172,7 @@ class OrganizationStore(Protocol):
         ...
 
     async def delete(self, org_id: str, *, applied: Callable[[str], Result]) -> Result:
-        """Remove one with its keys and families.
+        """Remove one with its keys and families, and all that is kept for it.
 
         Raises: NotFound (`organization_not_found`).
         """
@@ -199,7 +204,7 @@ class KeyStore(Protocol):
         reason: str | None,
         applied: Callable[[Sequence[EndedFamily]], Result],
     ) -> Result:
-        """Delete one and revoke the families of `revoke`, in one step.
+        """Delete one with its sessions and revoke the families of `revoke`, in one step.
 
         Raises: NotFound (unknown or deleted).
         """
@@ -237,7 +242,11 @@ class FamilyStore(Protocol):
         reason: str | None,
         applied: Callable[[Sequence[EndedFamily]], Result],
     ) -> Result:
-        """Mark every selected family that exists and is not revoked; the outcome is these."""
+        """Mark every selected family that exists and is not revoked; the outcome is these.
+
+        What is kept of their sessions goes in the same step, and their retained messages
+        do unless the selection says otherwise.
+        """
         ...
 
     async def ended(self, now: float) -> list[EndedFamily]:
@@ -278,6 +287,34 @@ class SigningKeyStore(Protocol):
         ...
 
 
+class KeptStore(Protocol):
+    """What outlives a connection: sessions, what waits for them, retained messages."""
+
+    async def load(self) -> Kept:
+        """Return everything, as of one moment.
+
+        Sessions and messages come by number, deliveries by session and position. What
+        belongs to nothing is left out and removed in the same step: deliveries without
+        their session or message, messages that nobody waits for, subscriptions and
+        received identifiers without a session; sessions and retained messages of an
+        organization that is gone or a family that was revoked, sessions of a family that
+        was replaced with them or of a deleted key.
+
+        Raises: Unavailable.
+        """
+        ...
+
+    def save(self, changes: Sequence[Change], settled: Callable[[Unavailable | None], None]) -> None:
+        """Hand changes over, to be made together or not at all; never waits, never fails.
+
+        `settled` is called on the event loop, never before this returns: with None in the
+        step in which the commit became known, with an error when nothing of this save was
+        written. The calls come in the order of the saves. A save that failed harms none
+        of the others, and is not tried again.
+        """
+        ...
+
+
 class Store(Protocol):
     """All that is kept, open."""
 
@@ -299,6 +336,11 @@ class Store(Protocol):
     @property
     def idempotency(self) -> IdempotencyStore:
         """What requests with an idempotency key made."""
+        ...
+
+    @property
+    def kept(self) -> KeptStore:
+        """What outlives a connection."""
         ...
 
     @property

@@ -104,6 +104,7 @@ class FamilyRecord:
         replaced_at: when a later family replaced it (no more refreshes); None = not.
         sessions_replaced: replaced with `replace_sessions`: its passwords open no
             connection any more.
+        retained_kept: when it was revoked, its retained messages were to stay.
     """
 
     token_id: str
@@ -128,6 +129,7 @@ class FamilyRecord:
     revoked_reason: str | None = None
     replaced_at: int | None = None
     sessions_replaced: bool = False
+    retained_kept: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,9 @@ MAX_FAMILY_SECONDS = 315_360_000
 MAX_SESSION_EXPIRY_SECONDS = 0xFFFF_FFFF
 # An origin list and a tree list are small documents of an organization, not data.
 MAX_ALLOWED_ORIGINS = 64
+# More of anything than one process holds: a bound for typing errors.
+MAX_QUOTA = 10_000_000
+_QUOTAS = ("max_connections", "max_sessions", "max_retained_messages")
 MAX_DOLLAR_TREES = 16
 MAX_TREE_BYTES = 64
 # The broker's own trees: nobody can make ordinary topics of them.
@@ -43,6 +46,9 @@ class OrganizationSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=Tr
         default_session_expiry_seconds: session expiry of an MQTT 5 client that names none.
         refused_publish_311: what a 3.1.1 client meets whose QoS 1 or 2 PUBLISH is
             refused: `drop` acknowledges and drops, `close` closes.
+        max_connections: at one time.
+        max_sessions: that outlive their connections, at one time.
+        max_retained_messages: at one time.
         dollar_trees: `$` trees whose topics are ordinary in all but name.
     """
 
@@ -54,6 +60,9 @@ class OrganizationSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=Tr
     allowed_origins: tuple[str, ...] = ("http://localhost:*", "http://127.0.0.1:*")
     default_session_expiry_seconds: int = 0
     refused_publish_311: Literal["drop", "close"] = "drop"
+    max_connections: int = 20_000
+    max_sessions: int = 10_000
+    max_retained_messages: int = 10_000
     dollar_trees: tuple[str, ...] = ("$notifications", "$spaces")
 
 
@@ -77,6 +86,7 @@ def _life_problems(settings: OrganizationSettings) -> list[tuple[str, str]]:
         ("default_ttl_seconds", settings.default_ttl_seconds, shortest, longest),
         ("family_max_seconds", settings.family_max_seconds, longest, MAX_FAMILY_SECONDS),
         ("refresh_grace_seconds", settings.refresh_grace_seconds, 0, MAX_REFRESH_GRACE_SECONDS),
+        *((quota, getattr(settings, quota), 0, MAX_QUOTA) for quota in _QUOTAS),
     )
     return [
         (field, f"is {value}, wanted {low} to {high}")

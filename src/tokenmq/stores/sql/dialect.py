@@ -10,7 +10,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy import URL, Connection, Dialect, Engine, Insert, Table, create_engine, event
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import ConnectionPoolEntry
 
@@ -52,6 +53,25 @@ def sqlite_runners(folder: Path) -> tuple[Runner, Runner]:
         ThreadRunner(writer, threads=1, name="store-writer"),
         ThreadRunner(reader, threads=READERS, name="store-reader"),
     )
+
+
+def upsert(dialect: Dialect, table: Table, *, rows: int) -> Insert:
+    """Return the statement that writes so many rows, each in place of what has its primary key.
+
+    Its parameters are the rows' columns in the order of the table, row by row. No two of
+    the rows may have the same key.
+    """
+    insert = sqlite.insert if dialect.name == "sqlite" else postgresql.insert
+    statement: sqlite.Insert | postgresql.Insert = insert(table).values(
+        [dict.fromkeys(table.columns.keys())] * rows
+    )
+    keys = list(table.primary_key.columns)
+    others = {
+        column.name: statement.excluded[column.name] for column in table.columns if not column.primary_key
+    }
+    if not others:
+        return statement.on_conflict_do_nothing(index_elements=keys)
+    return statement.on_conflict_do_update(index_elements=keys, set_=others)
 
 
 def _sqlite_engine(file: Path, *, connections: int) -> Engine:

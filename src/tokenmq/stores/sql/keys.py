@@ -9,6 +9,7 @@ from sqlalchemy import Connection, bindparam, insert, or_, select, update
 
 from tokenmq.errors import InvalidKey, NotFound, TokenmqError
 from tokenmq.stores.base import EndedFamily, Result, Selection
+from tokenmq.stores.sql.ending import end_sessions
 from tokenmq.stores.sql.order import Order
 from tokenmq.stores.sql.reader import Reader
 from tokenmq.stores.sql.revoking import Revocation, revoke_selected
@@ -76,7 +77,7 @@ class SqlKeys:
         reason: str | None,
         applied: Callable[[Sequence[EndedFamily]], Result],
     ) -> Result:
-        """Delete one and revoke the families of `revoke`, in one step."""
+        """Delete one with its sessions and revoke the families of `revoke`, in one step."""
         revocation = None if revoke is None else Revocation(revoke, now, reason)
         return await self._writer.submit(_DELETING, _Deletion(key_id, now, revocation), applied)
 
@@ -103,10 +104,10 @@ def _delete(connection: Connection, batch: Sequence[_Deletion]) -> list[Sequence
         values = {"at": deletion.key_id, "now": int(deletion.now)}
         if not connection.execute(_DELETE, values).rowcount:
             outcomes.append(NotFound(f"there is no key {deletion.key_id}"))
-        elif deletion.revocation is None:
-            outcomes.append(())
-        else:
-            outcomes.append(revoke_selected(connection, deletion.revocation))
+            continue
+        end_sessions(connection, "key_id", [deletion.key_id])
+        revocation = deletion.revocation
+        outcomes.append(() if revocation is None else revoke_selected(connection, revocation))
     return outcomes
 
 

@@ -1,7 +1,8 @@
 """In which order the kinds of operation run within a group.
 
 What takes away comes before what gives: a creation in the same group as the deletion of
-its key finds the key deleted.
+its key finds the key deleted. What the core has kept comes first of all: a revocation in
+the same group finds what it takes away.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from enum import IntEnum, auto
 class Order(IntEnum):
     """The kinds, first to last."""
 
+    SAVE_KEPT = auto()
     SAVE_SIGNING_KEY = auto()
     DELETE_ORGANIZATION = auto()
     CREATE_ORGANIZATION = auto()
@@ -23,3 +25,4 @@ class Order(IntEnum):
     TOUCH_KEYS = auto()
     PRUNE_FAMILIES = auto()
     PRUNE_IDEMPOTENCY = auto()
+    LOAD_KEPT = auto()

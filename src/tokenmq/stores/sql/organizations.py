@@ -8,6 +8,7 @@ from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from tokenmq.errors import Conflict, NotFound, TokenmqError
 from tokenmq.stores.base import Result
+from tokenmq.stores.sql.ending import end_organization
 from tokenmq.stores.sql.order import Order
 from tokenmq.stores.sql.reader import Reader
 from tokenmq.stores.sql.rows import organization_record, organization_row
@@ -50,7 +51,7 @@ class SqlOrganizations:
         return await self._writer.submit(_UPDATING, record, applied)
 
     async def delete(self, org_id: str, *, applied: Callable[[str], Result]) -> Result:
-        """Remove one with its keys and families."""
+        """Remove one with all that belongs to it."""
         return await self._writer.submit(_DELETING, org_id, applied)
 
 
@@ -74,10 +75,14 @@ def _update(
 
 
 def _delete(connection: Connection, org_ids: Sequence[str]) -> list[str | TokenmqError]:
-    return [
-        org_id if connection.execute(_DELETE, {"at": org_id}).rowcount else _missing(org_id)
-        for org_id in org_ids
-    ]
+    outcomes: list[str | TokenmqError] = []
+    for org_id in org_ids:
+        if connection.execute(_DELETE, {"at": org_id}).rowcount:
+            end_organization(connection, org_id)
+            outcomes.append(org_id)
+        else:
+            outcomes.append(_missing(org_id))
+    return outcomes
 
 
 def _missing(org_id: str) -> NotFound:

@@ -1,4 +1,4 @@
-"""Revocation of families inside a transaction."""
+"""Revocation of families inside a transaction, with what ends with them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from sqlalchemy import ColumnElement, Connection, or_, true, update
 
 from tokenmq.stores.base import EndedFamily, Selection
+from tokenmq.stores.sql.ending import end_retained, end_sessions
 from tokenmq.stores.sql.tables import families
 
 
@@ -20,7 +21,10 @@ class Revocation:
 
 
 def revoke_selected(connection: Connection, revocation: Revocation) -> list[EndedFamily]:
-    """Mark every selected family that is not revoked yet, and return these."""
+    """Mark every selected family that is not revoked yet, and return these.
+
+    Their sessions are deleted, and their retained messages unless these are to be kept.
+    """
     selection = revocation.selection
     statement = (
         update(families)
@@ -29,15 +33,24 @@ def revoke_selected(connection: Connection, revocation: Revocation) -> list[Ende
             _chosen(selection),
             families.c.revoked_at.is_(None),
         )
-        .values(revoked_at=int(revocation.now), revoked_reason=revocation.reason)
+        .values(
+            revoked_at=int(revocation.now),
+            revoked_reason=revocation.reason,
+            retained_kept=selection.keep_retained,
+        )
         .returning(families.c.token_id, families.c.expires_at)
     )
     if selection.issued_before is not None:
         statement = statement.where(families.c.first_issued_at < selection.issued_before)
-    return [
+    ended = [
         EndedFamily(token_id, expires_at, revoked=True)
         for token_id, expires_at in connection.execute(statement)
     ]
+    token_ids = [family.token_id for family in ended]
+    end_sessions(connection, "token_id", token_ids)
+    if not selection.keep_retained:
+        end_retained(connection, token_ids)
+    return ended
 
 
 def _chosen(selection: Selection) -> ColumnElement[bool]:

@@ -107,6 +107,7 @@ def family_row(record: FamilyRecord) -> dict[str, Any]:
         "revoked_reason": record.revoked_reason,
         "replaced_at": record.replaced_at,
         "sessions_replaced": record.sessions_replaced,
+        "retained_kept": record.retained_kept,
     }
 
 

@@ -12,6 +12,7 @@ from tokenmq.errors import InvalidSettings, Unavailable
 from tokenmq.stores.sql.dialect import sqlite_runners
 from tokenmq.stores.sql.families import SqlFamilies
 from tokenmq.stores.sql.idempotency import SqlIdempotency
+from tokenmq.stores.sql.kept import SqlKept
 from tokenmq.stores.sql.keys import SqlKeys
 from tokenmq.stores.sql.migrating import migrate
 from tokenmq.stores.sql.organizations import SqlOrganizations
@@ -39,6 +40,7 @@ class SqlStore:
         self.families = SqlFamilies(self._reader, self.writer)
         self.idempotency = SqlIdempotency(self._reader, self.writer)
         self.signing_keys = SqlSigningKeys(self._reader, self.writer)
+        self.kept = SqlKept(self.writer)
 
     @classmethod
     async def open_folder(cls, folder: Path) -> Self:

@@ -2,6 +2,10 @@
 
 Times are unix seconds. Lists and objects are JSON in text columns: they are read and
 written whole, and never searched. A test holds this against what the migrations make.
+
+What the core has kept (sessions and on) has its columns in the order of its record's
+attributes, and no foreign keys: it is written by many at once, and a row that is too late
+for what it belongs to must stop none of the others. `loading` takes such rows away.
 """
 
 from __future__ import annotations
@@ -10,6 +14,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Double,
     ForeignKey,
     Index,
     Integer,
@@ -79,6 +84,7 @@ families = Table(
     Column("revoked_reason", Text),
     Column("replaced_at", BigInteger),
     Column("sessions_replaced", Boolean, nullable=False),
+    Column("retained_kept", Boolean, nullable=False),
     # Lists, newest first; the whole organization.
     Index("ix_families_org", "org_id", "first_issued_at", "token_id"),
     # Lists and revocations of one user; what a new family replaces.
@@ -119,4 +125,83 @@ signing_keys = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("current_from", BigInteger, nullable=False),
     Column("retired_at", BigInteger),
+)
+
+# SQLite keeps a row under its number itself if it is called INTEGER there, without an index beside it.
+_Number = BigInteger().with_variant(Integer(), "sqlite")
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("number", _Number, primary_key=True, autoincrement=False),
+    Column("client_id", Text, nullable=False),
+    Column("identity", Text, nullable=False),
+    Column("expiry_seconds", BigInteger, nullable=False),
+    Column("left_at", Double),
+    Column("will", Text),
+    # Out of the identity: what ends them.
+    Column("org_id", Text, nullable=False, index=True),
+    Column("token_id", Text, index=True),
+    Column("key_id", Text, index=True),
+)
+
+# Small rows that are only ever found by their keys: SQLite keeps them in the key's index alone.
+subscriptions = Table(
+    "subscriptions",
+    metadata,
+    Column("session", BigInteger, primary_key=True, autoincrement=False),
+    Column("topic_filter", Text, primary_key=True),
+    Column("qos", Integer, nullable=False),
+    Column("no_local", Boolean, nullable=False),
+    Column("retain_as_published", Boolean, nullable=False),
+    Column("identifier", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+messages = Table(
+    "messages",
+    metadata,
+    Column("number", _Number, primary_key=True, autoincrement=False),
+    Column("org_id", Text, nullable=False),
+    Column("topic", Text, nullable=False),
+    Column("payload", LargeBinary, nullable=False),
+    Column("forward", LargeBinary, nullable=False),
+    Column("expires_at", Double),
+)
+
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("session", BigInteger, primary_key=True, autoincrement=False),
+    Column("packet_id", Integer, primary_key=True, autoincrement=False),
+    Column("position", BigInteger, nullable=False),
+    Column("message", BigInteger, nullable=False),
+    Column("qos", Integer, nullable=False),
+    Column("retain", Boolean, nullable=False),
+    Column("released", Boolean, nullable=False),
+    Column("identifiers", Text, nullable=False),
+    Column("group", Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+received = Table(
+    "received",
+    metadata,
+    Column("session", BigInteger, primary_key=True, autoincrement=False),
+    Column("packet_id", Integer, primary_key=True, autoincrement=False),
+    sqlite_with_rowid=False,
+)
+
+retained = Table(
+    "retained",
+    metadata,
+    Column("org_id", Text, primary_key=True),
+    Column("topic", Text, primary_key=True),
+    Column("payload", LargeBinary, nullable=False),
+    Column("qos", Integer, nullable=False),
+    Column("forward", LargeBinary, nullable=False),
+    Column("stored_at", Double, nullable=False),
+    Column("expires_at", Double, nullable=False),
+    Column("user_id", Text, nullable=False),
+    Column("token_id", Text, index=True),
 )

@@ -17,6 +17,12 @@ wrong (disk full, connection lost, a defect) fails the group: everybody gets
 
 What an operation changes in memory it changes in `applied`, which this task calls right
 after the commit: a caller that went away meanwhile cannot keep it from happening.
+
+Who cannot wait (the broker's core, in the middle of a packet) posts an operation, and is
+told of its end by a call. Posts stand in the same queue, so one is never committed after
+an operation that was handed in later; and they are answered in their order, those that
+were refused at once too. An operation that somebody waits for is a request; a post may be
+one row or thousands, so posts are counted by the size that they say they have.
 """
 
 from __future__ import annotations
@@ -27,7 +33,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Generic, ParamSpec, TypeVar
+from typing import Any, Generic, ParamSpec, TypeAlias, TypeVar
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
@@ -42,10 +48,13 @@ Arguments = ParamSpec("Arguments")
 
 # Operations that may wait; more are refused at once. At 4,000 a second, 2.5 s of work.
 MAX_WAITING = 10_000
-# A group that has so many waits for no more: at 4,000 a second, 32 ms.
+# Size of the posts that may wait; what comes then is refused. At 100,000 a second, 1 s.
+MAX_POSTED = 100_000
+# A group of this size waits for no more: at 4,000 operations a second, 32 ms.
 GATHERED = 128
-# Operations of one transaction: a bound on how long one can take.
+# Operations of one transaction, and size of its posts: bounds on how long one can take.
 MAX_GROUP = 1_000
+MAX_GROUP_POSTED = 20_000
 
 
 def contradiction(operation: object) -> TokenmqError:  # noqa: ARG001
@@ -70,13 +79,60 @@ class Work(Generic[Operation, Outcome]):
 
 
 @dataclass(slots=True, eq=False)
-class _Entry:
-    """An operation that waits for its commit."""
+class _Asked:
+    """An operation whose answer somebody awaits."""
 
     work: Work[Any, Any]
     operation: Any
     applied: Callable[[Any], Any]
     answer: asyncio.Future[Any]
+    refused: None = None
+
+    def finish(self, outcome: Any) -> None:
+        """Apply the outcome and answer, or answer with the error that it is."""
+        if isinstance(outcome, TokenmqError):
+            self._fail(outcome)
+            return
+        try:
+            result = self.applied(outcome)
+        # It is stored and cannot be taken back: whoever asked gets the defect, the others
+        # get their answers.
+        except Exception as error:
+            self._fail(error)
+        else:
+            with contextlib.suppress(asyncio.InvalidStateError):
+                self.answer.set_result(result)
+
+    def _fail(self, error: Exception) -> None:
+        with contextlib.suppress(asyncio.InvalidStateError):
+            self.answer.set_exception(error)
+
+
+@dataclass(slots=True, eq=False)
+class _Posted:
+    """An operation that nobody waits for.
+
+    Attributes:
+        refused: set when it is not to be done, and only waits to be told so.
+    """
+
+    work: Work[Any, Any]
+    operation: Any
+    settled: Callable[[Any], None]
+    size: int
+    refused: Unavailable | None = None
+
+    def finish(self, outcome: Any) -> None:
+        """Tell that it is done, or the error that the outcome is."""
+        try:
+            self.settled(outcome if isinstance(outcome, TokenmqError) else None)
+        # A defect of whoever is told must not keep the others from being told.
+        except Exception as error:
+            context = {"message": "a write's end could not be told", "exception": error}
+            asyncio.get_running_loop().call_exception_handler(context)
+
+
+_Entry: TypeAlias = _Asked | _Posted
 
 
 class GroupWriter:
@@ -89,6 +145,9 @@ class GroupWriter:
     def __init__(self, runner: Runner) -> None:
         self._runner = runner
         self._waiting: deque[_Entry] = deque()
+        # Of those that wait: how many somebody awaits, and the size of the posts.
+        self._asked = 0
+        self._posted = 0
         self._wake = asyncio.Event()
         self._closing = False
         self._task: asyncio.Task[None] | None = None
@@ -105,14 +164,40 @@ class GroupWriter:
 
         Raises: the operation's own error, Unavailable.
         """
-        if self._closing or self._task is None or self._task.done():
-            raise Unavailable("the store is closed")
-        if len(self._waiting) >= MAX_WAITING:
-            raise Unavailable("the store has more to do than it can")
+        if self._closing or not self._works():
+            raise _closed()
+        if self._asked >= MAX_WAITING:
+            raise _overloaded()
         answer: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Entry(work, operation, applied, answer))
-        self._wake.set()
+        self._asked += 1
+        self._queue(_Asked(work, operation, applied, answer))
         return await answer
+
+    def post(
+        self,
+        work: Work[Operation, Any],
+        operation: Operation,
+        settled: Callable[[Any], None],
+        *,
+        size: int,
+    ) -> None:
+        """Hand in an operation that nobody waits for; to be called on the event loop.
+
+        Args:
+            settled: called with None when it is durable, or with the error when nothing of
+                it was done; on the loop, later, in the order in which this kind was posted.
+            size: how much it is to do, in rows.
+        """
+        if not self._works():
+            asyncio.get_running_loop().call_soon(settled, _closed())
+            return
+        if self._closing:
+            self._queue(_Posted(work, None, settled, 0, _closed()))
+        elif self._posted >= MAX_POSTED:
+            self._queue(_Posted(work, None, settled, 0, _overloaded()))
+        else:
+            self._posted += size
+            self._queue(_Posted(work, operation, settled, size))
 
     def on_loop(self, question: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
         """Return a function that an operation may call to ask `question` on the event loop."""
@@ -125,18 +210,20 @@ class GroupWriter:
         if self._task is not None:
             await self._task
 
+    def _works(self) -> bool:
+        return self._task is not None and not self._task.done()
+
+    def _queue(self, entry: _Entry) -> None:
+        self._waiting.append(entry)
+        self._wake.set()
+
     async def _work(self) -> None:
         while not (self._closing and not self._waiting):
             await self._wake.wait()
             self._wake.clear()
             while self._waiting:
                 await self._gather()
-                size = min(len(self._waiting), MAX_GROUP)
-                taken = (self._waiting.popleft() for _ in range(size))
-                # Whoever gave up before it began wants nothing done.
-                group = [entry for entry in taken if not entry.answer.done()]
-                if group:
-                    await self._commit(group)
+                await self._commit(self._take())
 
     async def _gather(self) -> None:
         """Let the event loop go round as long as each round brings more; a timer never runs.
@@ -145,27 +232,50 @@ class GroupWriter:
         would pay for one of its own.
         """
         size = 0
-        while size < len(self._waiting) < GATHERED:
-            size = len(self._waiting)
+        while size < self._asked + self._posted < GATHERED:
+            size = self._asked + self._posted
             await asyncio.sleep(0)
+
+    def _take(self) -> list[_Entry]:
+        """Take the next group: what waits longest, within the bounds of a transaction."""
+        group: list[_Entry] = []
+        asked = posted = 0
+        while self._waiting and asked < MAX_GROUP and posted < MAX_GROUP_POSTED:
+            entry = self._waiting.popleft()
+            if isinstance(entry, _Posted):
+                posted += entry.size
+                group.append(entry)
+                continue
+            asked += 1
+            # Whoever gave up before it began wants nothing done.
+            if not entry.answer.done():
+                group.append(entry)
+        self._asked -= asked
+        self._posted -= posted
+        return group
 
     async def _commit(self, group: list[_Entry]) -> None:
         group.sort(key=lambda entry: entry.work.order)
+        running = [entry for entry in group if entry.refused is None]
+        outcomes = iter(await self._run(running) if running else ())
+        for entry in group:
+            entry.finish(next(outcomes) if entry.refused is None else entry.refused)
+
+    async def _run(self, group: list[_Entry]) -> list[Any]:
+        """Run a group in a transaction; return the outcome of each, or why it has none."""
         try:
             try:
                 outcomes = await self._runner.run(partial(_run_together, group))
             except IntegrityError:
                 outcomes = await self._runner.run(partial(_run_apart, group))
         except (SQLAlchemyError, OSError) as error:
-            _fail(group, Unavailable("the store failed, nothing was changed"), error)
+            return _failures(group, "the store failed, nothing was changed", error)
         # Fail closed (SECURITY, ruling 7): a defect in one operation must neither end the
         # writer nor leave anybody waiting. Its cause travels with each answer.
         except Exception as error:
-            _fail(group, Unavailable("a write failed, nothing was changed"), error)
-        else:
-            self.commits += 1
-            for entry, outcome in zip(group, outcomes, strict=True):
-                _answer(entry, outcome)
+            return _failures(group, "a write failed, nothing was changed", error)
+        self.commits += 1
+        return outcomes
 
 
 def _run_together(group: list[_Entry], connection: Connection) -> list[Any]:
@@ -192,28 +302,17 @@ def _run_apart(group: list[_Entry], connection: Connection) -> list[Any]:
     return outcomes
 
 
-def _answer(entry: _Entry, outcome: Any) -> None:
-    if isinstance(outcome, TokenmqError):
-        _settle(entry, outcome)
-        return
-    try:
-        result = entry.applied(outcome)
-    # It is stored and cannot be taken back: whoever asked gets the defect, the others
-    # get their answers.
-    except Exception as error:
-        _settle(entry, error)
-    else:
-        with contextlib.suppress(asyncio.InvalidStateError):
-            entry.answer.set_result(result)
+def _failures(group: list[_Entry], text: str, cause: Exception) -> list[Unavailable]:
+    """Return an error for each: who raises it adds its own traceback."""
+    failures = [Unavailable(text) for _ in group]
+    for failure in failures:
+        failure.__cause__ = cause
+    return failures
 
 
-def _fail(group: list[_Entry], failure: Unavailable, cause: Exception) -> None:
-    for entry in group:
-        error = Unavailable(*failure.args)
-        error.__cause__ = cause
-        _settle(entry, error)
+def _closed() -> Unavailable:
+    return Unavailable("the store is closed")
 
 
-def _settle(entry: _Entry, error: Exception) -> None:
-    with contextlib.suppress(asyncio.InvalidStateError):
-        entry.answer.set_exception(error)
+def _overloaded() -> Unavailable:
+    return Unavailable("the store has more to do than it can")

@@ -1,0 +1,285 @@
+"""Messages that may not be acknowledged before they are kept, and what must wait behind them.
+
+A message waits for the store if it is to be retained, if a session that outlives its
+connection is to get it at QoS 1 or 2, or if it came at QoS 2 from such a session. What the
+same publisher sends after it waits behind it, so that order holds.
+
+Theory of operation. A `Publication` is begun as it arrives: judged, its receivers in the
+store chosen, their rows noted. When its rows are kept and everything before it is through,
+it is finished: judged again, routed to those subscribed and allowed *then*, answered. If by
+then somebody else is to have it in the store, it is begun once more and waits again; if
+somebody is not to have it any more, their row is dropped. Publications of one publisher are
+finished in order; the store answers in order, so hardly one ever waits for another's sake.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from functools import partial
+from typing import TYPE_CHECKING
+
+from tokenmq.broker import publishing, retaining
+from tokenmq.broker.message import Message
+from tokenmq.broker.records import ReceivedRecord, RetainedRecord
+from tokenmq.broker.refusals import FULL, Refusal, refusal
+from tokenmq.mqtt.packets import Publish
+
+if TYPE_CHECKING:
+    from tokenmq.broker.backlog import Delivery
+    from tokenmq.broker.broker import Broker
+    from tokenmq.broker.outbox import Outbox
+    from tokenmq.broker.routing import Target
+    from tokenmq.broker.session import Session
+    from tokenmq.broker.shared import Group
+
+# What a packet takes beside its topic and payload while it waits, about.
+_OVERHEAD_BYTES = 512
+
+
+class Publication:
+    """A message on its way into the broker.
+
+    Attributes:
+        outbox: the connection that it came by; None for a will.
+        deliveries: what was reserved for sessions that get it one by one, by session, or by
+            the shared subscription through which they were chosen.
+        refused: why it is not taken.
+        ready: it waits for nothing but those before it.
+    """
+
+    __slots__ = ("deliveries", "message", "outbox", "packet", "ready", "refused", "session")
+
+    def __init__(self, session: Session, packet: Publish, message: Message, outbox: Outbox | None) -> None:
+        self.session = session
+        self.packet = packet
+        self.message = message
+        self.outbox = outbox
+        self.deliveries: dict[Session | Group, Delivery] = {}
+        self.refused: Refusal | None = None
+        self.ready = False
+
+    @property
+    def is_received(self) -> bool:
+        """Whether its packet identifier counts until PUBREL (QoS 2); that of a will does not exist."""
+        return self.packet.qos == 2 and self.outbox is not None
+
+
+class Arriving:
+    """The publications of one session that are not through yet.
+
+    Attributes:
+        size: bytes that they take, about.
+        unanswered: how many of them are owed a PUBACK.
+        unreceived: packet identifiers of those that are owed a PUBREC.
+    """
+
+    __slots__ = ("_queue", "size", "unanswered", "unreceived")
+
+    def __init__(self) -> None:
+        self._queue: deque[Publication] = deque()
+        self.size = 0
+        self.unanswered = 0
+        self.unreceived: set[int] = set()
+
+    def __bool__(self) -> bool:
+        return bool(self._queue)
+
+    def append(self, publication: Publication) -> None:
+        """Put a publication behind all others."""
+        self._queue.append(publication)
+        self.size += publication.message.size + _OVERHEAD_BYTES
+        if publication.packet.qos == 1:
+            self.unanswered += 1
+        elif publication.is_received:
+            self.unreceived.add(publication.packet.packet_id)
+
+    def first(self) -> Publication | None:
+        """Return the first one if it is ready."""
+        return self._queue[0] if self._queue and self._queue[0].ready else None
+
+    def pop(self) -> None:
+        """Take the first one out."""
+        publication = self._queue.popleft()
+        self.size -= publication.message.size + _OVERHEAD_BYTES
+        if publication.packet.qos == 1:
+            self.unanswered -= 1
+        elif publication.is_received:
+            self.unreceived.discard(publication.packet.packet_id)
+
+
+def arrive(broker: Broker, session: Session, packet: Publish, outbox: Outbox | None) -> None:
+    """Take in a message that may have to wait; a will has no connection any more."""
+    publication = Publication(session, packet, publishing.message_of(packet, broker.moment.now), outbox)
+    if session.arriving is None:
+        session.arriving = Arriving()
+    session.arriving.append(publication)
+    _begin(broker, publication)
+    _go_on(broker, session)
+
+
+# To begin
+
+
+def _begin(broker: Broker, publication: Publication) -> None:
+    """Judge, and have kept what must be."""
+    session, packet = publication.session, publication.packet
+    publication.ready = True
+    publication.refused = _judge(broker, publication)
+    if publication.refused is not None:
+        return
+    waits = False
+    if publication.is_received:
+        session.unreleased.add(packet.packet_id)
+        if session.number:
+            broker.keeping.put(ReceivedRecord(session.number, packet.packet_id), owned=True)
+            waits = True
+    if packet.retain:
+        _keep_retained(broker, publication)
+        waits = True
+    if packet.qos:
+        waits = _reserve(broker, publication) or waits
+    if waits:
+        _wait(broker, publication)
+
+
+def _judge(broker: Broker, publication: Publication) -> Refusal | None:
+    if publication.outbox is None:  # a will was judged as it was due
+        return None
+    return refusal(broker.settings, publication.session, publication.packet)
+
+
+def _reserve(broker: Broker, publication: Publication) -> bool:
+    """Reserve deliveries for those who get it one by one and have none yet.
+
+    Returns: whether some of these are kept in the store.
+    """
+    message = publication.message
+    kept = False
+    for key, target, group in _lacking(publication):
+        backlog = target.session.backlog
+        if backlog is None:
+            continue
+        delivery = backlog.reserve(
+            message,
+            broker.next_position(),
+            qos=min(message.qos, target.qos),
+            retain=message.retain and target.retain_as_published,
+            identifiers=target.identifiers,
+            group=group,
+        )
+        if delivery is None:  # no packet identifier is left: as if its queue were full
+            target.session.note_lost(1)
+            continue
+        publication.deliveries[key] = delivery
+        if target.session.number:
+            if not message.number:
+                broker.keep_message(publication.session.tenant, message, owned=True)
+            backlog.keep(delivery, owned=True)
+            kept = True
+    return kept
+
+
+def _lacking(publication: Publication) -> list[tuple[Session | Group, Target, Group | None]]:
+    """Return who is to get it one by one, as things stand, and has nothing reserved."""
+    session, message, deliveries = publication.session, publication.message, publication.deliveries
+    route = session.tenant.routes.route(message.topic)
+    found: list[tuple[Session | Group, Target, Group | None]] = []
+    if not route.one_by_one:
+        return found
+    for target in route.targets:
+        own = target.for_own if target.session is session else target
+        if own is not None and own.qos and own.session.backlog is not None and own.session not in deliveries:
+            found.append((own.session, own, None))
+    for group, members in route.groups:
+        able = [member for member in members if member.qos]
+        reserved = deliveries.get(group)
+        if reserved is not None and not _may_have(reserved, able):
+            _give_up(publication, group)
+            reserved = None
+        if reserved is None and (chosen := group.choose(able, message.qos)) is not None:
+            found.append((group, chosen, group))
+    return found
+
+
+def _may_have(delivery: Delivery, members: list[Target]) -> bool:
+    """Tell whether the member that was chosen is still one that may receive the topic."""
+    return delivery.stands and any(member.session.backlog is delivery.backlog for member in members)
+
+
+def _give_up(publication: Publication, key: Session | Group) -> None:
+    delivery = publication.deliveries.pop(key)
+    delivery.backlog.forget(delivery)
+
+
+def _keep_retained(broker: Broker, publication: Publication) -> None:
+    record = retaining.record_of(broker, publication.session, publication.message)
+    if record is None:
+        broker.keeping.drop(RetainedRecord, (publication.session.tenant.org_id, publication.packet.topic))
+    else:
+        broker.keeping.put(record, owned=True)
+
+
+def _wait(broker: Broker, publication: Publication) -> None:
+    publication.ready = False
+    broker.keeping.when_kept(partial(_kept, broker, publication))
+
+
+# To go on
+
+
+def _kept(broker: Broker, publication: Publication, *, kept: bool) -> None:
+    publication.ready = True
+    if not kept:
+        publication.refused = FULL
+    _go_on(broker, publication.session)
+
+
+def _go_on(broker: Broker, session: Session) -> None:
+    """Finish what is through, in order."""
+    arriving = session.arriving
+    while arriving is not None and (publication := arriving.first()) is not None:
+        if publication.refused is None and not session.disowned:
+            publication.refused = _judge(broker, publication)
+        if session.disowned:
+            _undo(broker, publication)
+        elif publication.refused is not None:
+            _undo(broker, publication)
+            if publication.outbox is not None:
+                publishing.refuse(broker, session, publication.packet, publication.refused)
+        elif publication.packet.qos and _reserve(broker, publication):
+            if publication.packet.retain:  # others may have been kept since
+                _keep_retained(broker, publication)
+            _wait(broker, publication)
+            return
+        else:
+            _finish(broker, publication)
+        arriving.pop()
+    if session.connected and session.outbox.held:
+        session.touch()
+
+
+def _undo(broker: Broker, publication: Publication) -> None:
+    """Take back what was reserved for a message that is not taken after all."""
+    session, packet = publication.session, publication.packet
+    for key in list(publication.deliveries):
+        _give_up(publication, key)
+    if publication.is_received:
+        session.unreleased.discard(packet.packet_id)
+        if session.number:
+            broker.keeping.drop(ReceivedRecord, (session.number, packet.packet_id))
+    if packet.retain:
+        retaining.keep_as_it_is(broker, session.tenant, packet.topic)
+
+
+def _finish(broker: Broker, publication: Publication) -> None:
+    """Route to those who are subscribed and allowed now, and answer."""
+    session, packet, message = publication.session, publication.packet, publication.message
+    if packet.retain:
+        retaining.retain(broker, session, message)
+    receivers = publishing.route(broker, session, message, publication.deliveries)
+    for key in list(publication.deliveries):  # who is not to get it any more
+        _give_up(publication, key)
+    if publication.is_received and session.connected:
+        publishing.received(session, packet, receivers)
+    elif packet.qos == 1 and publication.outbox is session.outbox and session.connected:
+        publishing.acknowledge(session, packet, receivers)

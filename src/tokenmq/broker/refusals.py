@@ -1,0 +1,74 @@
+"""Why a PUBLISH is not taken: our limits, reserved names, rights."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tokenmq.access.decide import Scope
+from tokenmq.access.permission import Permission
+from tokenmq.broker.session import Session, reserved_name
+from tokenmq.config import BrokerSettings
+from tokenmq.mqtt.codes import ReasonCode
+from tokenmq.mqtt.packets import Publish
+
+if TYPE_CHECKING:
+    from tokenmq.broker.tenant import Tenant
+
+
+class Refusal:
+    """Why a PUBLISH is not taken."""
+
+    __slots__ = ("code", "text")
+
+    def __init__(self, code: ReasonCode, text: str) -> None:
+        self.code = code
+        self.text = text
+
+
+FULL = Refusal(ReasonCode.QUOTA_EXCEEDED, "the message cannot be stored now, try again later")
+
+
+def refusal(settings: BrokerSettings, session: Session, packet: Publish) -> Refusal | None:
+    """Return why a PUBLISH is refused, None where it is not; topics are judged once a session."""
+    name = reserved_name(packet)
+    if name is not None:
+        return Refusal(ReasonCode.NOT_AUTHORIZED, f"user property {name[:64]} is reserved")
+    topic = packet.topic
+    if topic in session.judgements:
+        refused = session.judgements[topic]
+    else:
+        refused = judge(settings, session.tenant, session.scope, topic)
+        if refused is None or refused.code != ReasonCode.TOPIC_NAME_INVALID:  # those may be long
+            session.keep_judgement(topic, refused)
+    if refused is None and packet.retain:
+        return judge_retaining(settings, session.tenant, topic, packet.payload, packet.forward)
+    return refused
+
+
+def judge(settings: BrokerSettings, tenant: Tenant, scope: Scope, topic: str) -> Refusal | None:
+    """Hold a topic against our limits and the right to publish to it."""
+    if len(topic.encode()) > settings.max_topic_bytes:
+        text = f"topic is longer than {settings.max_topic_bytes} bytes"
+        return Refusal(ReasonCode.TOPIC_NAME_INVALID, text)
+    if topic.count("/") >= settings.max_topic_levels:
+        text = f"topic has more than {settings.max_topic_levels} levels"
+        return Refusal(ReasonCode.TOPIC_NAME_INVALID, text)
+    if not tenant.knows(topic):
+        return Refusal(ReasonCode.NOT_AUTHORIZED, f"no topic begins with {topic.partition('/')[0][:64]}")
+    decision = scope.on_topic(Permission.PUBLISH, topic)
+    return None if decision.allowed else Refusal(ReasonCode.NOT_AUTHORIZED, decision.rule)
+
+
+def judge_retaining(
+    settings: BrokerSettings, tenant: Tenant, topic: str, payload: bytes, forward: bytes
+) -> Refusal | None:
+    """Hold a message that is to be retained against the limits for these."""
+    size, most = len(payload) + len(forward), settings.max_retained_bytes
+    if size > most:
+        text = f"a retained message has {size} bytes, at most {most} are kept"
+        return Refusal(ReasonCode.QUOTA_EXCEEDED, text)
+    if payload and tenant.retained.get(topic) is None:
+        most = tenant.rules.max_retained_messages
+        if len(tenant.retained) >= most:
+            return Refusal(ReasonCode.QUOTA_EXCEEDED, f"the organization has {most} retained messages")
+    return None

@@ -1,0 +1,199 @@
+"""What retained messages do: they are left on topics, and sent to those who subscribe.
+
+Theory of operation. A message with the retain flag takes the place of the one before once
+it is kept (`arriving`). Who subscribes gets those that match, page by page: a page goes out
+at once, the next when the receiver has room for it, because what thousands of topics hold
+must not be written in one go. So a topic's message is the one that stands there when its
+turn comes, not the one of the moment of the SUBSCRIBE.
+
+The right to receive is asked for each topic; so is whether the publisher may still publish
+there (SECURITY, ruling 11).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from math import ceil
+from typing import TYPE_CHECKING
+
+from tokenmq.access.decide import policy_admits
+from tokenmq.access.permission import Permission
+from tokenmq.broker.records import RetainedRecord
+from tokenmq.broker.retained import Retained
+
+if TYPE_CHECKING:
+    from tokenmq.broker.backlog import Backlog
+    from tokenmq.broker.broker import Broker
+    from tokenmq.broker.message import Message
+    from tokenmq.broker.session import Session, Subscription
+    from tokenmq.broker.tenant import Tenant
+
+# What goes to one session before others have their turn.
+_PAGE_MESSAGES = 100
+_PAGE_BYTES = 256 * 1_024
+
+
+class Replay:
+    """The retained messages that a new subscription is still to get."""
+
+    __slots__ = ("_topics", "subscription")
+
+    def __init__(self, subscription: Subscription) -> None:
+        self.subscription = subscription
+        self._topics: deque[str] | None = None
+
+    def next(self) -> str | None:
+        """Return the next topic, None when there is no more."""
+        if self._topics is None:  # looked for when its turn comes: a SUBSCRIBE may have many filters
+            retained = self.subscription.session.tenant.retained
+            self._topics = deque(retained.matching(self.subscription.inner_filter))
+        return self._topics.popleft() if self._topics else None
+
+
+# Into the store and out of it
+
+
+def record_of(broker: Broker, session: Session, message: Message) -> RetainedRecord | None:
+    """Return what is kept of a message, None where it clears its topic [MQTT-3.3.1-6], [MQTT-3.3.1-7]."""
+    if not message.payload:
+        return None
+    now = broker.moment.now
+    longest = now + broker.settings.max_retained_seconds
+    identity = session.identity
+    return RetainedRecord(
+        org_id=session.tenant.org_id,
+        topic=message.topic,
+        payload=message.payload,
+        qos=message.qos,
+        forward=message.forward,
+        stored_at=now,
+        expires_at=longest if message.expires_at is None else min(longest, message.expires_at),
+        user_id=identity.user_id,
+        token_id=identity.token_id,
+    )
+
+
+def retain(broker: Broker, session: Session, message: Message) -> None:
+    """Leave a message on its topic, or clear it [MQTT-3.3.1-5]."""
+    tenant = session.tenant
+    forget(broker, tenant, message.topic)
+    record = record_of(broker, session, message)
+    if record is not None:
+        restore(broker, tenant, record)
+
+
+def restore(broker: Broker, tenant: Tenant, record: RetainedRecord) -> None:
+    """Leave a message on a topic that has none, as it is kept."""
+    tenant.retained.set(Retained(record))
+    broker.retained_ends.add(record.expires_at, (tenant.org_id, record.topic))
+
+
+def forget(broker: Broker, tenant: Tenant, topic: str) -> None:
+    """Clear a topic, in memory alone."""
+    retained = tenant.retained.pop(topic)
+    if retained is not None:
+        broker.retained_ends.remove(ceil(retained.record.expires_at), (tenant.org_id, topic))
+
+
+def keep_as_it_is(broker: Broker, tenant: Tenant, topic: str) -> None:
+    """Have kept what the topic has, after something else was to be kept."""
+    retained = tenant.retained.get(topic)
+    if retained is None:
+        broker.keeping.drop(RetainedRecord, (tenant.org_id, topic))
+    else:
+        broker.keeping.put(retained.record)
+
+
+def expire(broker: Broker, org_id: str, topic: str) -> None:
+    """Clear a topic whose message is over, in the store too [MQTT-3.3.2-5]."""
+    tenant = broker.tenants.get(org_id)
+    if tenant is not None:
+        tenant.retained.pop(topic)
+        broker.keeping.drop(RetainedRecord, (org_id, topic))
+
+
+def disown(broker: Broker, tenant: Tenant, token_id: str) -> None:
+    """Clear what a revoked family has left; the store has dropped it with the revocation."""
+    for topic in tenant.retained.topics_of(token_id):
+        forget(broker, tenant, topic)
+
+
+# To those who subscribe
+
+
+def begin(broker: Broker, subscription: Subscription) -> None:
+    """Begin to send what a new subscription matches [MQTT-3.3.1-9]."""
+    session = subscription.session
+    if not session.connected or not len(session.tenant.retained):
+        return
+    if session.replays is None:
+        session.replays = {}
+    session.replays[subscription.topic_filter] = Replay(subscription)
+    go_on(broker, session)
+
+
+def go_on(broker: Broker, session: Session) -> None:
+    """Send a page of retained messages; the next one when the session has room."""
+    messages = size = 0
+    while session.replays and not session.is_behind:
+        if messages >= _PAGE_MESSAGES or size >= _PAGE_BYTES:
+            broker.unfinished[session] = None
+            return
+        topic_filter, replay = next(iter(session.replays.items()))
+        topic = replay.next()
+        if topic is None:
+            del session.replays[topic_filter]
+        else:
+            messages += 1
+            size += _send(broker, replay.subscription, topic)
+
+
+def _send(broker: Broker, subscription: Subscription, topic: str) -> int:
+    """Send the message of a topic; return how many bytes it has, 0 if it is not sent."""
+    session = subscription.session
+    tenant = session.tenant
+    retained = tenant.retained.get(topic)
+    if retained is None or not _may_go(tenant, session, retained, broker.moment.now):
+        return 0
+    message = retained.message.counted_down(broker.moment.now)
+    qos = min(message.qos, subscription.qos)
+    identifiers = (subscription.identifier,) if subscription.identifier else ()
+    broker.counters.delivered += 1
+    if qos and session.backlog is not None:
+        _keep_for(broker, session.backlog, message, qos, identifiers)
+    else:
+        message.packet_id = session.free_packet_id() if qos else 0
+        form = message.form(session.version, qos, identifiers, retain=True)
+        session.deliver(form.packet, len(form.packet), form.offset, form.expiry)
+    return message.size
+
+
+def _keep_for(
+    broker: Broker, backlog: Backlog, message: Message, qos: int, identifiers: tuple[int, ...]
+) -> None:
+    """Send it as one of those that a session gets one by one."""
+    session = backlog.session
+    delivery = backlog.reserve(message, broker.next_position(), qos=qos, retain=True, identifiers=identifiers)
+    if delivery is None:
+        session.note_lost(1)
+        return
+    if session.number:
+        broker.keep_message(session.tenant, message, owned=False)
+        backlog.keep(delivery, owned=False)
+    backlog.add(delivery)
+
+
+def _may_go(tenant: Tenant, session: Session, retained: Retained, now: float) -> bool:
+    """Ask for the rights of both sides, and whether the message is over."""
+    record = retained.record
+    if now >= record.expires_at:
+        return False
+    if not session.scope.on_topic(Permission.SUBSCRIBE, record.topic).allowed:
+        return False
+    return record.token_id is None or policy_admits(
+        tenant.rules.policy,
+        Permission.PUBLISH,
+        record.topic,
+        user_id=record.user_id,
+        org_id=tenant.org_id,
+    )

@@ -1,0 +1,72 @@
+"""Wills: what is published for a client whose connection was lost (MQTT 5 §3.1.2.5).
+
+Judged at CONNECT, and again when it goes out: by revocation and the rights as they stand,
+not by expiry, which is one of the ways in which a connection is lost (SECURITY, ruling 10).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tokenmq.broker import arriving
+from tokenmq.broker.records import Will
+from tokenmq.broker.refusals import Refusal, judge, judge_retaining
+from tokenmq.mqtt.packets import Publish
+
+if TYPE_CHECKING:
+    from tokenmq.access.decide import Scope
+    from tokenmq.broker.broker import Broker
+    from tokenmq.broker.session import Session
+    from tokenmq.broker.tenant import Tenant
+    from tokenmq.mqtt.packets import connect
+
+
+def will_of(packet: connect.Will, *, max_delay_seconds: int) -> Will:
+    """Return the will of a CONNECT; its delay is what it may be at most."""
+    return Will(
+        topic=packet.topic,
+        payload=packet.payload,
+        qos=packet.qos,
+        retain=packet.retain,
+        forward=packet.forward,
+        expiry_seconds=packet.message_expiry_interval,
+        delay_seconds=min(packet.will_delay_interval or 0, max_delay_seconds),
+    )
+
+
+def refusal(broker: Broker, tenant: Tenant, scope: Scope, will: Will) -> Refusal | None:
+    """Return why a will may not be published, None where it may."""
+    refused = judge(broker.settings, tenant, scope, will.topic)
+    if refused is None and will.retain:
+        return judge_retaining(broker.settings, tenant, will.topic, will.payload, will.forward)
+    return refused
+
+
+def publish(broker: Broker, session: Session) -> None:
+    """Publish the will of a session, once, if it may be [MQTT-3.1.2-8], [MQTT-3.1.2-10]."""
+    will, session.will = session.will, None
+    if will is None or session.disowned:
+        return
+    if session.number and not session.ended:
+        broker.keeping.put(session.record)
+    refused = refusal(broker, session.tenant, session.scope, will)
+    if refused is not None:
+        broker.counters.refused += 1
+        broker.report(
+            "will_refused",
+            org_id=session.tenant.org_id,
+            client_id=session.client_id,
+            user_id=session.identity.user_id,
+            topic=will.topic[:256],
+            reason=refused.text,
+        )
+        return
+    packet = Publish(
+        will.topic,
+        will.payload,
+        will.qos,
+        will.retain,
+        forward=will.forward,
+        message_expiry_interval=will.expiry_seconds,
+    )
+    arriving.arrive(broker, session, packet, None)
