@@ -153,7 +153,7 @@ class Broker:
         if isinstance(packet, Pubrec) and packet.reason_code < ReasonCode.UNSPECIFIED_ERROR:
             session.taken((packet.packet_id,))
         else:  # a PUBREC that refuses ends the delivery [MQTT-4.3.3-4] [MQTT-4.4.0-2]
-            session.acknowledged((packet.packet_id,))
+            session.acknowledged((packet.packet_id,))  # [MQTT-4.8.2-6]
 
     def release(self, session: Session, packet: Pubrel) -> None:
         """Take in a PUBREL."""
@@ -172,7 +172,7 @@ class Broker:
         session = outbox.session
         outbox.closed = True
         if session is not None:
-            if packet.reason_code == ReasonCode.SUCCESS:  # [MQTT-3.14.4-3]
+            if packet.reason_code == ReasonCode.SUCCESS:  # [MQTT-3.14.4-3] [MQTT311-3.14.4-3]
                 session.will = None
             if packet.session_expiry_interval is not None and session.number:
                 longest = self.settings.max_session_expiry_seconds
@@ -268,7 +268,7 @@ class Broker:
         for session in self._wills.due(now):
             session.will_second = None
             wills.publish(self, session)
-        for session in self._leavings.due(now):
+        for session in self._leavings.due(now):  # [MQTT-4.1.0-2]
             session.leaving_second = None
             self.end(session)
         for org_id, topic in self.retained_ends.due(now):
@@ -446,7 +446,7 @@ class Broker:
             **fields,
         )
         session.detach(self.nowhere)
-        if session.expiry_seconds and not session.disowned:
+        if session.expiry_seconds and not session.disowned:  # [MQTT-3.1.2-23] [MQTT311-4.1.0-1]
             self._go_away(session)
             self.keeping.put(session.record)
         else:
@@ -470,7 +470,7 @@ class Broker:
 
     def _come_back(self, session: Session) -> None:
         """Take a session out of those that wait for their clients."""
-        if session.leaving_second is not None:
+        if session.leaving_second is not None:  # [MQTT-4.1.0-1] [MQTT311-4.1.0-2]
             self._leavings.remove(session.leaving_second, session)
             session.leaving_second = None
         if session.will_second is not None:

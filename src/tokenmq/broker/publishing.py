@@ -31,7 +31,7 @@ def publish(broker: Broker, session: Session, packet: Publish) -> None:
     kept and does the rest when it is.
     """
     broker.counters.received += 1
-    if packet.qos == 2 and packet.packet_id in session.unreleased:  # [MQTT-4.3.3-10]
+    if packet.qos == 2 and packet.packet_id in session.unreleased:  # [MQTT-4.3.3-10] [MQTT311-4.3.3-2]
         _receive_again(session, packet)
         return
     if packet.qos and _owed(session) >= broker.settings.receive_maximum:  # [MQTT-3.3.4-7]
@@ -45,14 +45,14 @@ def publish(broker: Broker, session: Session, packet: Publish) -> None:
     if refused is not None:
         refuse(broker, session, packet, refused)
         return
-    if packet.retain or (packet.qos and _waits(session, packet)):
+    if packet.retain or (packet.qos and _waits(session, packet)):  # [MQTT-3.3.1-8] [MQTT311-3.3.1-12]
         arriving.arrive(broker, session, packet, session.outbox)
         return
     receivers = route(broker, session, message_of(packet, broker.moment.now), {})
     if packet.qos == 1:
         acknowledge(session, packet, receivers)
     elif packet.qos == 2:
-        session.unreleased.add(packet.packet_id)
+        session.unreleased.add(packet.packet_id)  # not where it was refused [MQTT-4.3.3-9]
         received(session, packet, receivers)
     _keep_lane(broker, session, packet)
 
@@ -88,12 +88,13 @@ def route(broker: Broker, session: Session, message: Message, reserved: dict[Any
             target = own
         receivers += 1
         qos = min(message.qos, target.qos)  # [MQTT-3.8.4-8] [MQTT311-3.8.4-6]
-        if qos and receiver.backlog is not None:
+        if qos and receiver.backlog is not None:  # [MQTT-4.5.0-1] [MQTT311-3.1.2-5] [MQTT311-4.5.0-1]
             delivery = reserved.pop(receiver, None)
             if delivery is not None:
                 receiver.backlog.add(delivery)
             continue
-        retain = message.retain and target.retain_as_published  # [MQTT-3.3.1-12], [MQTT-3.3.1-13]
+        # [MQTT-3.3.1-12] [MQTT-3.3.1-13] [MQTT311-3.3.1-9]
+        retain = message.retain and target.retain_as_published
         form = message.form(receiver.version, qos, target.identifiers, retain=retain)
         receiver.deliver(form.packet, len(form.packet), form.offset, form.expiry)
     for group, members in found.groups:
@@ -123,7 +124,8 @@ def release(broker: Broker, session: Session, packet_id: int) -> None:
     """Take in a PUBREL: free the identifier, answer PUBCOMP [MQTT-4.3.3-11].
 
     That of a session that outlives its connection is free when that is kept: what comes
-    next under the same identifier is another message, after a restart, too.
+    next under the same identifier is another message [MQTT-4.3.3-12], after a restart, too.
+    Whether the message is over is not asked [MQTT-4.3.3-13].
     """
     waiting = session.arriving is not None and packet_id in session.arriving.unreceived
     if waiting or packet_id not in session.unreleased:

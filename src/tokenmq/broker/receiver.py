@@ -10,7 +10,7 @@ numbers, shared by all receivers, whether it waits or not.
 
 At QoS 1 and 2 a packet keeps the packet identifier that its publisher gave it where that
 is free here, else it gets the next free one [MQTT-2.2.1-4] [MQTT-4.3.2-1]
-[MQTT311-2.3.1-4]. Most runs need no change then.
+[MQTT-4.3.3-1] [MQTT311-2.3.1-4]. Most runs need no change then.
 
 What must outlive the connection, or may have to go to somebody else, does not come as runs
 but one by one: `backlog`. It shares window and packet identifiers with them.
@@ -156,7 +156,7 @@ class Receiver:
         self.max_packet_bytes = connection.peer_max_packet_bytes
         self.window = min(self._max_inflight, connection.peer_receive_maximum)
         aliases = min(self._alias_maximum, connection.peer_topic_alias_maximum)
-        self.aliases = OutboundAliases(aliases) if aliases else None
+        self.aliases = OutboundAliases(aliases) if aliases else None  # [MQTT-3.1.2-27]
         self.inflight: set[int] = set()
         self.connected = not outbox.closed
         self.ready = self.connected and not outbox.paused
@@ -190,7 +190,7 @@ class Receiver:
             self._drain()
 
     def taken(self, packet_ids: Iterable[int]) -> None:
-        """Answer PUBRECs: release what the peer has taken over [MQTT-4.3.3-4]."""
+        """Answer PUBRECs: release what the peer has taken over [MQTT-4.3.3-4] [MQTT311-4.3.3-1]."""
         for packet_id in packet_ids:
             self.release(packet_id, known=packet_id in self.inflight)
 

@@ -208,12 +208,12 @@ def _admit(
                 broker.listen(session)
             continue
         replaced = session.subscriptions.get(subscription.topic_filter)
-        if replaced is not None:  # [MQTT-3.8.4-3]
+        if replaced is not None:  # [MQTT-3.8.4-3] [MQTT311-3.8.4-3]
             session.tenant.routes.unsubscribe(replaced)
         if subscription.group is not None and subscription.qos:
             broker.give_backlog(session)
         broker.subscribe_again(subscription)
-        is_new = replaced is None
+        is_new = replaced is None  # [MQTT-3.3.1-10] [MQTT-3.3.1-11] [MQTT-3.8.4-4]
         if subscription.group is None and (
             request.retain_handling == 0 or (request.retain_handling == 1 and is_new)
         ):

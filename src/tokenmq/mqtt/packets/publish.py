@@ -145,7 +145,7 @@ def encode_publish(
     first, topic_size = _FIRST[flags], size.to_bytes(2, "big")
     if not qos:  # no identifier, no DUP: [MQTT-2.2.1-2] [MQTT-4.3.1-1] [MQTT311-2.3.1-5] [MQTT311-4.3.1-1]
         return b"".join((first, wire.write_variable(rest), topic_size, topic, length, forward, payload))
-    # [MQTT-4.3.2-2] [MQTT311-4.3.2-1]
+    # [MQTT-4.3.2-2] [MQTT-4.3.3-2] [MQTT311-4.3.2-1]
     rest_size, identifier_bytes = wire.write_variable(rest + 2), packet_id.to_bytes(2, "big")
     return b"".join((first, rest_size, topic_size, topic, identifier_bytes, length, forward, payload))
 
