@@ -119,18 +119,22 @@ def test_a_will_waits_for_its_delay_and_no_longer_than_its_session(world, reader
 
 
 # [MQTT-3.1.2-8] [MQTT-3.1.3-9]
-def test_who_is_back_within_the_delay_has_no_will_published(world, reader):
+@pytest.mark.parametrize("anew", [False, True])
+def test_who_is_back_within_the_delay_has_no_will_published(world, reader, anew):
     password = world.person("alice")
     will = Will("chat/will", b"gone", will_delay_interval=60)
     dying(world, 5, password, will=will, session_expiry_interval=600).link.lost()
     world.clock.advance(30)
     world.tick()
     again = world.client()
-    again.connect(password, "c-alice", clean_start=False, session_expiry_interval=600)
+    fields = {"will": will} if anew else {}
+    again.connect(password, "c-alice", clean_start=False, session_expiry_interval=600, **fields)
     for _ in range(3):
         world.clock.advance(40)
+        again.send(Pingreq())
         world.tick()
     assert publishes(reader) == []
+    assert not again.transport.closed
 
 
 # [MQTT-3.1.3-10]
