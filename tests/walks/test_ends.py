@@ -182,8 +182,9 @@ def test_nothing_is_left_of_sessions_that_ended(world):
             client.link.lost()
     broker = world.broker
     assert broker.tenants[ORG].sessions == {}
-    assert len(broker._expiries) == len(broker._warnings) == 0
-    assert broker._families == broker._keys == {}
+    lives = broker.lives
+    assert len(lives._expiries) == len(lives._warnings) == len(lives._leavings) == len(lives._wills) == 0
+    assert lives._families == lives._keys == {}
     assert len(broker.tenants[ORG].routes._subscriptions) == 0
     assert len(world.hub._deadlines) == 0
 

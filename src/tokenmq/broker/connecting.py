@@ -71,10 +71,10 @@ def connect(
     if session is None:
         session = Session(tenant, outbox, identity, client_id, settings=broker.settings, moment=broker.moment)
         session.will = will
-        broker.open(session, expiry_seconds)
+        broker.lives.open(session, expiry_seconds)
     else:
         session.will = will
-        broker.resume(session, outbox, identity, expiry_seconds)
+        broker.lives.resume(session, outbox, identity, expiry_seconds)
     broker.report(
         "connected",
         **_who(identity, client_id),
@@ -146,7 +146,7 @@ def _take_over(broker: Broker, earlier: Session, *, resumed: bool) -> None:
     if earlier.connected:
         broker.disconnect(earlier.outbox, ReasonCode.SESSION_TAKEN_OVER, "session taken over")
     if not resumed and not earlier.ended:
-        broker.end(earlier)
+        broker.lives.end(earlier)
 
 
 def _connack(

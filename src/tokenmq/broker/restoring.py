@@ -24,7 +24,7 @@ def restore(broker: Broker, kept: Kept) -> None:
     sessions = _sessions(broker, kept)
     for subscription in kept.subscriptions:
         session = sessions[subscription.session]
-        broker.subscribe_again(
+        broker.enter_subscription(
             Subscription(
                 session,
                 subscription.topic_filter,
@@ -40,7 +40,7 @@ def restore(broker: Broker, kept: Kept) -> None:
     for record in kept.retained:
         retaining.restore(broker, broker.tenants[record.org_id], record)
     for session in sessions.values():  # now there is somebody to get their wills
-        broker.wait_for_client(session)
+        broker.lives.wait_for_client(session)
 
 
 def _sessions(broker: Broker, kept: Kept) -> dict[int, Session]:
@@ -56,7 +56,7 @@ def _sessions(broker: Broker, kept: Kept) -> dict[int, Session]:
         )
         session.left_at = record.left_at
         sessions[record.number] = session
-        broker.restore(session, record)
+        broker.lives.restore(session, record)
     return sessions
 
 

@@ -212,7 +212,7 @@ def _admit(
             session.tenant.routes.unsubscribe(replaced)
         if subscription.group is not None and subscription.qos:
             broker.give_backlog(session)
-        broker.subscribe_again(subscription)
+        broker.enter_subscription(subscription)
         is_new = replaced is None  # [MQTT-3.3.1-10] [MQTT-3.3.1-11] [MQTT-3.8.4-4]
         if subscription.group is None and (
             request.retain_handling == 0 or (request.retain_handling == 1 and is_new)
