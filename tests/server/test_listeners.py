@@ -22,6 +22,7 @@ from tokenmq.server.tls import Certificates
 
 CONNECT_5 = b"\x10\x0d\x00\x04MQTT\x05\x02\x00\x3c\x00\x00\x00"
 CONNECT_311 = b"\x10\x0c\x00\x04MQTT\x04\x02\x00\x3c\x00\x00"
+BRIDGE_311 = CONNECT_311.replace(b"MQTT\x04", b"MQTT\x84")
 
 
 Listen = Callable[..., Awaitable[Listener]]
@@ -41,6 +42,7 @@ async def listen(links: Any) -> AsyncIterator[Listen]:
         listener.close()
 
 
+# [MQTT-4.2.0-1] [MQTT311-7.1.1-1]
 async def test_bytes_go_both_ways(listen: Listen, connect: Any, links: Any) -> None:
     listener = await listen()
     reader, writer = await connect(listener)
@@ -227,9 +229,10 @@ async def test_close_accepts_nothing_more_and_leaves_links_alone(
     [
         (CONNECT_5, b"\x20\x03\x00\x97\x00"),
         (CONNECT_311, b"\x20\x02\x00\x03"),
+        (BRIDGE_311, b"\x20\x02\x00\x03"),
         (b"GET / HTTP/1.1\r\n\r\n", b""),
     ],
-    ids=["5", "3.1.1", "not MQTT"],
+    ids=["5", "3.1.1", "a bridge of 3.1.1", "not MQTT"],
 )
 async def test_connection_over_the_total_is_told_so_and_gets_no_link(
     listen: Listen, connect: Any, links: Any, read_all: Any, connect_bytes: bytes, answer: bytes

@@ -121,6 +121,7 @@ async def upgrade(links: Any, connect: Any) -> Callable[..., Awaitable[tuple[Any
 # The upgrade.
 
 
+# [MQTT-6.0.0-4] [MQTT311-6.0.0-4]
 async def test_upgrade_is_answered_and_makes_a_link(listen: Listen, links: Any, connect: Any) -> None:
     listener = await listen()
     reader, writer = await connect(listener)
@@ -394,6 +395,7 @@ async def test_limits_count_the_client_of_a_proxy(
 # Frames.
 
 
+# [MQTT-6.0.0-2] [MQTT311-6.0.0-2]
 async def test_frames_are_fed_on_whatever_their_borders(listen: Listen, upgrade: Any) -> None:
     listener = await listen()
     _, writer, link = await upgrade(listener)
@@ -425,6 +427,7 @@ async def test_frames_of_one_chunk_are_one_piece_for_the_link(listen: Listen, up
     assert link.calls == ["opened", "received"]
 
 
+# [MQTT-6.0.0-1] [MQTT311-6.0.0-1]
 @pytest.mark.parametrize("size", [1, 125, 126, 65_535, 65_536, 3_000_000])
 async def test_write_is_one_binary_frame(listen: Listen, upgrade: Any, size: int) -> None:
     listener = await listen()
@@ -500,6 +503,7 @@ async def test_write_after_a_close_frame_in_the_same_chunk_does_nothing(
     await link.until_lost()
 
 
+# [MQTT-6.0.0-1] [MQTT311-6.0.0-1]
 @pytest.mark.parametrize(
     ("bad", "code"),
     [

@@ -6,7 +6,8 @@ runs: each is an entry of its own, from the moment at which it is decided until 
 acknowledged it. If the session outlives its connection, each is kept in the store, too.
 
 Theory of operation. `reserve` gives a delivery its packet identifier, for good: a peer
-recognises a QoS 2 message by it, so after a restart it must be the same [MQTT-4.4.0-1].
+recognises a QoS 2 message by it, so after a restart it must be the same [MQTT-4.4.0-1]
+[MQTT311-4.4.0-1].
 `add` makes it due. `pump` sends what is due, in order, as far as link and window allow;
 when a connection is there anew, everything not acknowledged is due again. Whatever is sent
 is judged under the rights that hold then, and counted down if it expires.
@@ -43,7 +44,8 @@ class Delivery:
         scope: the rights under which it was judged last.
         group: the shared subscription that it came by.
         pending: it is reserved, and not due yet.
-        sent: it may have been sent before [MQTT-3.3.1-1].
+        uncertain: out of the store, which does not say whether it has been sent.
+        sent: it may have been sent before [MQTT-3.3.1-1] [MQTT311-3.3.1-1].
         released: PUBREC has come; PUBREL is what is sent.
     """
 
@@ -60,6 +62,7 @@ class Delivery:
         "retain",
         "scope",
         "sent",
+        "uncertain",
     )
 
     def __init__(
@@ -86,6 +89,7 @@ class Delivery:
         self.scope = scope
         self.pending = True
         self.sent = False
+        self.uncertain = False
         self.released = False
 
     @property
@@ -167,7 +171,7 @@ class Backlog:
     def restore(self, delivery: Delivery) -> None:
         """Take in a delivery out of the store; in order."""
         delivery.pending = False
-        delivery.sent = True  # nobody knows: the duplicate flag says that it may have been
+        delivery.sent = delivery.uncertain = True
         self.deliveries[delivery.packet_id] = delivery
         delivery.message.waits += 1
 
@@ -198,7 +202,10 @@ class Backlog:
     # What goes out
 
     def resume(self) -> None:
-        """Begin anew on a new connection: all that was not acknowledged is due."""
+        """Begin anew on a new connection: all that was not acknowledged is due.
+
+        [MQTT-4.3.3-3] [MQTT-4.3.3-5] [MQTT-4.8.2-4].
+        """
         self._due = deque(delivery for delivery in self.deliveries.values() if not delivery.pending)
         self._bytes = sum(delivery.message.size for delivery in self._due)
         self.pump()
@@ -225,7 +232,7 @@ class Backlog:
             session.release(delivery.packet_id, known=True)
             return
         message = delivery.message
-        if self._is_over(message):
+        if self._is_over(delivery):
             session.count_expired()
             self.forget(delivery)
             return
@@ -250,8 +257,16 @@ class Backlog:
         session.inflight.add(delivery.packet_id)
         session.append_publish(packet)
 
-    def _is_over(self, message: Message) -> bool:
-        return message.expires_at is not None and self.session.now >= message.expires_at
+    def _is_over(self, delivery: Delivery) -> bool:
+        """Tell whether its time was over before it was sent [MQTT-3.3.2-5].
+
+        What was sent is sent again until it is acknowledged [MQTT-4.3.3-7] [MQTT-4.4.0-1]. Of
+        what a restart has left uncertain that is so at QoS 2 only: the peer may hold the identifier.
+        """
+        expires_at = delivery.message.expires_at
+        if expires_at is None or self.session.now < expires_at:
+            return False
+        return not delivery.sent or (delivery.uncertain and delivery.qos == 1)
 
     def _may_go(self, delivery: Delivery) -> bool:
         """Ask again for the right to receive, if the rights are others than when it was asked."""

@@ -131,7 +131,7 @@ class Broker:
         return connecting.connect(self, outbox, packet, identity, client_id, assigned=assigned)
 
     def refuse(self, outbox: Outbox, code: ReasonCode, text: str, **fields: Any) -> None:
-        """Answer a CONNECT with a refusal and close [MQTT-3.2.2-7]."""
+        """Answer a CONNECT with a refusal and close [MQTT-3.2.2-7] [MQTT311-3.2.2-5]."""
         connecting.refuse(self, outbox, code, text, **fields)
 
     def publish(self, session: Session, packet: Publish) -> None:
@@ -142,8 +142,8 @@ class Broker:
         """Take in what a receiver says of a message that it got."""
         if isinstance(packet, Pubrec) and packet.reason_code < ReasonCode.UNSPECIFIED_ERROR:
             session.taken((packet.packet_id,))
-        else:  # a PUBREC that refuses ends the delivery [MQTT-4.3.3-4]
-            session.acknowledged((packet.packet_id,))
+        else:  # a PUBREC that refuses ends the delivery [MQTT-4.3.3-4] [MQTT-4.4.0-2]
+            session.acknowledged((packet.packet_id,))  # [MQTT-4.8.2-6]
 
     def release(self, session: Session, packet: Pubrel) -> None:
         """Take in a PUBREL."""
@@ -162,7 +162,7 @@ class Broker:
         session = outbox.session
         outbox.closed = True
         if session is not None:
-            if packet.reason_code == ReasonCode.SUCCESS:  # [MQTT-3.14.4-3]
+            if packet.reason_code == ReasonCode.SUCCESS:  # [MQTT-3.14.4-3] [MQTT311-3.14.4-3]
                 session.will = None
             if packet.session_expiry_interval is not None and session.number:
                 longest = self.settings.max_session_expiry_seconds
@@ -188,9 +188,9 @@ class Broker:
             self.disconnect(outbox, code, str(error))
 
     def disconnect(self, outbox: Outbox, code: ReasonCode, text: str) -> None:
-        """Close a connection from our side, with DISCONNECT where the protocol has it.
+        """Close a connection from our side, with DISCONNECT where the protocol has it [MQTT-4.13.2-1].
 
-        Effects: its session is parted from it at once; nothing is written any more.
+        Effects: its session is parted from it at once; nothing is written any more [MQTT-3.14.4-2].
         """
         if outbox.closed:
             return
@@ -270,7 +270,7 @@ class Broker:
     # For the modules that hold the steps
 
     def send(self, outbox: Outbox, packet: Packet) -> None:
-        """Append a packet, within the peer's maximum packet size."""
+        """Append a packet, within the peer's maximum packet size, at once [MQTT-3.3.4-10] [MQTT-4.9.0-3]."""
         encoded = outbox.connection.send(packet)
         if encoded is not None:
             if not outbox.chunks:
@@ -281,9 +281,10 @@ class Broker:
         """Add something to tell to the log."""
         self.effects.append(Report(event, fields))
 
-    def listen(self, session: Session) -> None:
-        """Let a session hear of itself: it subscribed to its own events."""
+    def listen(self, session: Session, identifier: int) -> None:
+        """Let a session hear of itself: it subscribed to its own events, under an identifier or 0."""
         session.listens = True
+        session.events_identifier = identifier
         if session.lost:
             session.tenant.overflowed[session] = None
         self.lives.warn(session)

@@ -137,7 +137,7 @@ class Lives:
             **fields,
         )
         session.detach(self._broker.nowhere)
-        if session.expiry_seconds and not session.disowned:
+        if session.expiry_seconds and not session.disowned:  # [MQTT-3.1.2-23] [MQTT311-4.1.0-1]
             self._go_away(session)
             self._broker.keeping.put(session.record)
         else:
@@ -161,7 +161,7 @@ class Lives:
 
     def _come_back(self, session: Session) -> None:
         """Take a session out of those that wait for their clients."""
-        if session.leaving_second is not None:
+        if session.leaving_second is not None:  # [MQTT-4.1.0-1] [MQTT311-4.1.0-2]
             self._leavings.remove(session.leaving_second, session)
             session.leaving_second = None
         if session.will_second is not None:
@@ -206,7 +206,7 @@ class Lives:
         for session in self._wills.due(now):
             session.will_second = None
             wills.publish(broker, session)
-        for session in self._leavings.due(now):
+        for session in self._leavings.due(now):  # [MQTT-4.1.0-2]
             session.leaving_second = None
             self.end(session)
         for session in self._warnings.due(now):

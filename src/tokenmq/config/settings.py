@@ -52,6 +52,7 @@ class BrokerSettings:
     max_topic_levels: Annotated[
         int, Meta(ge=1, le=128, description="Most levels of a topic name or topic filter.")
     ] = 32
+    # Not below 23: [MQTT-3.1.3-5] [MQTT311-3.1.3-5].
     max_client_id_bytes: Annotated[int, Meta(ge=23, le=1_024, description="Longest client id, in UTF-8.")] = (
         128
     )

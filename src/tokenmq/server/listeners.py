@@ -14,6 +14,7 @@ from collections.abc import Callable
 
 from tokenmq.config import MqttSettings, MqttsSettings, WebsocketSettings, WssSettings
 from tokenmq.errors import InvalidSettings
+from tokenmq.mqtt.packets.connect import BRIDGE_BIT
 from tokenmq.server.admission import Admission, Refusal
 from tokenmq.server.binding import resolve, why_not_bound
 from tokenmq.server.endpoint import Endpoint, Entrance
@@ -69,7 +70,7 @@ async def listen_tcp(
     report: ReportEvent = unheard,
     certificates: ContextSource | None = None,
 ) -> Listener:
-    """Listen for MQTT over TCP, or over TLS where there are certificates.
+    """Listen for MQTT over TCP [MQTT-4.2.0-1] [MQTT311-7.1.1-1], or over TLS where there are certificates.
 
     Args:
         settings: host, port (0 takes a free one), proxy_protocol, allow_plaintext.
@@ -166,7 +167,8 @@ class TcpEndpoint(Endpoint):
         if version is None and len(self._head) < _MOST_CONNECT_HEAD_BYTES:
             return
         if version is not None:
-            self._transport.write(_CONNACK_5[self._refusal] if version >= 5 else _CONNACK_311)
+            is_5 = version & ~BRIDGE_BIT >= 5
+            self._transport.write(_CONNACK_5[self._refusal] if is_5 else _CONNACK_311)
         self.finish()
 
 

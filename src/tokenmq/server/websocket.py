@@ -2,8 +2,8 @@
 
 The framing is websockets' sans-I/O protocol; here stand the rules for the upgrade,
 the limits, and the way between frames and a link. MQTT packets and frames have
-nothing to do with one another [MQTT-6.0.0-2]: the data of all frames of one chunk
-goes to the link in one piece, and one write of the link is one frame.
+nothing to do with one another [MQTT-6.0.0-2] [MQTT311-6.0.0-2]: the data of all frames
+of one chunk goes to the link in one piece, and one write of the link is one frame.
 
 Until the link writes for the first time (its CONNACK) the peer is nobody: it gets
 `connect_timeout_seconds` from the accept on, upgrade included, and a message of at
@@ -41,7 +41,7 @@ MAX_TARGET_BYTES = 4 * 1024
 # What a message may hold beyond one packet (SECURITY 6.2).
 FRAME_ALLOWANCE_BYTES = 16
 
-_SUBPROTOCOL = Subprotocol("mqtt")
+_SUBPROTOCOL = Subprotocol("mqtt")  # [MQTT-6.0.0-4] [MQTT311-6.0.0-4]
 _DATA = (Opcode.BINARY, Opcode.CONT)
 _REFUSALS = {
     Refusal.TOO_MANY: http.HTTPStatus.SERVICE_UNAVAILABLE,
@@ -295,7 +295,7 @@ class WebsocketEndpoint(Endpoint):
             if frame.opcode in _DATA:
                 payloads.append(bytes(frame.data))
             elif frame.opcode is Opcode.TEXT:
-                # [MQTT-6.0.0-1]
+                # [MQTT-6.0.0-1] [MQTT311-6.0.0-1]
                 unsupported = True
                 break
         data = b"".join(payloads)
