@@ -199,7 +199,7 @@ class _Replaced:
         return (change.kind, change.key) in self._names or _session_of(change) in self._ended
 
 
-def _session_of(change: Change) -> Key | None:
+def _session_of(change: Change) -> int | str | None:
     """Return the number of the session that a change's record goes with, None if it stands alone."""
     key = change.key
     return key[0] if change.kind in _OF_SESSION and isinstance(key, tuple) else None
