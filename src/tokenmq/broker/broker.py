@@ -197,8 +197,11 @@ class Broker:
         else:
             self.disconnect(outbox, code, str(error))
 
-    def disconnect(self, outbox: Outbox, code: ReasonCode, text: str) -> None:
+    def disconnect(self, outbox: Outbox, code: ReasonCode, text: str, *, waits: bool = True) -> None:
         """Close a connection from our side, with DISCONNECT where the protocol has it.
+
+        Args:
+            waits: its session, if it goes on, waits for its client; else that is here.
 
         Effects: its session is parted from it at once; nothing is written any more.
         """
@@ -207,7 +210,7 @@ class Broker:
         outbox.closed = True
         session = outbox.session
         if session is not None:
-            self._leave(session, text, code=int(code))
+            self._leave(session, text, waits=waits, code=int(code))
             if session.version == 5:
                 self.send(outbox, Disconnect(reason_code=code, reason_string=text))
         self.effects.append(Close(outbox, text))
@@ -396,6 +399,7 @@ class Broker:
             session.left_at = self.moment.now
             self.keeping.put(session.record)
         self._go_away(session)
+        self._bound_away(session)
 
     def end(self, session: Session) -> None:
         """End a session without a connection, for good."""
@@ -432,7 +436,7 @@ class Broker:
         self._forget(self._families, session.identity.token_id, session)
         self._forget(self._keys, session.identity.key_id, session)
 
-    def _leave(self, session: Session, reason: str, **fields: Any) -> None:
+    def _leave(self, session: Session, reason: str, *, waits: bool = True, **fields: Any) -> None:
         """Part a session from its connection; what does not outlive it ends."""
         self._stop_timers(session)
         session.outbox.session = None
@@ -449,13 +453,15 @@ class Broker:
         if session.expiry_seconds and not session.disowned:
             self._go_away(session)
             self.keeping.put(session.record)
+            if waits:
+                self._bound_away(session)
         else:
             if session.will is not None:
                 wills.publish(self, session)
             self._end(session)
 
     def _go_away(self, session: Session) -> None:
-        """Let a session wait for its client, within limits."""
+        """Let a session wait for its client."""
         left_at = session.left_at or self.moment.now
         session.leaving_second = self._leavings.add(left_at + session.expiry_seconds, session)
         if session.will is not None:
@@ -463,8 +469,11 @@ class Broker:
                 session.will_second = self._wills.add(left_at + session.will.delay_seconds, session)
             else:
                 wills.publish(self, session)
-        away = session.tenant.away.setdefault(session.identity.owner, {})
-        away[session] = None
+        session.tenant.away.setdefault(session.identity.owner, {})[session] = None
+
+    def _bound_away(self, session: Session) -> None:
+        """Let one user have so many sessions that wait; the one away longest ends."""
+        away = session.tenant.away[session.identity.owner]
         if len(away) > self.settings.max_sessions_per_user:
             self.end(next(iter(away)))
 
