@@ -39,7 +39,9 @@ def restore(broker: Broker, kept: Kept) -> None:
         sessions[received.session].unreleased.add(received.packet_id)
     for record in kept.retained:
         retaining.restore(broker, broker.tenants[record.org_id], record)
-    for session in sessions.values():  # now there is somebody to get their wills
+    now = broker.moment.now
+    # Now there is somebody to get their wills. The one away longest comes first.
+    for session in sorted(sessions.values(), key=lambda session: session.left_at or now):
         broker.wait_for_client(session)
 
 
