@@ -607,6 +607,26 @@ def test_a_user_has_so_many_sessions_away_and_the_one_away_longest_ends(make_wor
     assert joined(world, "carol")[1].session_present
 
 
+def test_a_session_that_had_ended_is_not_restored_beside_its_successor(world):
+    bob, _ = joined(world)
+    bob.subscribe("chat/#", qos=1)
+    world.kept.fails = True
+    bob, _ = joined(world, clean_start=True)
+    world.tick()
+    world.kept.fails = False
+    bob.subscribe("chat/b", qos=1)
+    world.restart()
+    bob, connack = joined(world)
+    assert connack.session_present
+    alice = world.joined("alice")
+    alice.publish("chat/a", b"of the old", qos=1)
+    alice.publish("chat/b", b"of the new", qos=1)
+    assert payloads(bob.received()) == [b"of the new"]
+    assert world.broker.tenants[ORG].kept == 1
+    world.tick()
+    assert len(world.kept.all(SessionRecord)) == 1
+
+
 def test_a_takeover_costs_the_user_no_other_session(make_world):
     world = make_world(max_sessions_per_user=1)
     joined(world, client_id="a")[0].link.lost()

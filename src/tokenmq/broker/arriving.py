@@ -131,6 +131,7 @@ def _begin(broker: Broker, publication: Publication) -> None:
     if publication.is_received:
         session.unreleased.add(packet.packet_id)
         if session.number:
+            broker.keep_session(session)
             broker.keeping.put(ReceivedRecord(session.number, packet.packet_id), owned=True)
             waits = True
     if packet.retain:

@@ -339,6 +339,11 @@ class Broker:
         )
         self.keeping.put(record, owned=owned)
 
+    def keep_session(self, session: Session) -> None:
+        """Have a session kept along with what hangs on it, if it may not have been yet."""
+        if not session.is_kept:
+            self.keeping.put(session.record, owned=True)
+
     def count_from(self, *, messages: int, position: int) -> None:
         """Give numbers that are not in use: these are the highest that are."""
         self._messages_made = max(self._messages_made, messages)
@@ -391,10 +396,17 @@ class Broker:
         session.tenant.sessions[session.client_id] = session
         self._name(session, record.number, record.expiry_seconds)
         session.will = record.will
+        session.is_kept = True
         self._index(session)
 
     def wait_for_client(self, session: Session) -> None:
-        """Let a restored session wait for its client, when all others are there, too."""
+        """Let a restored session wait for its client, when all others are there, too.
+
+        One whose client id is another's by now had ended; the store did not get to know.
+        """
+        if session.tenant.sessions.get(session.client_id) is not session:
+            self._end(session)
+            return
         if session.left_at is None:
             session.left_at = self.moment.now
             self.keeping.put(session.record)

@@ -112,6 +112,7 @@ class Session(Receiver):
         number: its name in the store; 0 for one that ends with its connection.
         backlog: messages that it is to get one by one; None where all come as runs.
         expiry_seconds: how long it outlives its connection.
+        is_kept: the store has it; nothing may hang on it there before.
         will: what is published if its connection is lost.
         unreleased: packet identifiers of QoS 2 messages taken in, until their PUBREL.
         arriving: publications that wait for the store, or behind one that does.
@@ -144,6 +145,7 @@ class Session(Receiver):
         "expiry_second",
         "expiry_seconds",
         "identity",
+        "is_kept",
         "joining",
         "judgements",
         "lanes",
@@ -188,6 +190,7 @@ class Session(Receiver):
         self.number = 0
         self.backlog: Backlog | None = None
         self.expiry_seconds = 0
+        self.is_kept = False
         self.will: Will | None = None
         self.unreleased: set[int] = set()
         self.arriving: Arriving | None = None

@@ -57,6 +57,7 @@ def subscribe(broker: Broker, session: Session, packet: Subscribe) -> None:
     if not session.number or not any(subscription for _, subscription in admitted):
         _admit(broker, session, outbox, admitted, suback)
         return
+    broker.keep_session(session)
     for _, subscription in admitted:
         if subscription is not None:
             broker.keeping.put(_record(subscription), owned=True)
@@ -171,6 +172,7 @@ def _kept(
         return
     session.joining -= {subscription.topic_filter for _, subscription in admitted if subscription is not None}
     if kept:
+        session.is_kept = True
         _admit(broker, session, outbox, admitted, suback)
         return
     codes = tuple(
