@@ -121,9 +121,9 @@ class Kept:
         deliveries = [
             record
             for record in self.all(DeliveryRecord)
-            if record.session in sessions and record.message in messages
+            if record.session in sessions and (record.released or record.message in messages)
         ]
-        awaited = {record.message for record in deliveries}
+        awaited = {record.message for record in deliveries if not record.released}
         return Loaded(
             sorted(self.all(SessionRecord), key=lambda one: one.number),
             [record for record in self.all(SubscriptionRecord) if record.session in sessions],

@@ -81,7 +81,7 @@ def _deliveries(broker: Broker, kept: Kept, sessions: dict[int, Session]) -> Non
             continue
         delivery = Delivery(
             session.backlog,
-            messages[record.message],
+            None if record.released else messages[record.message],
             record.packet_id,
             record.position,
             qos=record.qos,
