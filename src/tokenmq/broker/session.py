@@ -115,6 +115,8 @@ class Session(Receiver):
         is_kept: the store has it; nothing may hang on it there before.
         will: what is published if its connection is lost.
         unreleased: packet identifiers of QoS 2 messages taken in, until their PUBREL.
+        releasing: those whose PUBREL has come, but that is not kept yet; None where that was never.
+        receive_maximum: how many messages its client may have unacknowledged.
         arriving: publications that wait for the store, or behind one that does.
         joining: new filters that wait for the store.
         replays: subscriptions whose retained messages it is still to get, by filter.
@@ -154,6 +156,8 @@ class Session(Receiver):
         "listens",
         "number",
         "opened_at",
+        "receive_maximum",
+        "releasing",
         "replays",
         "scope",
         "subscriptions",
@@ -193,6 +197,8 @@ class Session(Receiver):
         self.is_kept = False
         self.will: Will | None = None
         self.unreleased: set[int] = set()
+        self.releasing: set[int] | None = None
+        self.receive_maximum = settings.receive_maximum
         self.arriving: Arriving | None = None
         self.joining: set[str] = set()
         self.replays: dict[str, Replay] | None = None
@@ -228,6 +234,8 @@ class Session(Receiver):
         """
         self._take(outbox)
         self._begin(identity)
+        if self.arriving is not None:  # they are answered over the connection that they came by
+            self.arriving.unanswered = 0
 
     def detach(self, nowhere: Outbox) -> None:
         """Be without a connection, and wait; `nowhere` is the outbox of all that do."""
