@@ -127,6 +127,17 @@ def test_a_pubrel_of_nothing_is_completed_and_said_so(world, version, lasts):
     assert alice.received() == [Pubcomp(packet_id=9, reason_code=0x92 if version == 5 else 0)]
 
 
+@lasting
+@both
+def test_a_pubrel_that_is_there_twice_in_one_piece_finds_something_once(world, version, lasts):
+    alice = joined(world, "alice", version=version, lasts=lasts)
+    alice.publish("chat/a", qos=2, packet_id=7)
+    alice.send(Pubrel(packet_id=7), Pubrel(packet_id=7))
+    nothing = [Pubcomp(packet_id=7, reason_code=0x92 if version == 5 else 0)]
+    # Of a lasting session it comes while the first is on its way to the store: one answer is both's.
+    assert alice.received() == [Pubcomp(packet_id=7), *([] if lasts else nothing)]
+
+
 @both
 def test_an_unreleased_identifier_outlives_connection_and_process(world, version):
     bob = listening(world, version=version, lasts=True)

@@ -160,9 +160,7 @@ def test_q22_the_expiry_is_capped_and_told_where_it_differs(world, asked, told):
 
 @pytest.mark.parametrize(("clean_start", "told"), [(False, 900), (True, None)])
 def test_the_organization_says_how_long_where_an_mqtt_5_client_does_not(world, clean_start, told):
-    world.doors.settings = msgspec.structs.replace(
-        world.doors.settings, default_session_expiry_seconds=900
-    )
+    world.doors.settings = msgspec.structs.replace(world.doors.settings, default_session_expiry_seconds=900)
     bob, connack = joined(world, clean_start=clean_start, session_expiry_interval=None)
     assert connack.session_expiry_interval == told
     bob.link.lost()
@@ -189,7 +187,9 @@ def test_sessions_of_311_have_the_longest_expiry(make_world):
         assert joined(world, version=4)[1].session_present == present
 
 
-@pytest.mark.parametrize(("said", "away", "present"), [(1_000, 999, True), (1_000, 1_001, False), (0, 0, False)])
+@pytest.mark.parametrize(
+    ("said", "away", "present"), [(1_000, 999, True), (1_000, 1_001, False), (0, 0, False)]
+)
 def test_a_disconnect_changes_the_expiry(world, said, away, present):
     bob, _ = joined(world, session_expiry_interval=60)
     bob.send(Disconnect(session_expiry_interval=said))
@@ -693,7 +693,7 @@ def test_nothing_is_left_of_sessions_that_ended(world):
     tenant = broker.tenants[ORG]
     world.clock.advance(10)
     world.tick()
-    assert {name for name in tenant.sessions} == {"c-alice"}
+    assert set(tenant.sessions) == {"c-alice"}
     assert (tenant.kept, tenant.away, tenant.overflowed) == (0, {}, {})
     assert len(broker._leavings) == len(broker._wills) == 0
     assert world.kept.records == {}

@@ -370,10 +370,10 @@ def _acknowledged(
     if not packet_ids:
         return pos
     if first == _PUBREL_FIRST:
-        unreleased = session.unreleased
-        if session.number or not unreleased.issuperset(packet_ids):
+        unique = set(packet_ids)
+        if session.number or len(unique) < len(packet_ids) or not unique <= session.unreleased:
             return start
-        unreleased.difference_update(packet_ids)
+        session.unreleased -= unique
         _answer(session, _PUBCOMP_FIRST, data[start + 2 : pos : 4], data[start + 3 : pos : 4], dirty)
     elif first == _PUBREC_FIRST:
         if session.backlog is None and session.inflight.issuperset(packet_ids):
