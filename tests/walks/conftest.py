@@ -138,12 +138,13 @@ class Kept:
 
 
 class Transport:
-    """Remembers what was written and whether it was closed."""
+    """Remembers what was written, whether it is read and whether it was closed."""
 
     def __init__(self) -> None:
         self.written = bytearray()
         self.writes = 0
         self.closed = False
+        self.reads = True
 
     def write(self, data: bytes) -> None:
         self.written += data
@@ -158,9 +159,11 @@ class Transport:
     def abort(self) -> None:
         self.closed = True
 
-    def pause_reading(self) -> None: ...
+    def pause_reading(self) -> None:
+        self.reads = False
 
-    def resume_reading(self) -> None: ...
+    def resume_reading(self) -> None:
+        self.reads = True
 
 
 class Client:

@@ -123,7 +123,7 @@ def _judge(broker: Broker, session: Session, request: Request, new: set[str]) ->
     if not decision.allowed:
         return ReasonCode.NOT_AUTHORIZED, decision.rule
     most = settings.max_subscriptions_per_session
-    if topic_filter not in session.subscriptions and topic_filter not in new:
+    if not any(topic_filter in known for known in (session.subscriptions, session.joining, new)):
         if len(session.subscriptions) + len(session.joining) + len(new) >= most:
             return ReasonCode.QUOTA_EXCEEDED, f"a session has at most {most} subscriptions"
         new.add(topic_filter)
