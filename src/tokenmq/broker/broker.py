@@ -187,8 +187,11 @@ class Broker:
         else:
             self.disconnect(outbox, code, str(error))
 
-    def disconnect(self, outbox: Outbox, code: ReasonCode, text: str) -> None:
+    def disconnect(self, outbox: Outbox, code: ReasonCode, text: str, *, waits: bool = True) -> None:
         """Close a connection from our side, with DISCONNECT where the protocol has it [MQTT-4.13.2-1].
+
+        Args:
+            waits: its session, if it goes on, waits for its client; else that is here.
 
         Effects: its session is parted from it at once; nothing is written any more [MQTT-3.14.4-2].
         """
@@ -197,7 +200,7 @@ class Broker:
         outbox.closed = True
         session = outbox.session
         if session is not None:
-            self.lives.leave(session, text, code=int(code))
+            self.lives.leave(session, text, waits=waits, code=int(code))
             if session.version == 5:
                 self.send(outbox, Disconnect(reason_code=code, reason_string=text))
         self.effects.append(Close(outbox, text))
@@ -311,6 +314,11 @@ class Broker:
             expires_at=message.expires_at,
         )
         self.keeping.put(record, owned=owned)
+
+    def keep_session(self, session: Session) -> None:
+        """Have a session kept along with what hangs on it, if it may not have been yet."""
+        if not session.is_kept:
+            self.keeping.put(session.record, owned=True)
 
     def count_from(self, *, messages: int, position: int) -> None:
         """Give numbers that are not in use: these are the highest that are."""

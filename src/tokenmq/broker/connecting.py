@@ -55,7 +55,8 @@ def connect(
         text = f"the organization has {tenant.rules.max_connections} connections"
         _refuse(broker, outbox, identity, client_id, ReasonCode.QUOTA_EXCEEDED, text)
         return None
-    if expiry_seconds and not resumed and tenant.kept >= tenant.rules.max_sessions:
+    makes_room = earlier is not None and earlier.number > 0
+    if expiry_seconds and not resumed and tenant.kept - makes_room >= tenant.rules.max_sessions:
         text = f"the organization has {tenant.rules.max_sessions} sessions that outlive their connections"
         _refuse(broker, outbox, identity, client_id, ReasonCode.QUOTA_EXCEEDED, text)
         return None
@@ -144,7 +145,8 @@ def _will_refused(broker: Broker, tenant: Tenant, identity: Identity, client_id:
 def _take_over(broker: Broker, earlier: Session, *, resumed: bool) -> None:
     """Part a session from its connection; end it if the newcomer does not go on with it."""
     if earlier.connected:
-        broker.disconnect(earlier.outbox, ReasonCode.SESSION_TAKEN_OVER, "session taken over")
+        text = "session taken over"
+        broker.disconnect(earlier.outbox, ReasonCode.SESSION_TAKEN_OVER, text, waits=False)
     if not resumed and not earlier.ended:
         broker.lives.end(earlier)
 

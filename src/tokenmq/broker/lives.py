@@ -79,14 +79,22 @@ class Lives:
         session.tenant.sessions[session.client_id] = session
         self._name(session, record.number, record.expiry_seconds)
         session.will = record.will
+        session.is_kept = True
         self._index(session)
 
     def wait_for_client(self, session: Session) -> None:
-        """Let a restored session wait for its client, when all others are there, too."""
+        """Let a restored session wait for its client, when all others are there, too.
+
+        One whose client id is another's by now had ended; the store did not get to know.
+        """
+        if session.tenant.sessions.get(session.client_id) is not session:
+            self._end(session)
+            return
         if session.left_at is None:
             session.left_at = self._broker.moment.now
             self._broker.keeping.put(session.record)
         self._go_away(session)
+        self._bound_away(session)
 
     def end(self, session: Session) -> None:
         """End a session without a connection, for good."""
@@ -123,8 +131,12 @@ class Lives:
         self._forget(self._families, session.identity.token_id, session)
         self._forget(self._keys, session.identity.key_id, session)
 
-    def leave(self, session: Session, reason: str, **fields: Any) -> None:
-        """Part a session from its connection; what does not outlive it ends."""
+    def leave(self, session: Session, reason: str, *, waits: bool = True, **fields: Any) -> None:
+        """Part a session from its connection; what does not outlive it ends.
+
+        Args:
+            waits: if it goes on it waits for its client; else that is here.
+        """
         self._stop_timers(session)
         session.outbox.session = None
         session.tenant.connected -= 1
@@ -140,13 +152,15 @@ class Lives:
         if session.expiry_seconds and not session.disowned:  # [MQTT-3.1.2-23] [MQTT311-4.1.0-1]
             self._go_away(session)
             self._broker.keeping.put(session.record)
+            if waits:
+                self._bound_away(session)
         else:
             if session.will is not None:
                 wills.publish(self._broker, session)
             self._end(session)
 
     def _go_away(self, session: Session) -> None:
-        """Let a session wait for its client, within limits."""
+        """Let a session wait for its client."""
         left_at = session.left_at or self._broker.moment.now
         session.leaving_second = self._leavings.add(left_at + session.expiry_seconds, session)
         if session.will is not None:
@@ -154,8 +168,11 @@ class Lives:
                 session.will_second = self._wills.add(left_at + session.will.delay_seconds, session)
             else:
                 wills.publish(self._broker, session)
-        away = session.tenant.away.setdefault(session.identity.owner, {})
-        away[session] = None
+        session.tenant.away.setdefault(session.identity.owner, {})[session] = None
+
+    def _bound_away(self, session: Session) -> None:
+        """Let one user have so many sessions that wait; the one away longest ends."""
+        away = session.tenant.away[session.identity.owner]
         if len(away) > self._broker.settings.max_sessions_per_user:
             self.end(next(iter(away)))
 

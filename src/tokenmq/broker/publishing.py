@@ -127,19 +127,29 @@ def release(broker: Broker, session: Session, packet_id: int) -> None:
     next under the same identifier is another message [MQTT-4.3.3-12], after a restart, too.
     Whether the message is over is not asked [MQTT-4.3.3-13].
     """
+    if session.releasing and packet_id in session.releasing:  # its PUBCOMP is to come
+        return
     waiting = session.arriving is not None and packet_id in session.arriving.unreceived
     if waiting or packet_id not in session.unreleased:
         _complete(session, packet_id, known=False)
     elif session.number:
-        broker.keeping.drop(ReceivedRecord, (session.number, packet_id))
-        broker.keeping.when_kept(partial(_released, broker, session, packet_id))
+        if session.releasing is None:
+            session.releasing = set()
+        session.releasing.add(packet_id)
+        _release(broker, session, packet_id)
     else:
         session.unreleased.discard(packet_id)
         _complete(session, packet_id, known=True)
 
 
-def refuse(broker: Broker, session: Session, packet: Publish, refused: Refusal) -> None:
-    """Answer a PUBLISH that is not taken, as its version can (the wire contract, "Answers")."""
+def refuse(
+    broker: Broker, session: Session, packet: Publish, refused: Refusal, *, answers: bool = True
+) -> None:
+    """Answer a PUBLISH that is not taken, as its version can (the wire contract, "Answers").
+
+    Args:
+        answers: False if it came by an earlier connection and will be sent again.
+    """
     broker.counters.refused += 1
     broker.report(
         "publish_refused",
@@ -149,7 +159,7 @@ def refuse(broker: Broker, session: Session, packet: Publish, refused: Refusal) 
         topic=packet.topic[:256],
         reason=refused.text,
     )
-    if not session.connected:
+    if not (session.connected and answers):
         return
     if packet.qos and session.version == 5:
         answer = Puback if packet.qos == 1 else Pubrec
@@ -188,13 +198,21 @@ def _receive_again(session: Session, packet: Publish) -> None:
         session.append(b"\x50\x02" + packet.packet_id.to_bytes(2, "big"))
 
 
+def _release(broker: Broker, session: Session, packet_id: int) -> None:
+    if not session.ended:
+        broker.keeping.drop(ReceivedRecord, (session.number, packet_id))
+        broker.keeping.when_kept(partial(_released, broker, session, packet_id))
+
+
 def _released(broker: Broker, session: Session, packet_id: int, *, kept: bool) -> None:
     if not kept:
-        broker.keeping.try_again(partial(release, broker, session, packet_id))
-    elif packet_id in session.unreleased:
-        session.unreleased.discard(packet_id)
-        if session.connected:
-            _complete(session, packet_id, known=True)
+        broker.keeping.try_again(partial(_release, broker, session, packet_id))
+        return
+    session.unreleased.discard(packet_id)
+    if session.releasing is not None:
+        session.releasing.discard(packet_id)
+    if session.connected:
+        _complete(session, packet_id, known=True)
 
 
 def _complete(session: Session, packet_id: int, *, known: bool) -> None:

@@ -112,8 +112,11 @@ class Session(Receiver):
         number: its name in the store; 0 for one that ends with its connection.
         backlog: messages that it is to get one by one; None where all come as runs.
         expiry_seconds: how long it outlives its connection.
+        is_kept: the store has it; nothing may hang on it there before.
         will: what is published if its connection is lost.
         unreleased: packet identifiers of QoS 2 messages taken in, until their PUBREL.
+        releasing: those whose PUBREL has come, but that is not kept yet; None where that was never.
+        receive_maximum: how many messages its client may have unacknowledged.
         arriving: publications that wait for the store, or behind one that does.
         joining: new filters that wait for the store.
         replays: subscriptions whose retained messages it is still to get, by filter.
@@ -146,6 +149,7 @@ class Session(Receiver):
         "expiry_second",
         "expiry_seconds",
         "identity",
+        "is_kept",
         "joining",
         "judgements",
         "lanes",
@@ -154,6 +158,8 @@ class Session(Receiver):
         "listens",
         "number",
         "opened_at",
+        "receive_maximum",
+        "releasing",
         "replays",
         "scope",
         "subscriptions",
@@ -190,8 +196,11 @@ class Session(Receiver):
         self.number = 0
         self.backlog: Backlog | None = None
         self.expiry_seconds = 0
+        self.is_kept = False
         self.will: Will | None = None
         self.unreleased: set[int] = set()
+        self.releasing: set[int] | None = None
+        self.receive_maximum = settings.receive_maximum
         self.arriving: Arriving | None = None
         self.joining: set[str] = set()
         self.replays: dict[str, Replay] | None = None
@@ -228,6 +237,8 @@ class Session(Receiver):
         """
         self._take(outbox)
         self._begin(identity)
+        if self.arriving is not None:  # they are answered over the connection that they came by
+            self.arriving.unanswered = 0
 
     def detach(self, nowhere: Outbox) -> None:
         """Be without a connection, and wait; `nowhere` is the outbox of all that do."""

@@ -62,6 +62,7 @@ def subscribe(broker: Broker, session: Session, packet: Subscribe) -> None:
     if not session.number or not kept:
         _admit(broker, session, outbox, admitted, suback)
         return
+    broker.keep_session(session)
     for subscription in kept:
         broker.keeping.put(_record(subscription), owned=True)
     session.joining |= new
@@ -132,7 +133,7 @@ def _judge(broker: Broker, session: Session, request: Request, new: set[str]) ->
     if not decision.allowed:
         return ReasonCode.NOT_AUTHORIZED, decision.rule
     most = settings.max_subscriptions_per_session
-    if topic_filter not in session.subscriptions and topic_filter not in new:
+    if not any(topic_filter in known for known in (session.subscriptions, session.joining, new)):
         if len(session.subscriptions) + len(session.joining) + len(new) >= most:
             return ReasonCode.QUOTA_EXCEEDED, f"a session has at most {most} subscriptions"
         new.add(topic_filter)
@@ -178,6 +179,7 @@ def _kept(
         return
     session.joining -= {subscription.topic_filter for _, subscription in admitted}
     if kept:
+        session.is_kept = True
         _admit(broker, session, outbox, admitted, suback)
         return
     codes = tuple(
