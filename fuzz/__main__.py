@@ -49,7 +49,9 @@ def options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--concurrency", type=int, default=100, help="connections at a time (%(default)s)")
     parser.add_argument("--first", type=int, default=0, help="number of the first connection")
     parser.add_argument("--connections", type=int, help="end after so many, whatever their packets")
-    parser.add_argument("--max-p99-ms", type=float, default=_DEFAULTS.p99_ms, help="of the good client (%(default)s)")
+    parser.add_argument(
+        "--max-p99-ms", type=float, default=_DEFAULTS.p99_ms, help="of the good client (%(default)s)"
+    )
     parser.add_argument("--max-wait-ms", type=float, default=_DEFAULTS.wait_ms, help="likewise (%(default)s)")
     chosen = parser.parse_args(arguments)
     if chosen.seed is None:
@@ -65,9 +67,7 @@ class Run:
         self._server = server
         self._credentials = credentials
         self._numbers = iter(range(chosen.first, sys.maxsize))
-        self._traffic = Traffic(
-            "127.0.0.1", {"tcp": server.port, "websocket": server.websocket_port}, MARKER
-        )
+        self._traffic = Traffic("127.0.0.1", {"tcp": server.port, "websocket": server.websocket_port}, MARKER)
         self.defects: list[str] = []
         self.suspects: list[int] = []
 
@@ -114,9 +114,7 @@ class Run:
                 return
 
     async def _perform(self, number: int) -> None:
-        await self._traffic.perform(
-            script(self._chosen.seed, number, self._transports, self._credentials)
-        )
+        await self._traffic.perform(script(self._chosen.seed, number, self._transports, self._credentials))
 
     async def _look(self) -> None:
         while True:

@@ -102,7 +102,9 @@ def _double(random: Random, data: bytes, _: Sequence[bytes]) -> bytes:
     body = _body(data)
     at = random.randrange(len(body) + 1)
     size = random.choice((1, 4, 20))
-    return data[:1] + _announce(body[:at] + body[at : at + size] * random.choice((2, 3, 50)) + body[at + size :])
+    return data[:1] + _announce(
+        body[:at] + body[at : at + size] * random.choice((2, 3, 50)) + body[at + size :]
+    )
 
 
 def _lie_of_length(random: Random, data: bytes, _: Sequence[bytes]) -> bytes:

@@ -254,7 +254,11 @@ class Maker:
         if self._odd():
             return random.choice((*_STRANGE_TOPICS, *_STRANGE_TEXTS))
         plain = random.choice((b"fuzz/#", b"fuzz/+/a", b"fuzz/a/+", b"fuzz/+/#", b"fuzz/a/b", self.topic()))
-        return random.choice((b"$share/g/", b"$share/h/")) + plain if self._shares and random.random() < 0.4 else plain
+        return (
+            random.choice((b"$share/g/", b"$share/h/")) + plain
+            if self._shares and random.random() < 0.4
+            else plain
+        )
 
     def payload(self) -> bytes:
         """Choose a payload: small, empty, and large now and then."""
@@ -309,7 +313,11 @@ class Maker:
         random = self.random
         if self._odd():
             return random.choice((*_STRANGE_TEXTS, *_STRANGE_TOPICS, b"fuzz-0-0"))
-        return b"" if random.random() < 0.05 else credential.username.partition(b"@")[0] + b"-%d" % random.randrange(_CLIENTS_OF_A_USER)
+        return (
+            b""
+            if random.random() < 0.05
+            else credential.username.partition(b"@")[0] + b"-%d" % random.randrange(_CLIENTS_OF_A_USER)
+        )
 
     def _reason(self, first: int) -> int:
         return self.random.choice(_REASONS if self._odd() else _REASONS_OF[first])
@@ -347,4 +355,3 @@ class Maker:
 
     def _odd(self) -> bool:
         return self.random.random() < self._strange
-

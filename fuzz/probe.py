@@ -133,7 +133,9 @@ async def _probe(host: str, port: int, credential: Credential) -> Record:
         asyncio.create_task(_reconnect(host, port, credential, record)),
     ]
     ended = asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
-    await asyncio.wait([publishing, *others, asyncio.ensure_future(ended)], return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait(
+        [publishing, *others, asyncio.ensure_future(ended)], return_when=asyncio.FIRST_COMPLETED
+    )
     publishing.cancel()
     deadline = time.perf_counter() + _LOST_SECONDS
     while record.received < record.sent and time.perf_counter() < deadline and not others[0].done():

@@ -155,9 +155,7 @@ def _framed(random: Random, steps: list[Step], ending: Ending) -> tuple[list[Ste
     return [Step(opening, 0, "upgrade"), *framed], ending
 
 
-def _stalled(
-    random: Random, number: int, transport: Transport, version: int, packets: list[bytes]
-) -> Script:
+def _stalled(random: Random, number: int, transport: Transport, version: int, packets: list[bytes]) -> Script:
     """Begin and say no more: an upgrade or a CONNECT that is never finished."""
     opening = frames.upgrade(random, "127.0.0.1")
     begun = bytes((0x10,)) + packets[0][1:]

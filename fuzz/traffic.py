@@ -154,9 +154,7 @@ class Traffic:
             self._fault(what, script)
         self.tally.recent.append((time.time(), script.number))
 
-    async def _converse(
-        self, script: Script, transport: asyncio.Transport, protocol: _Conversation
-    ) -> str:
+    async def _converse(self, script: Script, transport: asyncio.Transport, protocol: _Conversation) -> str:
         """Do what the script says; return what was wrong, "" if nothing was."""
         reader = protocol.reader
         if script.ending is Ending.DEAF:
@@ -190,11 +188,15 @@ class Traffic:
                 transport.write_eof()
             case Ending.ANSWER if not protocol.closed and reader.unacknowledged:
                 answers = b"".join(reader.unacknowledged[:100])
-                transport.write(framed(Random(script.number), answers) if script.transport == "websocket" else answers)
+                transport.write(
+                    framed(Random(script.number), answers) if script.transport == "websocket" else answers
+                )
             case _:
                 pass
         standing = script.ending is Ending.ANSWER
-        in_time = await protocol.until(lambda heard: standing and heard.reader.pings >= script.pings, HANG_SECONDS)
+        in_time = await protocol.until(
+            lambda heard: standing and heard.reader.pings >= script.pings, HANG_SECONDS
+        )
         if not in_time:
             return f"not within {HANG_SECONDS:.0f} s: {script.ending.value}"
         if protocol.closed:

@@ -13,6 +13,7 @@ from typing import Any
 
 import structlog
 
+from tokenmq.access.addresses import CountedAddresses
 from tokenmq.api.application import create_app
 from tokenmq.api.serving import HttpServer, make_server
 from tokenmq.app import logs
@@ -25,6 +26,7 @@ from tokenmq.server.hub import Hub
 from tokenmq.server.listeners import Listener, listen_tcp
 from tokenmq.server.websocket import listen_websocket
 from tokenmq.services.bundle import Services
+from tokenmq.services.tarpit import Tarpit
 
 _log = structlog.get_logger("tokenmq")
 
@@ -94,7 +96,14 @@ async def serving(settings: Settings) -> AsyncIterator[Ready]:
     """
     async with AsyncExitStack() as stack:
         services = await stack.enter_async_context(opened(settings))
-        hub = Hub(settings.broker, services.authenticator, services.families, services.organizations)
+        tarpit = Tarpit(settings.auth, CountedAddresses(settings.broker.trusted_proxies))
+        hub = Hub(
+            settings.broker,
+            services.authenticator,
+            services.families,
+            services.organizations,
+            tarpit=tarpit,
+        )
         services.attach(hub)
         http = await _listen_http(settings.http)
         stack.callback(http.close)
@@ -102,7 +111,7 @@ async def serving(settings: Settings) -> AsyncIterator[Ready]:
         stack.push_async_callback(_end_mqtt, hub, listeners)
         await stack.enter_async_context(_running(hub.run()))
         services.upkeep.start()
-        server = make_server(create_app(services, settings.http), settings.http)
+        server = make_server(create_app(services, settings.http, tarpit=tarpit), settings.http)
         await stack.enter_async_context(_answering(server, http))
         tcp, websocket = listeners
         yield Ready(

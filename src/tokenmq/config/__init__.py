@@ -11,6 +11,7 @@ from tokenmq.config.describing import Effective, document, effective
 from tokenmq.config.loading import load
 from tokenmq.config.secret import Secret
 from tokenmq.config.settings import (
+    AuthSettings,
     BrokerSettings,
     DatabaseSettings,
     DataSettings,
@@ -28,6 +29,7 @@ __all__ = [
     "MqttSettings",
     "WebsocketSettings",
     "BrokerSettings",
+    "AuthSettings",
     "DataSettings",
     "DatabaseSettings",
     "TokenSettings",

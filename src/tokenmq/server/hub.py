@@ -7,7 +7,9 @@ with `settle`: dirty links are written, each once, and effects are performed in 
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Collection
+from functools import partial
 
 import structlog
 
@@ -26,10 +28,12 @@ from tokenmq.mqtt.connection import ConnectionLimits
 from tokenmq.mqtt.packets import Connect
 from tokenmq.server.link import Link
 from tokenmq.server.peer import Peer
+from tokenmq.server.refusals import Refusals
 from tokenmq.server.reporting import Reporter
 from tokenmq.services.authenticate import Authenticator
 from tokenmq.services.families import Families
 from tokenmq.services.organizations import Organizations
+from tokenmq.services.tarpit import Tarpit
 from tokenmq.tokens.records import OrganizationRecord
 from tokenmq.tracebacks import told
 
@@ -47,6 +51,9 @@ class Hub:
         broker: the core.
         authenticator: makes identities out of what a CONNECT shows.
         connection_limits: what every connection is held to.
+
+    Args:
+        tarpit: says how long the answer to failed credentials waits; None: not at all.
     """
 
     def __init__(
@@ -55,6 +62,8 @@ class Hub:
         authenticator: Authenticator,
         families: Families,
         organizations: Organizations,
+        *,
+        tarpit: Tarpit | None = None,
     ) -> None:
         self.broker = Broker(settings)
         self.authenticator = authenticator
@@ -71,6 +80,8 @@ class Hub:
         self._families = families
         self._organizations = organizations
         self._deadlines: Wheel[Link] = Wheel()
+        self._tarpit = tarpit
+        self._refusals: Refusals[Link] = Refusals()
 
     def make_link(self, peer: Peer) -> Link:
         """Make the link of a new network connection."""
@@ -90,6 +101,7 @@ class Hub:
         self.broker.tick(now)
         for link in self._deadlines.due(mono):
             self._look_at(link, mono)
+        self._refusals.answer(mono)
         self.settle()
         self._reporter.turn()
 
@@ -120,6 +132,7 @@ class Hub:
 
     def unwatch(self, link: Link) -> None:
         """Forget a link that is gone."""
+        self._refusals.forget(link)
         if link.deadline_second is not None:
             self._deadlines.remove(link.deadline_second, link)
             link.deadline_second = None
@@ -150,15 +163,22 @@ class Hub:
             self.watch(link)
 
     def refuse(self, link: Link, error: TokenmqError, client_id: str) -> None:
-        """Answer a CONNECT that is not let in."""
-        self.broker.refuse(
-            link.outbox,
-            reason_code(error),
-            str(error),
-            client_id=client_id,
-            address=link.peer.address,
-            error=error.code,
-        )
+        """Answer a CONNECT that is not let in; after a time, if its credentials are one more that fail."""
+        mono = clock.mono()
+        delay = self._tarpit.delay(error, link.peer.address, mono) if self._tarpit is not None else 0.0
+        # Not the error itself: its traceback would hold what the peer has sent.
+        fields = {"client_id": client_id, "address": link.peer.address, "error": error.code}
+        answer = partial(self._refuse, link, reason_code(error), str(error), fields)
+        if delay:
+            self.unwatch(link)
+            link.wait()
+            self._refusals.hold(link, mono + delay, answer)
+        else:
+            answer()
+
+    def _refuse(self, link: Link, code: ReasonCode, text: str, fields: dict[str, str]) -> None:
+        link.outbox.closed = False
+        self.broker.refuse(link.outbox, code, text, **fields)
 
     # Live: what services tell and ask
 
@@ -197,6 +217,7 @@ class Hub:
 
     def shut_down(self) -> None:
         """Tell every connection that the server goes, and close it."""
+        self._refusals.answer(math.inf)
         self._settled(self.broker.close_all(ReasonCode.SERVER_SHUTTING_DOWN, "server shutting down"))
 
     def _settled(self, count: int) -> int:
