@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import itertools
 import resource
 import secrets
 import sys
@@ -35,6 +36,7 @@ _TRANSPORTS: dict[str, tuple[Transport, ...]] = {
 # Faults after which a run ends: one defect shows itself again and again.
 _ENOUGH_FAULTS = 10
 _LOOK_SECONDS = 1.0
+_TELL_SECONDS = 30
 # Share of the packets after which memory is measured for the first time: pools, caches and
 # tables that are filled once are full by then.
 _WARM_SHARE = 0.2
@@ -117,9 +119,11 @@ class Run:
         await self._traffic.perform(script(self._chosen.seed, number, self._transports, self._credentials))
 
     async def _look(self) -> None:
-        while True:
+        for look in itertools.count(1):
             await asyncio.sleep(_LOOK_SECONDS)
             self._note_defects()
+            if look % _TELL_SECONDS == 0:
+                print(f"{self.tally.packets:,} packets", file=sys.stderr, flush=True)
 
     def _note_defects(self) -> None:
         found = self._server.new_defects()
@@ -137,33 +141,33 @@ async def _run(chosen: argparse.Namespace, server: Watched, good: GoodClient) ->
     run = Run(chosen, server, server.credentials_for("fuzz/#"))
     began = time.monotonic()
     await run.until(int(chosen.packets * _WARM_SHARE))
-    warm_bytes = _bytes_at_rest(server, idle_files)
+    warm_bytes, _ = await _at_rest(server, idle_files)
     await run.until(chosen.packets)
     seconds = time.monotonic() - began
     if run.suspects:
         await run.find()
-    alive = server.runs()
+    end_bytes, files = await _at_rest(server, idle_files)
     return Outcome(
         seed=chosen.seed,
         transport=chosen.transport,
         tally=run.tally,
         seconds=seconds,
-        alive=alive,
+        alive=server.runs(),
         defects=run.defects,
         suspects={number: run.repeat(number) for number in run.suspects},
         warm_bytes=warm_bytes,
-        end_bytes=_bytes_at_rest(server, idle_files) if alive else 0,
-        files_left=server.descriptors() - idle_files if alive else 0,
-        good=good.end(),
+        end_bytes=end_bytes,
+        files_left=files - idle_files,
+        good=await asyncio.to_thread(good.end),
     )
 
 
-def _bytes_at_rest(server: Watched, idle_files: int) -> int:
-    """Measure the memory of the service when no connection of ours is left."""
+async def _at_rest(server: Watched, idle_files: int) -> tuple[int, int]:
+    """Wait until no connection of ours is left; return the service's memory and open files."""
     if not server.runs():
-        return 0
-    server.settle(idle_files, seconds=10)
-    return server.memory_bytes()
+        return 0, 0
+    files = await asyncio.to_thread(server.settle, idle_files, seconds=10)
+    return server.memory_bytes(), files
 
 
 def outcomes(chosen: argparse.Namespace) -> Iterator[Outcome]:

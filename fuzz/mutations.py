@@ -63,7 +63,7 @@ def cut(random: Random, data: bytes) -> list[bytes]:
 
 def _flip(random: Random, data: bytes, _: Sequence[bytes]) -> bytes:
     changed = bytearray(data)
-    for _ in range(random.choice((1, 1, 2, 8))):
+    for _count in range(random.choice((1, 1, 2, 8))):
         changed[random.randrange(len(changed))] ^= 1 << random.randrange(8)
     return bytes(changed)
 
@@ -111,9 +111,10 @@ def _lie_of_length(random: Random, data: bytes, _: Sequence[bytes]) -> bytes:
     body = _body(data)
     size = len(body)
     lies = (
-        variable(max(0, size - 1)), variable(size + 1), variable(size + random.randint(2, 3_000)), variable(0),
-        b"\xff\xff\xff\x7f", b"\xff\xff\xff\xff\x7f", b"\x80\x80\x80\x80\x00", variable(MAX_VARIABLE - 1),
-        bytes((size & 0x7F | 0x80, 0x80, 0x00)), variable(70_000), variable(1_048_577),
+        variable(max(0, size - 1)), variable(size + 1), variable(size + random.randint(2, 3_000)),
+        variable(0), b"\xff\xff\xff\x7f", b"\xff\xff\xff\xff\x7f", b"\x80\x80\x80\x80\x00",
+        variable(MAX_VARIABLE - 1), bytes((size & 0x7F | 0x80, 0x80, 0x00)),
+        variable(70_000), variable(1_048_577),
     )  # fmt: skip
     return data[:1] + random.choice(lies) + body
 

@@ -36,17 +36,17 @@ _OF_AUTH = (0x15, 0x16, 0x1F, 0x26)
 _LEVELS = ("a", "b", "c", "x", "", "ä", "\N{GRINNING FACE}", "a b")
 _STRANGE_TEXTS: Final = (
     b"", b"\x00", b"a\x00b", b"\xed\xa0\x80", b"\xed\xbf\xbf", b"\xc0\x80", b"\xe0\x80\x80", b"\xff\xfe",
-    b"\xf4\x90\x80\x80", b"\xef\xbb\xbfa", b"\xef\xbf\xbf", b"\x01\x1f", b"\x7f", b"\xc2\x80", b"\xc3", b"a" * 300,
-    b"<script>", b"\r\n", b"%s%n", b"../../etc",
+    b"\xf4\x90\x80\x80", b"\xef\xbb\xbfa", b"\xef\xbf\xbf", b"\x01\x1f", b"\x7f", b"\xc2\x80", b"\xc3",
+    b"a" * 300, b"<script>", b"\r\n", b"%s%n", b"../../etc",
 )  # fmt: skip
 _STRANGE_TOPICS: Final = (
-    b"", b"/", b"//", b"#", b"+", b"fuzz/#/a", b"fuzz/a#", b"fuzz/+a", b"$SYS/broker", b"$SYS/#", b"$auth/events",
-    b"$share", b"$share/", b"$share//a", b"$share/g", b"$share/g/", b"$share/+/fuzz/a", b"$share/g/#",
-    b"$share/g/$share/h/fuzz/a", b"$queue/fuzz/a", b"$delayed/1/fuzz/a", b"$CONTROL/x", b"$", b"fuzz",
-    b"other/a", b"fuzz/" + b"/" * 200, b"fuzz/" + b"x" * 2000, b"/" * 5000, b"+/" * 40 + b"#",
+    b"", b"/", b"//", b"#", b"+", b"fuzz/#/a", b"fuzz/a#", b"fuzz/+a", b"$SYS/broker", b"$SYS/#",
+    b"$auth/events", b"$share", b"$share/", b"$share//a", b"$share/g", b"$share/g/", b"$share/+/fuzz/a",
+    b"$share/g/#", b"$share/g/$share/h/fuzz/a", b"$queue/fuzz/a", b"$delayed/1/fuzz/a", b"$CONTROL/x", b"$",
+    b"fuzz", b"other/a", b"fuzz/" + b"/" * 200, b"fuzz/" + b"x" * 2000, b"/" * 5000, b"+/" * 40 + b"#",
 )  # fmt: skip
 _REASONS_OF: Final = {
-    0x40: (0, 0, 16, 128, 131, 135, 144, 151, 153), 0x50: (0, 0, 0, 16, 128, 135, 151), 0x62: (0, 0, 146),
+    0x40: (0, 0, 128, 131, 135, 144, 151, 153), 0x50: (0, 0, 0, 128, 135, 151), 0x62: (0, 0, 146),
     0x70: (0, 0, 146), 0xE0: (0, 0, 4, 4, 128, 129, 130, 148, 152),
 }  # fmt: skip
 _REASONS = (0, 1, 2, 4, 16, 24, 25, 128, 131, 135, 139, 144, 145, 146, 151, 153, 162, 255)
@@ -136,7 +136,10 @@ class Maker:
         if random.random() < 0.7:
             flags |= 0x02
         credential = self._credential()
-        tail = text(self._client_id(credential))
+        client_id = self._client_id(credential)
+        if not client_id and not self._odd():
+            flags |= 0x02
+        tail = text(client_id)
         properties = self.properties(_OF_CONNECT)
         if self._wills:
             flags |= 0x04 | random.choice(self._qualities()) << 3 | self._retain() << 5
@@ -178,7 +181,8 @@ class Maker:
         """Make a SUBSCRIBE of one filter or several."""
         random = self.random
         count = random.choice((1, 1, 1, 2, 3, 8)) if not self._odd() else random.choice((0, 150))
-        body = b"".join(text(self.topic_filter()) + bytes((self._options(),)) for _ in range(count))
+        filters = [self.topic_filter() for _ in range(count)]
+        body = b"".join(text(one) + bytes((self._options(one),)) for one in filters)
         return packet(0x82, two(self.packet_id()) + self.block(self.properties(_OF_SUBSCRIBE)) + body)
 
     def unsubscribe(self) -> bytes:
@@ -277,7 +281,7 @@ class Maker:
         if self._odd():
             chosen += random.choices(list(_KINDS), k=random.choice((1, 2, 40)))
         if 0x26 in chosen and random.random() < 0.3:
-            chosen += [0x26] * random.choice((1, 5, 40))
+            chosen += [0x26] * (40 if self._odd() else random.choice((1, 5)))
         return b"".join(bytes((identifier,)) + self._value(_KINDS[identifier]) for identifier in chosen)
 
     def block(self, properties: bytes) -> bytes:
@@ -340,12 +344,16 @@ class Maker:
             )
         )
 
-    def _options(self) -> int:
+    def _options(self, topic_filter: bytes) -> int:
         random = self.random
         if self._odd():
             return random.randrange(256)
         qos = random.choice((0, 1, 2))
-        return qos if self.version == 4 else qos | random.choice((0x00, 0x04, 0x08, 0x10, 0x20))
+        if self.version == 4:
+            return qos
+        # No local on a share is a protocol error.
+        no_local = 0 if topic_filter.startswith(b"$share/") else 0x04
+        return qos | random.choice((0x00, no_local, 0x08, 0x10, 0x20))
 
     def _qualities(self) -> tuple[int, ...]:
         return (0, 1, 2, 2) if self._exactly_once else (0, 1)

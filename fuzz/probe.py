@@ -139,7 +139,7 @@ async def _probe(host: str, port: int, credential: Credential) -> Record:
     publishing.cancel()
     deadline = time.perf_counter() + _LOST_SECONDS
     while record.received < record.sent and time.perf_counter() < deadline and not others[0].done():
-        await asyncio.sleep(0.05)
+        await asyncio.wait(others[:1], timeout=0.05)
     for task in others:
         task.cancel()
     for outcome in await asyncio.gather(publishing, *others, return_exceptions=True):
@@ -156,7 +156,7 @@ def _quantile(times: list[float], share: float) -> float:
 
 
 def main() -> int:
-    """Probe a service; the credential comes in the environment's place: the first line of standard input."""
+    """Probe a service; username, tab and password are the first line of standard input."""
     parser = argparse.ArgumentParser(prog="python -m fuzz.probe", description="A good client.")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, required=True)

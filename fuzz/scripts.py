@@ -10,6 +10,7 @@ import dataclasses
 import enum
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from random import Random
 from typing import Literal
 
@@ -128,7 +129,7 @@ def _steps(random: Random, stream: bytes, starts: Sequence[int]) -> list[Step]:
     borders = [*starts[:1], *starts[1::4], len(stream)]
     awaits = len(starts) > 1 and random.random() < 0.7
     steps: list[Step] = []
-    for start, stop in zip(borders, borders[1:], strict=False):
+    for start, stop in pairwise(borders):
         part = stream[start:stop]
         pieces = mutations.cut(random, part) if random.random() < 0.2 else [part]
         at = start

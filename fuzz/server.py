@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from pathlib import Path
 
 from bench.servers import Tokenmq
+
 from fuzz.packets import Credential
 
 # What a stalled connection may last: short, so that a run need not wait long for its end.
@@ -61,7 +61,7 @@ class Watched(Tokenmq):
 
     def descriptors(self) -> int:
         """Count the files that it has open."""
-        return len(os.listdir(f"/proc/{self.pid()}/fd"))
+        return sum(1 for _ in Path(f"/proc/{self.pid()}/fd").iterdir())
 
     def settle(self, descriptors: int, *, seconds: float) -> int:
         """Wait until it has no more than so many files open; return how many it has."""

@@ -72,7 +72,7 @@ class _Conversation(asyncio.Protocol):
         self.foreign = self.foreign or self._forbidden in plain
         self._wake()
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio names it
         self.closed = True
         self._wake()
 
@@ -100,6 +100,10 @@ class _Conversation(asyncio.Protocol):
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
+
+
+def _never(_: _Conversation) -> bool:
+    return False
 
 
 def _is_writable(conversation: _Conversation) -> bool:
@@ -144,6 +148,7 @@ class Traffic:
             what = await self._converse(script, transport, protocol)
         finally:
             transport.abort()
+            await protocol.until(_never, HANG_SECONDS)
         if protocol.internal_error:
             what = "the service said: internal error"
         elif protocol.foreign:
@@ -156,7 +161,6 @@ class Traffic:
 
     async def _converse(self, script: Script, transport: asyncio.Transport, protocol: _Conversation) -> str:
         """Do what the script says; return what was wrong, "" if nothing was."""
-        reader = protocol.reader
         if script.ending is Ending.DEAF:
             transport.pause_reading()
         for step in script.steps:

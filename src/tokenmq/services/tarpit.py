@@ -68,4 +68,4 @@ class Tarpit:
         beyond = ceil(count - self._burst)
         if beyond <= 0:
             return 0.0
-        return min(self._most, FIRST_DELAY_SECONDS * 2 ** (beyond - 1))
+        return min(self._most, FIRST_DELAY_SECONDS * (1 << beyond - 1))
