@@ -36,6 +36,10 @@ _TRANSPORTS: dict[str, tuple[Transport, ...]] = {
 # Faults after which a run ends: one defect shows itself again and again.
 _ENOUGH_FAULTS = 10
 _LOOK_SECONDS = 1.0
+# In which a defect that a packet meets stands in the log.
+_LOG_SECONDS = 0.05
+# Of those connections that may have met a defect.
+_SHOWN_SUSPECTS = 3
 _TELL_SECONDS = 30
 # Share of the packets after which memory is measured for the first time: pools, caches and
 # tables that are filled once are full by then.
@@ -93,10 +97,10 @@ class Run:
             if not self._server.runs():
                 break
             await self._perform(number)
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(_LOG_SECONDS)
             if self._server.new_defects():
                 met.append(number)
-        self.suspects = met or self.suspects[-20:]
+        self.suspects = (met or self.suspects[-_SHOWN_SUSPECTS:])[:_SHOWN_SUSPECTS]
 
     def repeat(self, number: int) -> tuple[bytes, ...]:
         """Return the packets of a connection."""

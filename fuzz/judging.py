@@ -12,6 +12,7 @@ _MIB = 1024 * 1024
 # Of a connection's packets, those that are printed, and bytes of each.
 _LAST_PACKETS = 12
 _SHOWN_BYTES = 400
+_SHOWN_LOG = 4_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,8 @@ def problems(outcome: Outcome, bounds: Bounds) -> list[str]:
     wrong = []
     if not outcome.alive:
         wrong.append("the service has ended")
-    wrong += [f"the log says: {line[:2_000]}" for line in outcome.defects[:5]]
+    if outcome.defects:
+        wrong.append("the log says:\n" + "\n".join(outcome.defects)[:_SHOWN_LOG])
     wrong += [_suspicion(outcome, number, packets) for number, packets in outcome.suspects.items()]
     wrong += [_told(outcome, fault) for fault in outcome.tally.faults]
     grown = outcome.end_bytes - outcome.warm_bytes

@@ -66,7 +66,7 @@ class Outcome:
 
     def problems(self) -> list[str]:
         """Say what was not as it must be."""
-        wrong = [f"the log says: {line[:2_000]}" for line in self.defects[:5]]
+        wrong = ["the log says:\n" + "\n".join(self.defects)[:4_000]] if self.defects else []
         cost = self.most_bytes - self.before_bytes
         if cost > self.allowed_bytes:
             wrong.append(f"the sockets cost {cost / MIB:.1f} MiB, {self.allowed_bytes / MIB:.0f} are allowed")
