@@ -31,6 +31,7 @@ class Ending(enum.Enum):
     REFUSAL = "the connection is closed without another byte"
     HALF_CLOSE = "the connection is closed after our FIN"
     STALL = "the connection is closed when the time to connect is over"
+    LINGER = "our end stays open when the service has closed, and it cuts the connection"
     RESET = "nothing: it is cut"
     DEAF = "nothing: it does not read, and is cut"
 
@@ -92,7 +93,7 @@ def script(
     )[0]
     pings = walk.pings
     if walk.fatal:
-        ending = Ending.REFUSAL
+        ending = _linger(random, Ending.REFUSAL)
     elif walk.missing:
         ending = Ending.HALF_CLOSE
     elif ending is Ending.ANSWER:
@@ -168,4 +169,9 @@ def _stalled(random: Random, number: int, transport: Transport, version: int, pa
             steps = [Step(opening, 0, "upgrade"), Step(frames.masked(random, begun), 1)]
     else:
         steps = [Step(begun, 1)]
-    return Script(number, transport, version, tuple(steps), Ending.STALL, 0, (begun,))
+    return Script(number, transport, version, tuple(steps), _linger(random, Ending.STALL), 0, (begun,))
+
+
+def _linger(random: Random, ending: Ending) -> Ending:
+    """Leave our end open at times, where the service must close without our doing."""
+    return Ending.LINGER if random.random() < 0.1 else ending

@@ -20,6 +20,8 @@ from fuzz.scripts import Ending, Script
 HANG_SECONDS = 15.0
 # Of one that does not read: long enough for the service to have written all that it would.
 _DEAF_SECONDS = 0.3
+# Between two bytes to a service that has closed: a cut is noticed by writing.
+_LINGER_SECONDS = 0.2
 _RESET = struct.pack("ii", 1, 0)
 _INTERNAL = b"internal error"
 _RECENT = 400
@@ -57,9 +59,11 @@ class Tally:
 class _Conversation(asyncio.Protocol):
     """One connection: keeps what has come, and wakes whoever waits for it."""
 
-    def __init__(self, *, websocket: bool, forbidden: bytes) -> None:
+    def __init__(self, *, websocket: bool, lingers: bool, forbidden: bytes) -> None:
         self.reader = Reader(websocket=websocket)
         self.closed = False
+        self.finished = False
+        self._lingers = lingers
         self.internal_error = False
         self.foreign = False
         self._forbidden = forbidden
@@ -71,6 +75,11 @@ class _Conversation(asyncio.Protocol):
         self.internal_error = self.internal_error or _INTERNAL in plain
         self.foreign = self.foreign or self._forbidden in plain
         self._wake()
+
+    def eof_received(self) -> bool:
+        self.finished = True
+        self._wake()
+        return self._lingers
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio names it
         self.closed = True
@@ -137,7 +146,11 @@ class Traffic:
         loop = asyncio.get_running_loop()
         try:
             transport, protocol = await loop.create_connection(
-                lambda: _Conversation(websocket=script.transport == "websocket", forbidden=self._forbidden),
+                lambda: _Conversation(
+                    websocket=script.transport == "websocket",
+                    lingers=script.ending is Ending.LINGER,
+                    forbidden=self._forbidden,
+                ),
                 self._host,
                 self._ports[script.transport],
             )
@@ -180,6 +193,8 @@ class Traffic:
     async def _end(self, script: Script, transport: asyncio.Transport, protocol: _Conversation) -> str:
         reader = protocol.reader
         match script.ending:
+            case Ending.LINGER:
+                return await self._linger(transport, protocol)
             case Ending.DEAF:
                 await asyncio.sleep(_DEAF_SECONDS)
                 return ""
@@ -207,6 +222,19 @@ class Traffic:
             self.tally.closed += 1
         else:
             self.tally.answered += 1
+        return ""
+
+    async def _linger(self, transport: asyncio.Transport, protocol: _Conversation) -> str:
+        """Wait for the service's FIN, do not close, and write until the connection is cut."""
+        if not await protocol.until(lambda heard: heard.finished, HANG_SECONDS):
+            return f"not closed within {HANG_SECONDS:.0f} s"
+        deadline = time.monotonic() + HANG_SECONDS
+        while not protocol.closed:
+            if time.monotonic() > deadline:
+                return f"not within {HANG_SECONDS:.0f} s: {Ending.LINGER.value}"
+            transport.write(b"\x00")
+            await protocol.until(_never, _LINGER_SECONDS)
+        self.tally.closed += 1
         return ""
 
     def _fault(self, what: str, script: Script) -> None:

@@ -27,10 +27,11 @@ def make_script(ending: Ending, *, awaits: bool = True) -> Script:
 class Answering(asyncio.Protocol):
     """Gives its answers in turn as bytes come, and then nothing, or closes."""
 
-    def __init__(self, answers: tuple[bytes, ...], *, close: bool) -> None:
+    def __init__(self, answers: tuple[bytes, ...], *, close: bool, half: bool) -> None:
         self.gone = asyncio.get_running_loop().create_future()
         self._answers = list(answers)
         self._close = close
+        self._half = half
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
@@ -40,6 +41,8 @@ class Answering(asyncio.Protocol):
             self._transport.write(self._answers.pop(0))
         if self._close and not self._answers:
             self._transport.close()
+        elif self._half and not self._answers:
+            self._transport.write_eof()
 
     def eof_received(self) -> bool:
         return True
@@ -52,8 +55,9 @@ class Answering(asyncio.Protocol):
         await self.gone
 
 
-def answering(*answers: bytes, close: bool = False) -> Serve:
-    return lambda: Answering(answers, close=close)
+def answering(*answers: bytes, close: bool = False, half: bool = False) -> Serve:
+    """Make such servers; `half` sends FIN and goes on reading."""
+    return lambda: Answering(answers, close=close, half=half)
 
 
 async def perform(serve: Serve, script: Script) -> Tally:
@@ -86,8 +90,9 @@ async def test_a_server_that_answers_is_fine() -> None:
 
 
 async def test_a_server_that_closes_is_fine() -> None:
-    tally = await perform(answering(CONNACK, close=True), make_script(Ending.ANSWER))
-    assert (tally.faults, tally.closed) == ([], 1)
+    for ending in (Ending.ANSWER, Ending.LINGER):
+        tally = await perform(answering(CONNACK, close=True), make_script(ending))
+        assert (tally.faults, tally.closed) == ([], 1)
 
 
 @pytest.mark.parametrize(
@@ -96,6 +101,8 @@ async def test_a_server_that_closes_is_fine() -> None:
         (answering(), make_script(Ending.ANSWER), "no answer to the first bytes"),
         (answering(CONNACK), make_script(Ending.ANSWER), Ending.ANSWER.value),
         (answering(CONNACK, PINGRESP), make_script(Ending.REFUSAL), Ending.REFUSAL.value),
+        (answering(CONNACK), make_script(Ending.LINGER), "not closed"),
+        (answering(CONNACK, half=True), make_script(Ending.LINGER), Ending.LINGER.value),
         (answering(b"", b""), make_script(Ending.STALL, awaits=False), Ending.STALL.value),
         (answering(b"\x10\x00", close=True), make_script(Ending.ANSWER), "no packet"),
         (answering(b"\xe0\x10internal error00", close=True), make_script(Ending.ANSWER), "internal error"),
@@ -105,7 +112,17 @@ async def test_a_server_that_closes_is_fine() -> None:
             "another client",
         ),
     ],
-    ids=["mute", "no PINGRESP", "not refused", "not cut", "no packet", "defect", "let in"],
+    ids=[
+        "mute",
+        "no PINGRESP",
+        "not refused",
+        "not closed",
+        "not cut",
+        "not in time",
+        "no packet",
+        "defect",
+        "let in",
+    ],
 )
 async def test_a_server_that_does_it_wrong_is_noticed(serve: Serve, script: Script, told: str) -> None:
     (fault,) = (await perform(serve, script)).faults
