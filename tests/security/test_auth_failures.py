@@ -11,7 +11,7 @@ from tokenmq.access.addresses import CountedAddresses
 from tokenmq.api import gate
 from tokenmq.api.gate import Gate
 from tokenmq.config import AuthSettings, HttpSettings
-from tokenmq.errors import InvalidKey, NotFound
+from tokenmq.errors import ExpiredToken, InvalidKey, NotFound
 from tokenmq.server.hub import Hub
 from tokenmq.server.peer import Peer
 from tokenmq.services.tarpit import Tarpit
@@ -158,8 +158,9 @@ async def test_ruling12_failed_requests_of_one_address_wait_for_their_401(waits:
     assert waits == [0.25, 0.5]
     assert [await ask(failing, address) for address in ("192.0.2.2", "127.0.0.1", None)] == [401] * 3
     assert waits == [0.25, 0.5]
-    elsewhere = Gate(raising(NotFound("no")), HttpSettings(), tarpit)
-    assert [await ask(elsewhere, "192.0.2.1") for _ in range(4)] == [404] * 4
+    for error, status in ((NotFound("no"), 404), (ExpiredToken("no", 1), 401)):
+        elsewhere = Gate(raising(error), HttpSettings(), tarpit)
+        assert [await ask(elsewhere, "192.0.2.1") for _ in range(4)] == [status] * 4
     assert waits == [0.25, 0.5]
 
 

@@ -24,7 +24,7 @@ from tokenmq import clock
 from tokenmq.api.answer import CLOSE, WHOLE_ANSWER, Answer, Headers, send_answer
 from tokenmq.api.errors import HttpRefused, defect, problem, redact
 from tokenmq.config import HttpSettings
-from tokenmq.errors import TokenmqError
+from tokenmq.errors import InvalidKey, TokenmqError
 from tokenmq.services.tarpit import Tarpit
 from tokenmq.tracebacks import told
 
@@ -106,8 +106,11 @@ class Gate:
             await exchange.finish()
 
     async def _hold_back(self, error: TokenmqError, scope: Scope) -> None:
-        """Let a failed authentication wait for its answer."""
-        if self._tarpit is None:
+        """Let a failed authentication wait for its answer.
+
+        The caller's is that of its key. A token that is refused here is what the call is about.
+        """
+        if self._tarpit is None or not isinstance(error, InvalidKey):
             return
         client = scope.get("client")
         delay = self._tarpit.delay(error, client[0] if client else None, clock.mono())
