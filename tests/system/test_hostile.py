@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
 
-PACKETS = 12_000
+PACKETS = 10_000
 SOCKETS = 600
 
 
