@@ -140,7 +140,8 @@ class Maker:
         if not client_id and not self._odd():
             flags |= 0x02
         tail = text(client_id)
-        properties = self.properties(_OF_CONNECT)
+        # A session that nobody can take up again is not kept: what a run leaves behind is bounded.
+        properties = self.properties(_OF_CONNECT if client_id else _OF_CONNECT[1:])
         if self._wills:
             flags |= 0x04 | random.choice(self._qualities()) << 3 | self._retain() << 5
             will = self.block(self.properties(_OF_WILL))

@@ -8,6 +8,7 @@ import struct
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from random import Random
 from typing import cast
@@ -63,6 +64,7 @@ class _Conversation(asyncio.Protocol):
         self.reader = Reader(websocket=websocket)
         self.closed = False
         self.finished = False
+        self.gone = asyncio.Event()
         self._lingers = lingers
         self.internal_error = False
         self.foreign = False
@@ -83,6 +85,7 @@ class _Conversation(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio names it
         self.closed = True
+        self.gone.set()
         self._wake()
 
     def pause_writing(self) -> None:
@@ -92,11 +95,16 @@ class _Conversation(asyncio.Protocol):
         self.writable = True
         self._wake()
 
+    @property
+    def over(self) -> bool:
+        """Tell whether nothing more can come."""
+        return self.closed or self.finished
+
     async def until(self, reached: Callable[[_Conversation], bool], seconds: float) -> bool:
-        """Wait for something or for the end; False when neither came in time."""
+        """Wait for something or for the service's end of it; False when neither came in time."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + seconds
-        while not (self.closed or reached(self)):
+        while not (self.over or reached(self)):
             left = deadline - loop.time()
             if left <= 0:
                 return False
@@ -109,10 +117,6 @@ class _Conversation(asyncio.Protocol):
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
-
-
-def _never(_: _Conversation) -> bool:
-    return False
 
 
 def _is_writable(conversation: _Conversation) -> bool:
@@ -161,7 +165,7 @@ class Traffic:
             what = await self._converse(script, transport, protocol)
         finally:
             transport.abort()
-            await protocol.until(_never, HANG_SECONDS)
+            await protocol.gone.wait()
         if protocol.internal_error:
             what = "the service said: internal error"
         elif protocol.foreign:
@@ -177,7 +181,7 @@ class Traffic:
         if script.ending is Ending.DEAF:
             transport.pause_reading()
         for step in script.steps:
-            if protocol.closed:
+            if protocol.over:
                 break
             transport.write(step.data)
             self.tally.packets += step.packets
@@ -203,9 +207,9 @@ class Traffic:
                 if not protocol.closed:
                     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
                 return ""
-            case Ending.HALF_CLOSE if not protocol.closed:
+            case Ending.HALF_CLOSE if not protocol.over:
                 transport.write_eof()
-            case Ending.ANSWER if not protocol.closed and reader.unacknowledged:
+            case Ending.ANSWER if not protocol.over and reader.unacknowledged:
                 answers = b"".join(reader.unacknowledged[:100])
                 transport.write(
                     framed(Random(script.number), answers) if script.transport == "websocket" else answers
@@ -218,7 +222,7 @@ class Traffic:
         )
         if not in_time:
             return f"not within {HANG_SECONDS:.0f} s: {script.ending.value}"
-        if protocol.closed:
+        if protocol.over:
             self.tally.closed += 1
         else:
             self.tally.answered += 1
@@ -233,7 +237,9 @@ class Traffic:
             if time.monotonic() > deadline:
                 return f"not within {HANG_SECONDS:.0f} s: {Ending.LINGER.value}"
             transport.write(b"\x00")
-            await protocol.until(_never, _LINGER_SECONDS)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_LINGER_SECONDS):
+                    await protocol.gone.wait()
         self.tally.closed += 1
         return ""
 

@@ -182,3 +182,9 @@ def test_nothing_is_wrong_with_what_is_as_it_must_be() -> None:
 def test_what_is_not_as_it_must_be_is_told(changes: dict[str, object], told: str) -> None:
     (problem,) = problems(outcome(**changes), Bounds())
     assert told in problem
+
+
+async def test_a_service_that_closes_before_all_is_sent_is_not_waited_for() -> None:
+    """Although our end stays open."""
+    tally = await perform(answering(close=True), make_script(Ending.LINGER))
+    assert (tally.faults, tally.closed) == ([], 1)
