@@ -12,6 +12,7 @@ from typing import Any
 
 import structlog
 
+from tokenmq.access.addresses import CountedAddresses
 from tokenmq.api.application import create_app
 from tokenmq.api.serving import HttpServer
 from tokenmq.app import logs
@@ -20,6 +21,7 @@ from tokenmq.app.listening import Ready, certified, http_servers, listen_http, l
 from tokenmq.config import Settings
 from tokenmq.server.hub import Hub
 from tokenmq.server.listeners import Listener
+from tokenmq.services.tarpit import Tarpit
 
 _log = structlog.get_logger("tokenmq")
 
@@ -78,12 +80,14 @@ async def serving(settings: Settings) -> AsyncIterator[Ready]:
     """
     async with AsyncExitStack() as stack:
         services = await stack.enter_async_context(opened(settings))
+        tarpit = Tarpit(settings.auth, CountedAddresses(settings.broker.trusted_proxies))
         hub = Hub(
             settings.broker,
             services.authenticator,
             services.families,
             services.organizations,
             services.store.kept,
+            tarpit=tarpit,
         )
         hub.restore(await services.store.kept.load())
         services.attach(hub)
@@ -95,7 +99,7 @@ async def serving(settings: Settings) -> AsyncIterator[Ready]:
         stack.push_async_callback(_end_mqtt, hub, mqtt.values())
         await stack.enter_async_context(_running(hub.run()))
         services.upkeep.start()
-        app = create_app(services, settings.http)
+        app = create_app(services, settings.http, tarpit=tarpit)
         servers = http_servers(app, settings, certificates, hub.report)
         await stack.enter_async_context(_answering([(servers[table], http[table]) for table in http]))
         yield ready(settings, http, mqtt)

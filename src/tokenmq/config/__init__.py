@@ -24,6 +24,7 @@ from tokenmq.config.listening import (
 from tokenmq.config.loading import load
 from tokenmq.config.secret import Secret
 from tokenmq.config.settings import (
+    AuthSettings,
     BrokerSettings,
     DatabaseSettings,
     DataSettings,
@@ -46,6 +47,7 @@ __all__ = [
     "Listening",
     "WITH_TLS",
     "BrokerSettings",
+    "AuthSettings",
     "DataSettings",
     "DatabaseSettings",
     "TokenSettings",

@@ -151,6 +151,30 @@ class BrokerSettings:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class AuthSettings:
+    """How failed authentications are slowed, over MQTT and HTTP alike."""
+
+    failure_burst: Annotated[
+        Positive,
+        Meta(
+            description="Failed authentications of one address, or with one key's id, that are answered at "
+            "once; loopback and trusted proxies are not counted as addresses."
+        ),
+    ] = 5
+    failure_rate_per_minute: Annotated[
+        Positive, Meta(description="Failed authentications that are forgiven in a minute.")
+    ] = 6
+    max_failure_delay_seconds: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=10,
+            description="Longest time that the answer to a failed authentication is held back; 0 holds none.",
+        ),
+    ] = 5
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class DataSettings:
     """Where tokenmq keeps its files."""
 
@@ -222,6 +246,7 @@ class Settings:
     wss: WssSettings = dataclasses.field(default_factory=WssSettings)
     tls: TlsSettings = dataclasses.field(default_factory=TlsSettings)
     broker: BrokerSettings = BrokerSettings()
+    auth: AuthSettings = AuthSettings()
     data: DataSettings = DataSettings()
     database: DatabaseSettings = DatabaseSettings()
     tokens: TokenSettings = TokenSettings()
@@ -239,6 +264,7 @@ TABLES: Mapping[str, type] = MappingProxyType(
         "wss": WssSettings,
         "tls": TlsSettings,
         "broker": BrokerSettings,
+        "auth": AuthSettings,
         "data": DataSettings,
         "database": DatabaseSettings,
         "tokens": TokenSettings,

@@ -162,6 +162,12 @@ class Link:
         if self.outbox.held:
             self._let_go()
 
+    def wait(self) -> None:
+        """Take in nothing more: its refusal waits, and opens the outbox once more for its answer."""
+        self.outbox.closed = True
+        if self._transport is not None:
+            self._transport.pause_reading()
+
     def close(self, *, peer_left: bool) -> None:
         """Close after what was written."""
         if self._transport is not None:

@@ -271,6 +271,8 @@ class WebsocketEndpoint(Endpoint):
 
     def _too_late(self) -> None:
         self._deadline = None
+        if self._ending:
+            return  # refused before, and slow to take it in
         if self._link is None:
             self._refuse(http.HTTPStatus.REQUEST_TIMEOUT, "the upgrade took too long")
         else:
