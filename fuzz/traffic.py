@@ -22,7 +22,7 @@ HANG_SECONDS = 15.0
 # Of one that does not read: long enough for the service to have written all that it would.
 _DEAF_SECONDS = 0.3
 # Between two bytes to a service that has closed: a cut is noticed by writing.
-_LINGER_SECONDS = 0.2
+LINGER_SECONDS = 0.2
 _RESET = struct.pack("ii", 1, 0)
 _INTERNAL = b"internal error"
 _RECENT = 400
@@ -238,7 +238,7 @@ class Traffic:
                 return f"not within {HANG_SECONDS:.0f} s: {Ending.LINGER.value}"
             transport.write(b"\x00")
             with suppress(TimeoutError):
-                async with asyncio.timeout(_LINGER_SECONDS):
+                async with asyncio.timeout(LINGER_SECONDS):
                     await protocol.gone.wait()
         self.tally.closed += 1
         return ""

@@ -78,7 +78,8 @@ async def perform(serve: Serve, script: Script) -> Tally:
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(traffic, "HANG_SECONDS", 0.2)
+    monkeypatch.setattr(traffic, "HANG_SECONDS", 0.4)
+    monkeypatch.setattr(traffic, "LINGER_SECONDS", 0.01)
 
 
 CONNACK, PINGRESP = b"\x20\x03\x00\x00\x00", b"\xd0\x00"
