@@ -1,6 +1,7 @@
 """The harness: the servers of one run, and how a generator is run against one of them."""
 
 import json
+import select
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -123,8 +124,11 @@ class Bench:
         options = ("--count", str(count), "--subscriptions", str(subscriptions))
         process = self.generate(server, "idle", *options, credentials=server.credentials(count))
         assert process.stdout is not None
-        told = process.stdout.readline()
         try:
+            if not select.select([process.stdout], [], [], PATIENCE_SECONDS)[0]:
+                process.kill()
+                raise NotMeasurable(f"{count} connections were not open after {PATIENCE_SECONDS} s")
+            told = process.stdout.readline()
             if "held" not in told:
                 raise NotMeasurable(json.loads(told)["error"] if told.strip() else "no output")
             yield

@@ -172,8 +172,10 @@ def open_connection(
 def subscribe(channel: Channel, *topic_filters: str, qos: int, version: int) -> None:
     """Subscribe and wait for the SUBACK; BadStream if less than `qos` is granted for one of the filters."""
     channel.send(wire.subscribe(*topic_filters, qos=qos, version=version))
-    data, _, stop = _answer(channel, wire.SUBACK)
-    granted = data[stop - len(topic_filters) : stop]
+    data, start, stop = _answer(channel, wire.SUBACK)
+    granted = wire.suback(data, start, stop, version)
+    if len(granted) != len(topic_filters):
+        raise BadStream(f"{len(topic_filters)} filters were answered with {len(granted)} reason codes")
     for topic_filter, code in zip(topic_filters, granted, strict=True):
         if code < qos:
             raise BadStream(f"the broker grants at most QoS {code} where {qos} was asked for")

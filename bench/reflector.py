@@ -91,11 +91,11 @@ class Reflector:
                 peer.version = chunk[start + 6]
                 peer.sock.send(b"\x20\x03\0\0\0" if peer.version == 5 else b"\x20\x02\0\0")
             elif first == 0x82:
-                at = start + (3 if peer.version == 5 else 2)
-                topic_filter = chunk[at + 2 : end - 1].removesuffix(b"/#")
-                self._receivers.setdefault(topic_filter, []).append(peer)
-                body = chunk[start : start + 2] + (b"\0" if peer.version == 5 else b"") + chunk[end - 1 : end]
-                peer.sock.send(wire.packet(0x90, body))
+                asked = wire.filters(chunk, start, end, peer.version)
+                for topic_filter, _ in asked:
+                    self._receivers.setdefault(topic_filter.removesuffix(b"/#"), []).append(peer)
+                body = chunk[start : start + 2] + (b"\0" if peer.version == 5 else b"")
+                peer.sock.send(wire.packet(0x90, body + bytes(qos for _, qos in asked)))
 
     def deliver(self, pair: bytes, data: bytes) -> None:
         """Pass packets of a publisher on to its receivers."""

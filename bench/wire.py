@@ -259,3 +259,23 @@ def connack(data: bytes | bytearray, start: int, stop: int, version: int) -> Con
                 for _ in range(2 if identifier == 0x26 else 1):
                     at += 2 + int.from_bytes(data[at : at + 2], "big")
     return Connack(data[start + 1], receive_maximum, maximum_qos, bool(data[start] & 1))
+
+
+def suback(data: bytes | bytearray, start: int, stop: int, version: int) -> bytes:
+    """The reason codes of a SUBACK, one for each filter."""
+    at = start + 2
+    if version == 5:
+        length, at = read_variable(data, at)
+        at += length
+    return bytes(data[at:stop])
+
+
+def filters(data: bytes | bytearray, start: int, stop: int, version: int) -> list[tuple[bytes, int]]:
+    """The filters of a SUBSCRIBE without properties, each with its options."""
+    at = start + (3 if version == 5 else 2)
+    found = []
+    while at < stop:
+        end = at + 2 + int.from_bytes(data[at : at + 2], "big")
+        found.append((bytes(data[at + 2 : end]), data[end]))
+        at = end + 1
+    return found
