@@ -100,9 +100,14 @@ class Bench:
         port: int = 0,
         credentials: Path | None = None,
     ) -> Sample:
-        """Run the generator against a server; `arguments` are global options, the mode and its options."""
+        """Run the generator against a server; `arguments` are global options, the mode and its options.
+
+        Raises: NotMeasurable if it finds a fault, or has nothing to count.
+        """
         started = self.generate(server, *arguments, port=port, credentials=credentials)
         result = self.finish(started)
+        if not result.get(figure):
+            raise NotMeasurable("nothing arrived in the measured time")
         return Sample(result[figure], result["generator_cpu"], result["server_cpu"])
 
     def generate(

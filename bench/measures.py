@@ -54,25 +54,26 @@ def pubsub(
 def connects_prepare(bench: Bench) -> None:
     """Make all tokens of the row, then let another process of the server verify them."""
     server = bench.tokenmq()
-    bench.fresh = server.mint(_connections(bench) * (bench.pairs + 1))
+    bench.fresh = server.mint(_connections(bench, "ours") * (bench.pairs + 1))
     server.restart()
 
 
 def connects_verified(bench: Bench, side: Side) -> Sample:
     if side != "ours":
-        return _connect(bench, bench.server(side), None)
-    server, count = bench.tokenmq(), _connections(bench)
+        return _connect(bench, side, bench.server(side))
+    server, count = bench.tokenmq(), _connections(bench, side)
     if len(bench.fresh) < count:
         raise NotMeasurable("there are not enough fresh tokens")
     chosen, bench.fresh = bench.fresh[:count], bench.fresh[count:]
-    return _connect(bench, server, server.write(chosen, "fresh.tsv"))
+    return _connect(bench, side, server, server.write(chosen, "fresh.tsv"))
 
 
 def connects_known(bench: Bench, side: Side) -> Sample:
     if side != "ours":
-        return _connect(bench, bench.server(side), None)
+        return _connect(bench, side, bench.server(side))
     server = bench.tokenmq()
-    return _connect(bench, server, server.write(server.mint(_connections(bench)), "known.tsv"))
+    minted = server.mint(_connections(bench, side))
+    return _connect(bench, side, server, server.write(minted, "known.tsv"))
 
 
 def tokens(bench: Bench, side: Side) -> Sample:
@@ -153,7 +154,7 @@ def beside(measure: Measure, *, connections: int, subscriptions: int) -> Measure
 
 def idle_memory(bench: Bench, side: Side) -> Sample:
     """Bytes of memory that one idle, subscribed connection costs."""
-    count = max(1000, int(10_000 * bench.scale))
+    count = max(1000, int((10_000 if side in ("ours", "peer") else 2_000) * bench.scale))
     server = bench.server(side)
     server.credentials(count)
     server.restart()
@@ -162,11 +163,10 @@ def idle_memory(bench: Bench, side: Side) -> Sample:
         return Sample((server.memory_bytes() - before) / count)
 
 
-def _connections(bench: Bench) -> int:
-    return max(500, int(3000 * bench.scale))
+def _connections(bench: Bench, side: Side) -> int:
+    return max(500, int((3000 if side in ("ours", "peer") else 1000) * bench.scale))
 
 
-def _connect(bench: Bench, server: Server, credentials: Path | None) -> Sample:
-    return bench.load(
-        server, "connect", "--count", str(_connections(bench)), figure="per_s", credentials=credentials
-    )
+def _connect(bench: Bench, side: Side, server: Server, credentials: Path | None = None) -> Sample:
+    count = str(_connections(bench, side))
+    return bench.load(server, "connect", "--count", count, figure="per_s", credentials=credentials)

@@ -43,17 +43,18 @@ def _turns(bench: Bench, row: Row) -> Iterator[tuple[int, Side]]:
     for pair in range(-1 if row.warm else 0, row.pairs_of(bench)):
         for side in order if pair % 2 == 0 else order[::-1]:
             yield pair, side
-        if others and pair < others:
+        if 0 <= pair < others:
             for side in OTHERS:
                 yield pair, side
 
 
 def _said(outcome: Outcome) -> str:
+    names = TITLES if outcome.row.others else {"ours": "ours", "peer": "peer"}
     found = [
-        f"{TITLES[side]} {statistics.median(one.value for one in samples):,.0f}"
+        f"{names[side]} {statistics.median(one.value for one in samples):,.0f}"
         for side, samples in outcome.samples.items()
     ]
-    found += [f"{TITLES[side]} not measured ({reason})" for side, reason in outcome.problems.items()]
+    found += [f"{names[side]} not measured ({reason})" for side, reason in outcome.problems.items()]
     if outcome.ratios:
         found.append(f"median ratio {statistics.median(outcome.ratios):.2f}")
     return "; ".join(found)
