@@ -79,7 +79,9 @@ def run(bench: Bench, chosen: argparse.Namespace) -> int:
     outcomes = [measure(bench, row) for row in chosen.rows]
     facts = report.machine()
     facts.append(("Disk", report.disk(bench.folder)))
-    facts += [(kind, server.version()) for kind, server in bench.servers.items()]
+    for kind, server in bench.servers.items():
+        kept = f"; kept on disk: {server.durable}" if server.variant == "durable" else ""
+        facts.append((kind, server.version() + kept))
     facts.append(("Samples", report.samples(bench)))
     print(report.text(outcomes))
     if chosen.write:

@@ -23,7 +23,7 @@ class Mosquitto(Server):
     """The peer of every row. Kept on disk is what a snapshot every half hour, and a clean stop, write."""
 
     name = "mosquitto"
-    durable = "a snapshot every 30 minutes; a PUBACK promises nothing of it"
+    durable = "a snapshot every 30 minutes, so that a PUBACK promises nothing"
 
     def __init__(self, folder: Path, *, cpu: int | None, variant: Variant = "") -> None:
         super().__init__(folder, cpu=cpu, variant=variant)
@@ -56,7 +56,7 @@ class Nats(Server):
 
     name = "nats"
     versions = (4,)
-    durable = "JetStream, synchronous"
+    durable = "JetStream, flushed at every write"
 
     def __init__(self, folder: Path, *, cpu: int | None, variant: Variant = "") -> None:
         super().__init__(folder, cpu=cpu, variant=variant)

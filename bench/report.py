@@ -117,8 +117,8 @@ def machine() -> list[tuple[str, str]]:
 
 def samples(bench: Bench) -> str:
     """How many samples of each broker a figure is the median of, and how long one is."""
-    pairs = f"{bench.pairs} pairs with Mosquitto"
-    others = "" if bench.alone else f", {min(bench.pairs, OTHER_PAIRS)} of each other broker"
+    pairs = f"pairs with Mosquitto: {bench.pairs}"
+    others = "" if bench.alone else f", of each other broker: {min(bench.pairs, OTHER_PAIRS)}"
     return f"{pairs}{others}; {bench.seconds} s each after {bench.warmup_seconds} s of warm-up"
 
 

@@ -165,7 +165,7 @@ ROWS = (
         Wanted(at_least=1.5), extra=True, others=True,
     ),
     Row(
-        "durable", "QoS 1, 10 pairs, 64 B, into sessions that outlive connections, stored before PUBACK",
+        "durable", "QoS 1, 10 pairs, into sessions that outlive connections; on disk before PUBACK (not Mosquitto)",
         pubsub(*PERSISTENT, variant="durable"), Wanted("ours", at_least=10_000), others=True,
     ),
     Row(

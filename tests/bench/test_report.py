@@ -46,7 +46,7 @@ def test_write_replaces_only_what_is_between_the_markers(tmp_path: Path) -> None
 def test_the_facts_say_how_many_samples_a_figure_is_the_median_of() -> None:
     bench = Bench(Path(), 1.0, 0.4, 5, 1.0, None, None)
     assert report.samples(bench) == (
-        "5 pairs with Mosquitto, 3 of each other broker; 1.0 s each after 0.4 s of warm-up"
+        "pairs with Mosquitto: 5, of each other broker: 3; 1.0 s each after 0.4 s of warm-up"
     )
 
 
