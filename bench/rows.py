@@ -165,7 +165,7 @@ ROWS = (
         Wanted(at_least=1.5), extra=True, others=True,
     ),
     Row(
-        "durable", "QoS 1, 10 pairs, into sessions that outlive connections; on disk before PUBACK (not Mosquitto)",
+        "durable", "QoS 1, 10 pairs, sessions outlive connections; flushed before PUBACK (not Mosquitto)",
         pubsub(*PERSISTENT, variant="durable"), Wanted("ours", at_least=10_000), others=True,
     ),
     Row(
