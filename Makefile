@@ -7,7 +7,7 @@ PIP := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt \
 UNIT := -m "not interop and not system"
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check fmt lint format types imports clauses unit interop bench fuzz slow cov docs build clean
+.PHONY: help run test check fmt lint format types imports clauses unit interop bench profile fuzz slow cov docs build clean
 
 help: ## List the targets.
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
@@ -49,6 +49,9 @@ interop: .venv/.dev ## Tests against clients that others wrote.
 
 bench: .venv/.dev ## Measure; docs/performance.md has what is to be held.
 	$(BIN)/python -m bench
+
+profile: .venv/.dev ## Show where the broker's time goes during a row of the bench (ROW=qos1).
+	$(BIN)/python -m bench --profile $(or $(ROW),qos1)
 
 fuzz: .venv/.dev ## A million hostile packets on live sockets; fuzz/README.md has what is judged.
 	$(BIN)/python -m fuzz
