@@ -7,7 +7,7 @@ PIP := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt \
 UNIT := -m "not interop and not system"
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check fmt lint format types imports unit interop bench cov docs build clean
+.PHONY: help run test check fmt lint format types imports clauses unit interop bench cov docs build clean
 
 help: ## List the targets.
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
@@ -15,11 +15,11 @@ help: ## List the targets.
 run: .venv/.server ## Start service and broker with a demo, and print what to paste next.
 	@exec $(BIN)/tokenmq serve --demo
 
-test: lint format types imports ## Everything; as root it first installs what the interop tests drive.
+test: lint format types imports clauses ## Everything; as root it first installs what the interop tests drive.
 	@scripts/install-interop.sh || echo "Going on without what could not be installed." >&2
 	$(BIN)/pytest
 
-check: lint format types imports unit ## The fast one: all but what needs other programs.
+check: lint format types imports clauses unit ## The fast one: all but what needs other programs.
 
 fmt: .venv/.dev ## Format the code.
 	$(BIN)/ruff check --select I --fix
@@ -36,6 +36,9 @@ types: .venv/.dev ## Check types.
 
 imports: .venv/.dev ## Check that imports go down only.
 	$(BIN)/lint-imports
+
+clauses: .venv/.dev ## Hold the clause tags against the statements of both standards.
+	$(BIN)/python scripts/clauses.py
 
 unit: .venv/.dev ## Tests that need nothing but Python.
 	$(BIN)/pytest $(UNIT)

@@ -115,24 +115,36 @@ class Kept:
         return [record for (of, _), record in self.records.items() if of is kind]
 
     def load(self) -> Any:
-        """What a process that starts now would find."""
+        """What a process that starts now would find; what belongs to nothing is not there."""
+        sessions = {record.number for record in self.all(SessionRecord)}
+        messages = {record.number for record in self.all(MessageRecord)}
+        deliveries = [
+            record
+            for record in self.all(DeliveryRecord)
+            if record.session in sessions and (record.released or record.message in messages)
+        ]
+        awaited = {record.message for record in deliveries if not record.released}
         return Loaded(
             sorted(self.all(SessionRecord), key=lambda one: one.number),
-            self.all(SubscriptionRecord),
-            sorted(self.all(MessageRecord), key=lambda one: one.number),
-            sorted(self.all(DeliveryRecord), key=lambda one: one.position),
-            self.all(ReceivedRecord),
+            [record for record in self.all(SubscriptionRecord) if record.session in sessions],
+            sorted(
+                (record for record in self.all(MessageRecord) if record.number in awaited),
+                key=lambda one: one.number,
+            ),
+            sorted(deliveries, key=lambda one: one.position),
+            [record for record in self.all(ReceivedRecord) if record.session in sessions],
             self.all(RetainedRecord),
         )
 
 
 class Transport:
-    """Remembers what was written and whether it was closed."""
+    """Remembers what was written, whether it is read and whether it was closed."""
 
     def __init__(self) -> None:
         self.written = bytearray()
         self.writes = 0
         self.closed = False
+        self.reads = True
 
     def write(self, data: bytes) -> None:
         self.written += data
@@ -147,9 +159,11 @@ class Transport:
     def abort(self) -> None:
         self.closed = True
 
-    def pause_reading(self) -> None: ...
+    def pause_reading(self) -> None:
+        self.reads = False
 
-    def resume_reading(self) -> None: ...
+    def resume_reading(self) -> None:
+        self.reads = True
 
 
 class Client:

@@ -41,19 +41,23 @@ class Publication:
 
     Attributes:
         outbox: the connection that it came by; None for a will.
+        position: its place in every queue: in the order in which they came.
         deliveries: what was reserved for sessions that get it one by one, by session, or by
             the shared subscription through which they were chosen.
         refused: why it is not taken.
         ready: it waits for nothing but those before it.
     """
 
-    __slots__ = ("deliveries", "message", "outbox", "packet", "ready", "refused", "session")
+    __slots__ = ("deliveries", "message", "outbox", "packet", "position", "ready", "refused", "session")
 
-    def __init__(self, session: Session, packet: Publish, message: Message, outbox: Outbox | None) -> None:
+    def __init__(
+        self, session: Session, packet: Publish, message: Message, outbox: Outbox | None, position: int
+    ) -> None:
         self.session = session
         self.packet = packet
         self.message = message
         self.outbox = outbox
+        self.position = position
         self.deliveries: dict[Session | Group, Delivery] = {}
         self.refused: Refusal | None = None
         self.ready = False
@@ -63,13 +67,18 @@ class Publication:
         """Whether its packet identifier counts until PUBREL (QoS 2); that of a will does not exist."""
         return self.packet.qos == 2 and self.outbox is not None
 
+    @property
+    def is_owed_puback(self) -> bool:
+        """Whether it is answered with PUBACK: on the next connection it is sent again, as another."""
+        return self.packet.qos == 1 and self.outbox is self.session.outbox
+
 
 class Arriving:
     """The publications of one session that are not through yet.
 
     Attributes:
         size: bytes that they take, about.
-        unanswered: how many of them are owed a PUBACK.
+        unanswered: how many of them are owed a PUBACK over the connection that there is.
         unreceived: packet identifiers of those that are owed a PUBREC.
     """
 
@@ -88,7 +97,7 @@ class Arriving:
         """Put a publication behind all others."""
         self._queue.append(publication)
         self.size += publication.message.size + _OVERHEAD_BYTES
-        if publication.packet.qos == 1:
+        if publication.is_owed_puback:
             self.unanswered += 1
         elif publication.is_received:
             self.unreceived.add(publication.packet.packet_id)
@@ -101,7 +110,7 @@ class Arriving:
         """Take the first one out."""
         publication = self._queue.popleft()
         self.size -= publication.message.size + _OVERHEAD_BYTES
-        if publication.packet.qos == 1:
+        if publication.is_owed_puback:
             self.unanswered -= 1
         elif publication.is_received:
             self.unreceived.discard(publication.packet.packet_id)
@@ -109,7 +118,8 @@ class Arriving:
 
 def arrive(broker: Broker, session: Session, packet: Publish, outbox: Outbox | None) -> None:
     """Take in a message that may have to wait; a will has no connection any more."""
-    publication = Publication(session, packet, publishing.message_of(packet, broker.moment.now), outbox)
+    message = publishing.message_of(packet, broker.moment.now)
+    publication = Publication(session, packet, message, outbox, broker.next_position())
     if session.arriving is None:
         session.arriving = Arriving()
     session.arriving.append(publication)
@@ -131,6 +141,7 @@ def _begin(broker: Broker, publication: Publication) -> None:
     if publication.is_received:
         session.unreleased.add(packet.packet_id)
         if session.number:
+            broker.keep_session(session)
             broker.keeping.put(ReceivedRecord(session.number, packet.packet_id), owned=True)
             waits = True
     if packet.retain:
@@ -161,7 +172,7 @@ def _reserve(broker: Broker, publication: Publication) -> bool:
             continue
         delivery = backlog.reserve(
             message,
-            broker.next_position(),
+            publication.position,
             qos=min(message.qos, target.qos),
             retain=message.retain and target.retain_as_published,
             identifiers=target.identifiers,
@@ -231,6 +242,8 @@ def _kept(broker: Broker, publication: Publication, *, kept: bool) -> None:
     publication.ready = True
     if not kept:
         publication.refused = FULL
+    elif publication.is_received and publication.session.number:
+        publication.session.is_kept = True
     _go_on(broker, publication.session)
 
 
@@ -245,7 +258,8 @@ def _go_on(broker: Broker, session: Session) -> None:
         elif publication.refused is not None:
             _undo(broker, publication)
             if publication.outbox is not None:
-                publishing.refuse(broker, session, publication.packet, publication.refused)
+                answers = publication.is_received or publication.outbox is session.outbox
+                publishing.refuse(broker, session, publication.packet, publication.refused, answers=answers)
         elif publication.packet.qos and _reserve(broker, publication):
             if publication.packet.retain:  # others may have been kept since
                 _keep_retained(broker, publication)
@@ -281,5 +295,5 @@ def _finish(broker: Broker, publication: Publication) -> None:
         _give_up(publication, key)
     if publication.is_received and session.connected:
         publishing.received(session, packet, receivers)
-    elif packet.qos == 1 and publication.outbox is session.outbox and session.connected:
+    elif publication.is_owed_puback and session.connected:
         publishing.acknowledge(session, packet, receivers)

@@ -6,10 +6,15 @@ runs: each is an entry of its own, from the moment at which it is decided until 
 acknowledged it. If the session outlives its connection, each is kept in the store, too.
 
 Theory of operation. `reserve` gives a delivery its packet identifier, for good: a peer
-recognises a QoS 2 message by it, so after a restart it must be the same [MQTT-4.4.0-1].
+recognises a QoS 2 message by it, so after a restart it must be the same [MQTT-4.4.0-1]
+[MQTT311-4.4.0-1].
 `add` makes it due. `pump` sends what is due, in order, as far as link and window allow;
 when a connection is there anew, everything not acknowledged is due again. Whatever is sent
 is judged under the rights that hold then, and counted down if it expires.
+
+A QoS 2 message that was sent may wait at the peer for its PUBREL. If it is not to be sent
+again after all, it is released all the same: else the peer would take the next message
+under its identifier for this one. What is released needs no message any more.
 """
 
 from __future__ import annotations
@@ -39,12 +44,15 @@ class Delivery:
 
     Attributes:
         backlog: where it belongs.
+        message: None once it is released.
         position: orders the deliveries of all sessions.
         scope: the rights under which it was judged last.
         group: the shared subscription that it came by.
         pending: it is reserved, and not due yet.
         sent: it may have been sent before [MQTT-3.3.1-1].
-        released: PUBREC has come; PUBREL is what is sent.
+        restored: nobody knows whether it was.
+        released: PUBREL is what is sent; nothing else will be.
+        releasing: PUBREC has come, but that is not kept yet.
     """
 
     __slots__ = (
@@ -57,15 +65,18 @@ class Delivery:
         "position",
         "qos",
         "released",
+        "releasing",
+        "restored",
         "retain",
         "scope",
         "sent",
+        "uncertain",
     )
 
     def __init__(
         self,
         backlog: Backlog,
-        message: Message,
+        message: Message | None,
         packet_id: int,
         position: int,
         *,
@@ -86,7 +97,14 @@ class Delivery:
         self.scope = scope
         self.pending = True
         self.sent = False
+        self.restored = False
         self.released = False
+        self.releasing = False
+
+    @property
+    def may_be_with_peer(self) -> bool:
+        """Whether the peer may hold it until it is released."""
+        return self.qos == 2 and self.sent
 
     @property
     def stands(self) -> bool:
@@ -109,7 +127,7 @@ class Backlog:
         self._keeping = keeping
         self._max_messages = min(max_messages, MAX_DELIVERIES)
         self._max_bytes = max_bytes
-        self._due: deque[Delivery] = deque()
+        self._due: deque[tuple[Delivery, int]] = deque()
         self._bytes = 0
         self.deliveries: dict[int, Delivery] = {}
 
@@ -151,15 +169,17 @@ class Backlog:
 
     def add(self, delivery: Delivery) -> None:
         """Make a delivery due; the oldest that is due goes if there are too many."""
-        if not delivery.stands:
+        message = delivery.message
+        if message is None or not delivery.stands:
             return
         delivery.pending = False
-        self._due.append(delivery)
-        self._bytes += delivery.message.size
+        self._make_due(delivery, message)
         lost = 0
         while len(self._due) > self._max_messages or self._bytes > self._max_bytes:
-            self.forget(self._next())
-            lost += 1
+            oldest = self._next()
+            if oldest.stands and not oldest.released:
+                self._give_up(oldest)
+                lost += 1
         if lost:
             self.session.note_lost(lost)
         self.pump()
@@ -167,9 +187,11 @@ class Backlog:
     def restore(self, delivery: Delivery) -> None:
         """Take in a delivery out of the store; in order."""
         delivery.pending = False
-        delivery.sent = True  # nobody knows: the duplicate flag says that it may have been
+        delivery.sent = delivery.restored = True  # the duplicate flag says that it may have been
         self.deliveries[delivery.packet_id] = delivery
-        delivery.message.waits += 1
+        if delivery.message is not None:
+            delivery.message.waits += 1
+            self._make_due(delivery, delivery.message)
 
     def forget(self, delivery: Delivery) -> None:
         """Let go of a delivery, in the store too."""
@@ -180,7 +202,7 @@ class Backlog:
         session.inflight.discard(delivery.packet_id)
         if session.number:
             self._keeping.drop(DeliveryRecord, (session.number, delivery.packet_id))
-        self._let_go(delivery.message)
+        self._no_longer_waits(delivery)
 
     def forget_all(self) -> list[Delivery]:
         """Let go of everything, as the session ends; return what it was, the oldest first.
@@ -192,15 +214,24 @@ class Backlog:
         self._due.clear()
         self._bytes = 0
         for delivery in gone:
-            self._let_go(delivery.message)
+            if delivery.message is not None:
+                self._let_go(delivery.message)
         return gone
 
     # What goes out
 
     def resume(self) -> None:
-        """Begin anew on a new connection: all that was not acknowledged is due."""
-        self._due = deque(delivery for delivery in self.deliveries.values() if not delivery.pending)
-        self._bytes = sum(delivery.message.size for delivery in self._due)
+        """Begin anew on a new connection: all that was not acknowledged is due.
+
+        PUBREL goes out at once: only PUBLISH waits for the window [MQTT-4.9.0-3].
+        """
+        self._due.clear()
+        self._bytes = 0
+        for delivery in sorted(self.deliveries.values(), key=_position):
+            if delivery.released:
+                self._send_release(delivery)
+            elif delivery.message is not None and not delivery.pending:
+                self._make_due(delivery, delivery.message)
         self.pump()
 
     def pump(self) -> None:
@@ -212,26 +243,25 @@ class Backlog:
             self._send(self._next())
 
     def _next(self) -> Delivery:
-        delivery = self._due.popleft()
-        self._bytes -= delivery.message.size
+        delivery, size = self._due.popleft()
+        self._bytes -= size
         return delivery
 
+    def _make_due(self, delivery: Delivery, message: Message) -> None:
+        self._due.append((delivery, message.size))
+        self._bytes += message.size
+
     def _send(self, delivery: Delivery) -> None:
-        session = self.session
-        if not delivery.stands:  # forgotten while it was due
+        session, message = self.session, delivery.message
+        if message is None or delivery.released or not delivery.stands:  # while it was due
             return
-        if delivery.released:
-            session.inflight.add(delivery.packet_id)
-            session.release(delivery.packet_id, known=True)
+        if self._is_over(message) and (delivery.restored or not delivery.may_be_with_peer):
+            session.count_expired()  # [MQTT-4.3.3-7]
+            self._give_up(delivery)
             return
-        message = delivery.message
-        if self._is_over(message):
-            session.count_expired()
-            self.forget(delivery)
-            return
-        if not self._may_go(delivery):
+        if not self._may_go(delivery, message):
             session.count_withheld()
-            self.forget(delivery)
+            self._give_up(delivery)
             return
         packet = message.encode(
             session.version,
@@ -244,20 +274,38 @@ class Backlog:
         )
         if len(packet) > session.max_packet_bytes:  # [MQTT-3.1.2-25]
             session.count_too_large()
-            self.forget(delivery)
+            self._give_up(delivery)
             return
         delivery.sent = True
+        delivery.restored = False
         session.inflight.add(delivery.packet_id)
-        session.append(packet)
+        session.append_publish(packet)
+
+    def _send_release(self, delivery: Delivery) -> None:
+        session = self.session
+        if session.connected:
+            session.inflight.add(delivery.packet_id)
+            if not delivery.releasing:
+                session.release(delivery.packet_id, known=True)
+
+    def _give_up(self, delivery: Delivery) -> None:
+        """Do without sending it: release it if the peer may have it, else forget it."""
+        if not delivery.may_be_with_peer:
+            self.forget(delivery)
+            return
+        delivery.released = True
+        self._no_longer_waits(delivery)
+        self.keep(delivery, owned=False)
+        self._send_release(delivery)
 
     def _is_over(self, message: Message) -> bool:
         return message.expires_at is not None and self.session.now >= message.expires_at
 
-    def _may_go(self, delivery: Delivery) -> bool:
+    def _may_go(self, delivery: Delivery, message: Message) -> bool:
         """Ask again for the right to receive, if the rights are others than when it was asked."""
         scope = self.session.scope
         if delivery.scope is not scope:
-            if not scope.on_topic(Permission.SUBSCRIBE, delivery.message.topic).allowed:
+            if not scope.on_topic(Permission.SUBSCRIBE, message.topic).allowed:
                 return False
             delivery.scope = scope
         return True
@@ -282,32 +330,41 @@ class Backlog:
             delivery = self.deliveries.get(packet_id)
             if delivery is None or delivery.qos < 2:
                 self.session.release(packet_id, known=packet_id in self.session.inflight)
-            elif delivery.released:
-                self.session.release(packet_id, known=True)
-            else:
+            elif not delivery.released:
                 self._release(delivery)
+            elif not delivery.releasing:
+                self.session.release(packet_id, known=True)
 
     def _release(self, delivery: Delivery) -> None:
         delivery.released = True
         if not self.session.number:
-            self.session.release(delivery.packet_id, known=True)
+            self._no_longer_waits(delivery)
+            self._send_release(delivery)
             return
+        delivery.releasing = True
         self._keeping.put(self._record(delivery), owned=True)
         self._keeping.when_kept(partial(self._released, delivery))
 
     def _released(self, delivery: Delivery, *, kept: bool) -> None:
-        session = self.session
         if not delivery.stands:
             return
-        if not kept:
+        delivery.releasing = False
+        if kept:
+            self._no_longer_waits(delivery)
+            self._send_release(delivery)
+        else:
             delivery.released = False
             self._keeping.try_again(partial(self._try_again, delivery))
-        elif session.connected and delivery.packet_id in session.inflight:
-            session.release(delivery.packet_id, known=True)
 
     def _try_again(self, delivery: Delivery) -> None:
         if delivery.stands and not delivery.released:
             self._release(delivery)
+
+    def _no_longer_waits(self, delivery: Delivery) -> None:
+        """Let go of a delivery's message."""
+        message, delivery.message = delivery.message, None
+        if message is not None:
+            self._let_go(message)
 
     def _let_go(self, message: Message) -> None:
         message.waits -= 1
@@ -320,10 +377,14 @@ class Backlog:
             session=self.session.number,
             packet_id=delivery.packet_id,
             position=delivery.position,
-            message=delivery.message.number,
+            message=0 if delivery.message is None or delivery.released else delivery.message.number,
             qos=delivery.qos,
             retain=delivery.retain,
             released=delivery.released,
             identifiers=delivery.identifiers,
             group=delivery.group.name if delivery.group is not None else "",
         )
+
+
+def _position(delivery: Delivery) -> int:
+    return delivery.position

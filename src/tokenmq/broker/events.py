@@ -39,9 +39,12 @@ class Events:
     def dropped(self, session: Session) -> bool:
         """Tell how many messages its own queue has lost since it was last told.
 
-        Returns: whether that is settled; False while the link takes no bytes.
+        Returns: whether that is settled; False while the link takes no bytes. Who has no
+            connection is told when there is one that listens.
         """
-        if session.listens and not session.ended:
+        if not session.connected:
+            return True
+        if session.listens:
             if session.outbox.paused:
                 return False
             self._tell(session, {"event": "dropped", "count": session.lost})
@@ -66,7 +69,8 @@ class Events:
         if session.outbox.paused:
             return
         message = Message(EVENTS_TOPIC, msgspec.json.encode(event), 0, 0, b"")
-        packet = message.form(session.version, 0, ()).packet
+        identifiers = (session.events_identifier,) if session.events_identifier else ()
+        packet = message.form(session.version, 0, identifiers).packet
         if len(packet) > session.max_packet_bytes:
             return
         if not session.chunks:

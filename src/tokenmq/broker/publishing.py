@@ -31,7 +31,7 @@ def publish(broker: Broker, session: Session, packet: Publish) -> None:
     kept and does the rest when it is.
     """
     broker.counters.received += 1
-    if packet.qos == 2 and packet.packet_id in session.unreleased:  # [MQTT-4.3.3-10]
+    if packet.qos == 2 and packet.packet_id in session.unreleased:  # [MQTT-4.3.3-10] [MQTT311-4.3.3-2]
         _receive_again(session, packet)
         return
     if packet.qos and _owed(session) >= broker.settings.receive_maximum:  # [MQTT-3.3.4-7]
@@ -45,14 +45,14 @@ def publish(broker: Broker, session: Session, packet: Publish) -> None:
     if refused is not None:
         refuse(broker, session, packet, refused)
         return
-    if packet.retain or (packet.qos and _waits(session, packet)):
+    if packet.retain or (packet.qos and _waits(session, packet)):  # [MQTT-3.3.1-8] [MQTT311-3.3.1-12]
         arriving.arrive(broker, session, packet, session.outbox)
         return
     receivers = route(broker, session, message_of(packet, broker.moment.now), {})
     if packet.qos == 1:
         acknowledge(session, packet, receivers)
     elif packet.qos == 2:
-        session.unreleased.add(packet.packet_id)
+        session.unreleased.add(packet.packet_id)  # not where it was refused [MQTT-4.3.3-9]
         received(session, packet, receivers)
     _keep_lane(broker, session, packet)
 
@@ -78,8 +78,8 @@ def route(broker: Broker, session: Session, message: Message, reserved: dict[Any
         reserved: deliveries to sessions that get it one by one; what is used is taken out.
     """
     receivers = 0
-    route = session.tenant.routes.route(message.topic)
-    for target in route.targets:
+    found = session.tenant.routes.route(message.topic)
+    for target in found.targets:
         receiver = target.session
         if receiver is session:
             own = target.for_own
@@ -87,16 +87,17 @@ def route(broker: Broker, session: Session, message: Message, reserved: dict[Any
                 continue
             target = own
         receivers += 1
-        qos = min(message.qos, target.qos)
-        if qos and receiver.backlog is not None:
+        qos = min(message.qos, target.qos)  # [MQTT-3.8.4-8] [MQTT311-3.8.4-6]
+        if qos and receiver.backlog is not None:  # [MQTT-4.5.0-1] [MQTT311-3.1.2-5] [MQTT311-4.5.0-1]
             delivery = reserved.pop(receiver, None)
             if delivery is not None:
                 receiver.backlog.add(delivery)
             continue
-        retain = message.retain and target.retain_as_published  # [MQTT-3.3.1-12], [MQTT-3.3.1-13]
+        # [MQTT-3.3.1-12] [MQTT-3.3.1-13] [MQTT311-3.3.1-9]
+        retain = message.retain and target.retain_as_published
         form = message.form(receiver.version, qos, target.identifiers, retain=retain)
         receiver.deliver(form.packet, len(form.packet), form.offset, form.expiry)
-    for group, members in route.groups:
+    for group, members in found.groups:
         delivery = reserved.pop(group, None)
         if delivery is not None:
             receivers += 1
@@ -110,7 +111,7 @@ def route(broker: Broker, session: Session, message: Message, reserved: dict[Any
 
 
 def acknowledge(session: Session, packet: Publish, receivers: int) -> None:
-    """Answer PUBACK [MQTT-4.3.2-4]."""
+    """Answer PUBACK; the identifier is free then [MQTT-4.3.2-4] [MQTT-4.3.2-5] [MQTT311-4.3.2-2]."""
     _answer(session, b"\x40", packet, receivers)
 
 
@@ -123,21 +124,32 @@ def release(broker: Broker, session: Session, packet_id: int) -> None:
     """Take in a PUBREL: free the identifier, answer PUBCOMP [MQTT-4.3.3-11].
 
     That of a session that outlives its connection is free when that is kept: what comes
-    next under the same identifier is another message, after a restart, too.
+    next under the same identifier is another message [MQTT-4.3.3-12], after a restart, too.
+    Whether the message is over is not asked [MQTT-4.3.3-13].
     """
+    if session.releasing and packet_id in session.releasing:  # its PUBCOMP is to come
+        return
     waiting = session.arriving is not None and packet_id in session.arriving.unreceived
     if waiting or packet_id not in session.unreleased:
         _complete(session, packet_id, known=False)
     elif session.number:
-        broker.keeping.drop(ReceivedRecord, (session.number, packet_id))
-        broker.keeping.when_kept(partial(_released, broker, session, packet_id))
+        if session.releasing is None:
+            session.releasing = set()
+        session.releasing.add(packet_id)
+        _release(broker, session, packet_id)
     else:
         session.unreleased.discard(packet_id)
         _complete(session, packet_id, known=True)
 
 
-def refuse(broker: Broker, session: Session, packet: Publish, refused: Refusal) -> None:
-    """Answer a PUBLISH that is not taken, as its version can (the wire contract, "Answers")."""
+def refuse(
+    broker: Broker, session: Session, packet: Publish, refused: Refusal, *, answers: bool = True
+) -> None:
+    """Answer a PUBLISH that is not taken, as its version can (the wire contract, "Answers").
+
+    Args:
+        answers: False if it came by an earlier connection and will be sent again.
+    """
     broker.counters.refused += 1
     broker.report(
         "publish_refused",
@@ -147,7 +159,7 @@ def refuse(broker: Broker, session: Session, packet: Publish, refused: Refusal) 
         topic=packet.topic[:256],
         reason=refused.text,
     )
-    if not session.connected:
+    if not (session.connected and answers):
         return
     if packet.qos and session.version == 5:
         answer = Puback if packet.qos == 1 else Pubrec
@@ -161,7 +173,7 @@ def refuse(broker: Broker, session: Session, packet: Publish, refused: Refusal) 
         broker.disconnect(session.outbox, refused.code, refused.text)
         return
     if packet.qos:
-        # [MQTT-3.3.5-2] of 3.1.1: acknowledged, or closed; a client resends for ever after a close.
+        # [MQTT311-3.3.5-2]: acknowledged, or closed; a client resends for ever after a close.
         answer = Puback if packet.qos == 1 else Pubrec
         broker.send(session.outbox, answer(packet_id=packet.packet_id))
     broker.events.denied(session, "publish", packet.topic, refused.text, broker.moment.now)
@@ -186,13 +198,21 @@ def _receive_again(session: Session, packet: Publish) -> None:
         session.append(b"\x50\x02" + packet.packet_id.to_bytes(2, "big"))
 
 
+def _release(broker: Broker, session: Session, packet_id: int) -> None:
+    if not session.ended:
+        broker.keeping.drop(ReceivedRecord, (session.number, packet_id))
+        broker.keeping.when_kept(partial(_released, broker, session, packet_id))
+
+
 def _released(broker: Broker, session: Session, packet_id: int, *, kept: bool) -> None:
     if not kept:
-        broker.keeping.try_again(partial(release, broker, session, packet_id))
-    elif packet_id in session.unreleased:
-        session.unreleased.discard(packet_id)
-        if session.connected:
-            _complete(session, packet_id, known=True)
+        broker.keeping.try_again(partial(_release, broker, session, packet_id))
+        return
+    session.unreleased.discard(packet_id)
+    if session.releasing is not None:
+        session.releasing.discard(packet_id)
+    if session.connected:
+        _complete(session, packet_id, known=True)
 
 
 def _complete(session: Session, packet_id: int, *, known: bool) -> None:
@@ -204,6 +224,7 @@ def _complete(session: Session, packet_id: int, *, known: bool) -> None:
 
 
 def _answer(session: Session, first: bytes, packet: Publish, receivers: int) -> None:
+    # [MQTT-2.2.1-5] [MQTT-3.3.4-1] [MQTT311-2.3.1-6] [MQTT311-3.3.4-1]
     packet_id = packet.packet_id.to_bytes(2, "big")
     if receivers or session.version == 4:
         session.append(first + b"\x02" + packet_id)

@@ -4,11 +4,13 @@ Theory of operation. Messages come as *runs*: encoded PUBLISH packets of one siz
 after the other, as they go out (one packet is a run of one). While the receiver is
 `ready` (its link takes bytes and its queue is empty) a run is appended to the link as
 it is; as far as link or window do not allow that, it waits in the queue, and everything
-after it waits behind it, so order is kept [MQTT-4.6.0-6]. A run is bytes and two
+after it waits behind it, so order is kept [MQTT-4.6.0-5] [MQTT-4.6.0-6] [MQTT311-4.6.0-5]
+[MQTT311-4.6.0-6]. A run is bytes and two
 numbers, shared by all receivers, whether it waits or not.
 
 At QoS 1 and 2 a packet keeps the packet identifier that its publisher gave it where that
-is free here, else it gets the next free one [MQTT-2.2.1-4]. Most runs need no change then.
+is free here, else it gets the next free one [MQTT-2.2.1-4] [MQTT-4.3.2-1]
+[MQTT-4.3.3-1] [MQTT311-2.3.1-4]. Most runs need no change then.
 
 What must outlive the connection, or may have to go to somebody else, does not come as runs
 but one by one: `backlog`. It shares window and packet identifiers with them.
@@ -26,6 +28,7 @@ from tokenmq.broker.message import Expiry
 from tokenmq.broker.moment import Moment
 from tokenmq.broker.outbox import Outbox
 from tokenmq.limits import MAX_PACKET_ID
+from tokenmq.mqtt.aliases import OutboundAliases
 from tokenmq.mqtt.codes import ReasonCode
 
 
@@ -74,11 +77,13 @@ class Receiver:
         window: how many of those there may be.
         queue: what waits, the oldest first; bounded, the oldest goes.
         max_packet_bytes: the largest packet that the peer takes [MQTT-3.1.2-24].
+        aliases: our topic aliases, None if the peer takes none.
         lost: messages that a full queue cost it and that it has not been told of.
         ended: nothing goes out any more, and never will.
     """
 
     __slots__ = (
+        "_alias_maximum",
         "_counters",
         "_dirty",
         "_max_inflight",
@@ -89,6 +94,7 @@ class Receiver:
         "_overflowed",
         "_queued_bytes",
         "_queued_messages",
+        "aliases",
         "chunks",
         "connected",
         "ended",
@@ -107,6 +113,7 @@ class Receiver:
         outbox: Outbox,
         *,
         max_inflight: int,
+        topic_alias_maximum: int,
         max_queued_messages: int,
         max_queued_bytes: int,
         dirty: list[Outbox],
@@ -118,6 +125,7 @@ class Receiver:
 
         Args:
             max_inflight: bounds the window, beside what the peer says.
+            topic_alias_maximum: bounds our aliases, beside what the peer says.
             dirty: where an outbox is noted that has something to write.
             overflowed: where a receiver is noted that lost something.
             counters: where it is counted.
@@ -129,6 +137,7 @@ class Receiver:
         self._queued_messages = 0
         self._queued_bytes = 0
         self._max_inflight = max_inflight
+        self._alias_maximum = topic_alias_maximum
         self._max_queued_messages = max_queued_messages
         self._max_queued_bytes = max_queued_bytes
         self._next_packet_id = 0
@@ -146,6 +155,8 @@ class Receiver:
         self.version = connection.version
         self.max_packet_bytes = connection.peer_max_packet_bytes
         self.window = min(self._max_inflight, connection.peer_receive_maximum)
+        aliases = min(self._alias_maximum, connection.peer_topic_alias_maximum)
+        self.aliases = OutboundAliases(aliases) if aliases else None  # [MQTT-3.1.2-27]
         self.inflight: set[int] = set()
         self.connected = not outbox.closed
         self.ready = self.connected and not outbox.paused
@@ -159,7 +170,7 @@ class Receiver:
             offset: where its packet identifier stands in each; 0 at QoS 0.
             expiry: when they are over.
         """
-        if size > self.max_packet_bytes or not self.connected:
+        if size > self.max_packet_bytes or not self.connected:  # [MQTT-3.1.2-25]
             self._counters.dropped += len(run) // size
             return
         start = self._send(run, size, offset, 0) if self.ready else 0
@@ -173,13 +184,13 @@ class Receiver:
             self._trim()
 
     def acknowledged(self, packet_ids: Iterable[int]) -> None:
-        """Free packet identifiers and send what waited for them [MQTT-4.3.2-3], [MQTT-4.3.3-6]."""
+        """Free packet identifiers and send what waited for them [MQTT-4.3.2-3] [MQTT-4.3.3-6]."""
         self.inflight.difference_update(packet_ids)
         if self.queue:
             self._drain()
 
     def taken(self, packet_ids: Iterable[int]) -> None:
-        """Answer PUBRECs: release what the peer has taken over [MQTT-4.3.3-4]."""
+        """Answer PUBRECs: release what the peer has taken over [MQTT-4.3.3-4] [MQTT311-4.3.3-1]."""
         for packet_id in packet_ids:
             self.release(packet_id, known=packet_id in self.inflight)
 
@@ -246,7 +257,7 @@ class Receiver:
         self.queue.popleft()
 
     def _send(self, run: bytes, size: int, offset: int, start: int) -> int:
-        """Append what the window takes of a run; return where the rest begins."""
+        """Append what the window takes [MQTT-3.3.4-9] [MQTT-4.9.0-2]; return where the rest begins."""
         stop = len(run)
         if offset:
             stop = min(stop, start + (self.window - len(self.inflight)) * size)
@@ -262,7 +273,10 @@ class Receiver:
                 self._renumber(part, size, offset, packet_ids)
                 return stop
             self.inflight |= unique
-        self.chunks.append(part)
+        if self.aliases is None:
+            self.chunks.append(part)
+        else:
+            self.chunks += [self._shortened(part[at : at + size]) for at in range(0, len(part), size)]
         return stop
 
     def _renumber(self, run: bytes, size: int, offset: int, packet_ids: Iterable[int]) -> None:
@@ -275,7 +289,10 @@ class Receiver:
                 packet_id = self.free_packet_id()
                 packet = packet[:offset] + packet_id.to_bytes(2, "big") + packet[offset + 2 :]
             self.inflight.add(packet_id)
-            self.chunks.append(packet)
+            self.chunks.append(self._shortened(packet))
+
+    def _shortened(self, packet: bytes) -> bytes:
+        return packet if self.aliases is None else self.aliases.shorten(packet, self.max_packet_bytes)
 
     def free_packet_id(self) -> int:
         """Return a packet identifier that is not in flight, another one each time."""

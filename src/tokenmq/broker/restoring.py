@@ -12,10 +12,8 @@ from typing import TYPE_CHECKING
 from tokenmq.broker import retaining
 from tokenmq.broker.backlog import Delivery
 from tokenmq.broker.message import Message
-from tokenmq.broker.outbox import Outbox
 from tokenmq.broker.records import Kept
 from tokenmq.broker.session import Session, Subscription
-from tokenmq.mqtt.connection import Connection, ConnectionLimits
 
 if TYPE_CHECKING:
     from tokenmq.broker.broker import Broker
@@ -26,7 +24,7 @@ def restore(broker: Broker, kept: Kept) -> None:
     sessions = _sessions(broker, kept)
     for subscription in kept.subscriptions:
         session = sessions[subscription.session]
-        broker.subscribe_again(
+        broker.enter_subscription(
             Subscription(
                 session,
                 subscription.topic_filter,
@@ -41,24 +39,26 @@ def restore(broker: Broker, kept: Kept) -> None:
         sessions[received.session].unreleased.add(received.packet_id)
     for record in kept.retained:
         retaining.restore(broker, broker.tenants[record.org_id], record)
+    now = broker.moment.now
+    # Now there is somebody to get their wills. The one away longest comes first.
+    for session in sorted(sessions.values(), key=lambda session: session.left_at or now):
+        broker.lives.wait_for_client(session)
 
 
 def _sessions(broker: Broker, kept: Kept) -> dict[int, Session]:
-    nowhere = Outbox(Connection(ConnectionLimits(), 0.0), None)
-    nowhere.closed = True
     sessions: dict[int, Session] = {}
     for record in kept.sessions:
         session = Session(
             broker.tenants[record.identity.org_id],
-            nowhere,
+            broker.nowhere,
             record.identity,
             record.client_id,
             settings=broker.settings,
             moment=broker.moment,
         )
-        session.left_at = broker.moment.now if record.left_at is None else record.left_at
+        session.left_at = record.left_at
         sessions[record.number] = session
-        broker.restore(session, record)
+        broker.lives.restore(session, record)
     return sessions
 
 
@@ -81,7 +81,7 @@ def _deliveries(broker: Broker, kept: Kept, sessions: dict[int, Session]) -> Non
             continue
         delivery = Delivery(
             session.backlog,
-            messages[record.message],
+            None if record.released else messages[record.message],
             record.packet_id,
             record.position,
             qos=record.qos,

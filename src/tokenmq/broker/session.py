@@ -112,8 +112,11 @@ class Session(Receiver):
         number: its name in the store; 0 for one that ends with its connection.
         backlog: messages that it is to get one by one; None where all come as runs.
         expiry_seconds: how long it outlives its connection.
+        is_kept: the store has it; nothing may hang on it there before.
         will: what is published if its connection is lost.
         unreleased: packet identifiers of QoS 2 messages taken in, until their PUBREL.
+        releasing: those whose PUBREL has come, but that is not kept yet; None where that was never.
+        receive_maximum: how many messages its client may have unacknowledged.
         arriving: publications that wait for the store, or behind one that does.
         joining: new filters that wait for the store.
         replays: subscriptions whose retained messages it is still to get, by filter.
@@ -123,6 +126,7 @@ class Session(Receiver):
         blocks: raw property blocks, with their length, that were looked at and go on as they
             are; empty in 3.1.1.
         listens: this connection has subscribed to its own events.
+        events_identifier: the Subscription Identifier of that, 0 for none.
         denied_told_at: when it was last told of a refusal, unix seconds.
         expiry_second: its place in the wheel of expiries, None if it does not expire.
         warning_second: likewise in the wheel of warnings.
@@ -141,9 +145,11 @@ class Session(Receiver):
         "client_id",
         "denied_told_at",
         "disowned",
+        "events_identifier",
         "expiry_second",
         "expiry_seconds",
         "identity",
+        "is_kept",
         "joining",
         "judgements",
         "lanes",
@@ -152,6 +158,8 @@ class Session(Receiver):
         "listens",
         "number",
         "opened_at",
+        "receive_maximum",
+        "releasing",
         "replays",
         "scope",
         "subscriptions",
@@ -175,6 +183,7 @@ class Session(Receiver):
         super().__init__(
             outbox,
             max_inflight=settings.max_inflight,
+            topic_alias_maximum=settings.topic_alias_maximum,
             max_queued_messages=settings.max_queued_messages,
             max_queued_bytes=settings.max_queued_bytes,
             dirty=tenant.dirty,
@@ -187,8 +196,11 @@ class Session(Receiver):
         self.number = 0
         self.backlog: Backlog | None = None
         self.expiry_seconds = 0
+        self.is_kept = False
         self.will: Will | None = None
         self.unreleased: set[int] = set()
+        self.releasing: set[int] | None = None
+        self.receive_maximum = settings.receive_maximum
         self.arriving: Arriving | None = None
         self.joining: set[str] = set()
         self.replays: dict[str, Replay] | None = None
@@ -208,6 +220,7 @@ class Session(Receiver):
         self.opened_at = self._moment.now
         self.left_at: float | None = None
         self.listens = False
+        self.events_identifier = 0
         self.denied_told_at = 0.0
         self.judgements: dict[str, Refusal | None] = {}
         self.lanes: dict[bytes, Lane] = {}
@@ -224,10 +237,13 @@ class Session(Receiver):
         """
         self._take(outbox)
         self._begin(identity)
+        if self.arriving is not None:  # they are answered over the connection that they came by
+            self.arriving.unanswered = 0
 
-    def detach(self) -> None:
-        """Be without a connection, and wait."""
+    def detach(self, nowhere: Outbox) -> None:
+        """Be without a connection, and wait; `nowhere` is the outbox of all that do."""
         self._leave()
+        self.outbox, self.chunks = nowhere, nowhere.chunks
         self.inflight = set()
         self.left_at = self._moment.now
         self.listens = False
@@ -269,6 +285,10 @@ class Session(Receiver):
         if not self.chunks:
             self._dirty.append(self.outbox)
         self.chunks.append(packet)
+
+    def append_publish(self, packet: bytes) -> None:
+        """Write a PUBLISH that came one by one."""
+        self.append(self._shortened(packet))
 
     def touch(self) -> None:
         """Have its link looked at, though there may be nothing to write."""

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 def pass_on(broker: Broker, tenant: Tenant, deliveries: Iterable[Delivery]) -> None:
     """Give the deliveries of a session that has ended to other members of their groups."""
     for delivery in deliveries:
-        if delivery.group is None or delivery.pending or (delivery.qos == 2 and delivery.sent):
-            continue
         message = delivery.message
+        if message is None or delivery.group is None or delivery.pending or delivery.may_be_with_peer:
+            continue
         members = [
             Target(session, [subscription])
             for session, subscription in delivery.group.members.items()
@@ -36,7 +36,7 @@ def pass_on(broker: Broker, tenant: Tenant, deliveries: Iterable[Delivery]) -> N
         moved = backlog.reserve(
             message,
             broker.next_position(),
-            qos=min(message.qos, chosen.qos),
+            qos=min(message.qos, chosen.qos),  # [MQTT-4.8.2-3]
             retain=delivery.retain,
             identifiers=chosen.identifiers,
             group=delivery.group,

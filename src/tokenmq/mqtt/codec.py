@@ -79,9 +79,11 @@ def _fault_of(first: int) -> str:
         return "packet type 0 is forbidden"
     if packet_type == PacketType.PUBLISH:
         if flags & 0x06 == 0x06:
-            return "QoS 3"  # [MQTT-3.3.1-4]
-        return "DUP at QoS 0" if flags & 0x0E == 0x08 else ""  # [MQTT-3.3.1-2]
-    # [MQTT-3.6.1-1], [MQTT-3.8.1-1], [MQTT-3.10.1-1]; the others [MQTT-2.1.3-1].
+            return "QoS 3"  # [MQTT-3.3.1-4] [MQTT311-3.3.1-4]
+        return "DUP at QoS 0" if flags & 0x0E == 0x08 else ""  # [MQTT-3.3.1-2] [MQTT311-3.3.1-2]
+    # PUBREL, SUBSCRIBE, UNSUBSCRIBE: [MQTT-3.6.1-1] [MQTT-3.8.1-1] [MQTT-3.10.1-1] [MQTT311-3.6.1-1]
+    # [MQTT311-3.8.1-1] [MQTT311-3.10.1-1]; DISCONNECT and AUTH: [MQTT-3.14.1-1] [MQTT311-3.14.1-1]
+    # [MQTT-3.15.1-1]; all: [MQTT-2.1.3-1] [MQTT311-2.2.2-1] [MQTT311-2.2.2-2].
     wanted = 2 if packet_type in (PacketType.PUBREL, PacketType.SUBSCRIBE, PacketType.UNSUBSCRIBE) else 0
     return "" if flags == wanted else f"flags {flags} of packet type {packet_type}, wanted {wanted}"
 

@@ -4,14 +4,15 @@ Theory of operation. A connection is in one of four phases. `accept` takes each 
 that `codec.frame` has found, refuses what may not come now, and decodes the rest; the
 owner answers with `connected` or `refused`, and with `send` afterwards.
 
-    CONNECTING      nothing has come yet. Only CONNECT may [MQTT-3.1.0-1].
+    CONNECTING      nothing has come yet. Only CONNECT may [MQTT-3.1.0-1]
+                    [MQTT311-3.1.0-1].
     AUTHENTICATING  a CONNECT has come and is not answered. DISCONNECT may come, and AUTH
                     if the CONNECT had an Authentication Method [MQTT-3.1.2-30]. What a
                     client without method sends on without waiting stays with the owner
                     until the answer: nothing after a refused CONNECT is ever looked at
-                    [MQTT-3.1.4-6].
+                    [MQTT-3.1.4-6] [MQTT311-3.1.4-5].
     CONNECTED       everything that a client may send, but no second CONNECT
-                    [MQTT-3.1.0-2].
+                    [MQTT-3.1.0-2] [MQTT311-3.1.0-2].
     CLOSED          a DISCONNECT has come, the CONNECT was refused, or something was
                     against the protocol. Nothing may come any more.
 
@@ -22,7 +23,7 @@ Whatever may not come is 0x82. An error of any kind closes: there is no way back
 
 Time is told, never asked for. Until the CONNECT is answered one deadline holds, which
 no packet moves; then every packet moves the end of the keep alive, one and a half times
-its value away [MQTT-3.1.2-22]. Sizes: until the CONNECT is answered all packets together
+its value away [MQTT-3.1.2-22] [MQTT311-3.1.2-24]. Sizes: until the CONNECT is answered all packets together
 may have `max_connect_bytes`, then each one `max_packet_bytes`.
 """
 
@@ -53,7 +54,7 @@ _LARGEST_PACKET = MAX_VARIABLE_INTEGER + 5
 # are asked for by their very class: isinstance() takes a long way around a metaclass.
 _TURNING = (Connect, Auth, Disconnect)
 _EXPLAINED_ALWAYS = (Publish, Disconnect)
-# What MQTT 3.1.1 answers by closing without a CONNACK (3.1.1 §4.8).
+# What MQTT 3.1.1 answers by closing without a CONNACK [MQTT311-3.1.4-1] [MQTT311-3.2.2-6].
 _UNANSWERED_311 = frozenset(
     {
         ReasonCode.MALFORMED_PACKET,
@@ -111,6 +112,7 @@ class Connection:
         max_packet_bytes: largest packet that is accepted now, for `codec.frame`.
         peer_receive_maximum: QoS 1 and 2 messages that may be unacknowledged at the peer.
         peer_max_packet_bytes: largest packet that the peer accepts.
+        peer_topic_alias_maximum: the highest Topic Alias that the peer accepts; 0 for none.
         request_problem_information: whether the peer wants Reason Strings and User
             Properties everywhere [MQTT-3.1.2-29].
     """
@@ -127,6 +129,7 @@ class Connection:
         "max_packet_bytes",
         "peer_max_packet_bytes",
         "peer_receive_maximum",
+        "peer_topic_alias_maximum",
         "phase",
         "request_problem_information",
         "version",
@@ -138,6 +141,7 @@ class Connection:
         self.max_packet_bytes = limits.max_first_bytes
         self.peer_receive_maximum = DEFAULT_RECEIVE_MAXIMUM
         self.peer_max_packet_bytes = _LARGEST_PACKET
+        self.peer_topic_alias_maximum = 0
         self.request_problem_information = True
         self._limits = limits
         self._aliases: InboundAliases | None = None
@@ -188,7 +192,7 @@ class Connection:
             elif type(packet) in _TURNING:
                 self._turn(packet, stop - start)
         except ProtocolError:
-            self.phase = _CLOSED
+            self.phase = _CLOSED  # [MQTT311-4.8.0-1]
             raise
         self._seen_at = mono
         return packet
@@ -200,7 +204,7 @@ class Connection:
     # What is answered
 
     def connected(self, connack: Connack, *, keep_alive_seconds: int) -> bytes:
-        """Accept the CONNECT.
+        """Accept the CONNECT [MQTT-3.1.4-5] [MQTT311-3.1.4-4].
 
         Args:
             connack: the answer.
@@ -210,7 +214,7 @@ class Connection:
         Raises: ProtocolError 0x82 if no CONNECT waits for its answer, 0x95 if the peer
             accepts no packet as large as this one; the connection is closed then.
         """
-        if self.phase is not _AUTHENTICATING:
+        if self.phase is not _AUTHENTICATING:  # [MQTT-3.2.0-2]
             raise wire.protocol_error("no CONNECT waits for its answer")
         encoded = fitting(connack, self.version, self.peer_max_packet_bytes)
         if encoded is None:
@@ -236,7 +240,7 @@ class Connection:
             return None
         if self.version == 4 and connack.reason_code in _UNANSWERED_311:
             return None
-        if connack.reason_code not in CONNACK_CODES:
+        if connack.reason_code not in CONNACK_CODES:  # [MQTT-3.2.2-8]
             connack = msgspec.structs.replace(connack, reason_code=ReasonCode.UNSPECIFIED_ERROR)
         return fitting(connack, self.version, self.peer_max_packet_bytes)
 
@@ -245,7 +249,7 @@ class Connection:
 
         Returns: the bytes; None where nothing may be sent: the packet is over the peer's
             Maximum Packet Size [MQTT-3.1.2-24], the peer's version has no such packet,
-            or the CONNECT is not accepted [MQTT-3.2.0-1], [MQTT-3.14.0-1].
+            or the CONNECT is not accepted [MQTT-3.2.0-1] [MQTT-3.14.0-1] [MQTT311-3.2.0-1].
         Effects: an AUTH that says success ends a re-authentication.
         """
         if type(packet) is Auth:
@@ -313,5 +317,6 @@ class Connection:
             self._exchange = Exchange(packet.authentication_method)
         self._session_expires = bool(packet.session_expiry_interval)
         self.request_problem_information = packet.request_problem_information is not False
-        self.peer_receive_maximum = packet.receive_maximum or DEFAULT_RECEIVE_MAXIMUM
+        self.peer_receive_maximum = packet.receive_maximum or DEFAULT_RECEIVE_MAXIMUM  # [MQTT-4.9.0-1]
         self.peer_max_packet_bytes = packet.maximum_packet_size or _LARGEST_PACKET
+        self.peer_topic_alias_maximum = packet.topic_alias_maximum or 0

@@ -50,6 +50,13 @@ class Admission:
         """How many have entered and not left."""
         return self._total
 
+    def is_proxy(self, address: str) -> bool:
+        """Tell whether an IP address is that of a trusted proxy."""
+        if not self._trusted:
+            return False
+        ip = ipaddress.ip_address(address)
+        return any(ip in network for network in self._trusted)
+
     def enter(self, address: str, mono: float) -> Refusal | None:
         """Count a new connection, or say why it is not taken; then nothing is counted.
 
@@ -81,6 +88,14 @@ class Admission:
         else:
             del self._counts[key]
 
+    def move(self, address: str, to: str, mono: float) -> Refusal | None:
+        """Count a connection that had entered as one of another address, which was behind the first.
+
+        Returns: why it is not taken; then it is counted out.
+        """
+        self.leave(address)
+        return self.enter(to, mono)
+
     def _take_turn(self, key: str, mono: float) -> bool:
         whole_at = max(self._whole_at.pop(key, mono), mono)
         allowed = whole_at - mono <= self._tolerance
@@ -92,7 +107,7 @@ class Admission:
     def _key_of(self, address: str) -> str | None:
         """Return what the limits of one address count by; None where there are none."""
         ip = ipaddress.ip_address(address)
-        if ip.is_loopback or any(ip in network for network in self._trusted):
+        if ip.is_loopback or self.is_proxy(address):
             return None
         if isinstance(ip, ipaddress.IPv6Address):
             return f"{int(ip) >> 64:x}::/64"

@@ -16,7 +16,7 @@ from tokenmq import clock
 from tokenmq.access.identity import Identity
 from tokenmq.broker import restoring
 from tokenmq.broker.broker import Broker
-from tokenmq.broker.effects import Close
+from tokenmq.broker.effects import Close, Report
 from tokenmq.broker.keeping import Batch
 from tokenmq.broker.outbox import Outbox
 from tokenmq.broker.reasons import reason_code
@@ -139,7 +139,7 @@ class Hub:
     def go_on(self) -> None:
         """Let those have their next page who are to get more than one."""
         self._going_on = False
-        self.broker.moment.now = clock.now()
+        self._enter()
         self.broker.go_on()
         self.settle()
 
@@ -147,7 +147,7 @@ class Hub:
         """Go on with what waited for the store."""
         if error is not None:
             _log.error("not_stored", reason=str(error), changes=len(batch.changes))
-        self.broker.moment.now = clock.now()
+        self._enter()
         batch.settled(kept=error is None)
         self.settle()
 
@@ -190,6 +190,10 @@ class Hub:
             self.unwatch(link)
             self.watch(link)
 
+    def report(self, event: str, **fields: object) -> None:
+        """Write of a connection that has no link yet, as much as there may be of one kind."""
+        self._reporter.tell(Report(event, fields))
+
     def refuse(self, link: Link, error: TokenmqError, client_id: str) -> None:
         """Answer a CONNECT that is not let in."""
         self.broker.refuse(
@@ -213,20 +217,27 @@ class Hub:
         session = tenant.sessions.get(client_id) if tenant else None
         return session.identity.token_id if session else None
 
-    def revoke(self, org_id: str, token_ids: Collection[str], *, reason: str) -> int:  # noqa: ARG002
-        """End the sessions of revoked families."""
-        return self._settled(self.broker.revoke_families(token_ids, ReasonCode.NOT_AUTHORIZED, reason))
+    def revoke(self, org_id: str, token_ids: Collection[str], *, reason: str, keep_retained: bool) -> int:
+        """End the sessions of revoked families, and what they have left on topics."""
+        self._enter()
+        count = self.broker.revoke_families(token_ids, ReasonCode.NOT_AUTHORIZED, reason)
+        if not keep_retained:
+            self.broker.forget_retained(org_id, token_ids)
+        return self._settled(count)
 
     def displace(self, org_id: str, token_ids: Collection[str], *, reason: str) -> int:  # noqa: ARG002
         """Close the connections of replaced families."""
+        self._enter()
         return self._settled(self.broker.close_families(token_ids, ReasonCode.ADMINISTRATIVE_ACTION, reason))
 
     def end_key(self, org_id: str, key_id: str, *, reason: str) -> int:  # noqa: ARG002
         """End the sessions of a key that was revoked."""
+        self._enter()
         return self._settled(self.broker.revoke_key(key_id, ReasonCode.NOT_AUTHORIZED, reason))
 
     def end_organization(self, org_id: str) -> int:
         """Close every connection of an organization that is gone."""
+        self._enter()
         count = self.broker.end_tenant(org_id, ReasonCode.NOT_AUTHORIZED, "organization deleted")
         return self._settled(count)
 
@@ -238,7 +249,13 @@ class Hub:
 
     def shut_down(self) -> None:
         """Tell every connection that the server goes, and close it."""
+        self._enter()
+        self.broker.keeping.flush()
         self._settled(self.broker.close_all(ReasonCode.SERVER_SHUTTING_DOWN, "server shutting down"))
+
+    def _enter(self) -> None:
+        """Tell the core what time it is."""
+        self.broker.moment.now = clock.now()
 
     def _settled(self, count: int) -> int:
         self.settle()

@@ -98,7 +98,7 @@ class Authenticator:
         return self._by_token(credentials.password, credentials, now)
 
     def _by_method(self, credentials: Credentials, now: float) -> Identity:
-        if credentials.method not in METHODS:
+        if credentials.method not in METHODS:  # [MQTT-4.12.0-1]
             raise UnknownMethod("authentication method is none of JWT, OAUTH2-JWT, CUSTOM-JWT")
         if credentials.data is None:
             raise InvalidToken("authentication data is missing: it must be a token")

@@ -204,7 +204,8 @@ class Keys:
             live = self._door.live
             closed = live.end_key(org_id, key_id, reason=_DELETED)
             if ended:
-                closed += live.revoke(org_id, [family.token_id for family in ended], reason=_DELETED)
+                token_ids = [family.token_id for family in ended]
+                closed += live.revoke(org_id, token_ids, reason=_DELETED, keep_retained=False)
             return Revoked(len(ended), closed)
 
         revoke = Selection(org_id, key_id=key_id) if revoke_tokens else None

@@ -34,7 +34,7 @@ class Replacing(enum.Enum):
 
     NONE = "none"
     IDLE = "idle"  # those without a live connection stop refreshing
-    ALL = "all"  # all of them, with their sessions, and their passwords open nothing any more
+    ALL = "all"  # all of them, and their passwords open nothing any more
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,10 +295,10 @@ class KeptStore(Protocol):
 
         Sessions and messages come by number, deliveries by session and position. What
         belongs to nothing is left out and removed in the same step: deliveries without
-        their session or message, messages that nobody waits for, subscriptions and
-        received identifiers without a session; sessions and retained messages of an
-        organization that is gone or a family that was revoked, sessions of a family that
-        was replaced with them or of a deleted key.
+        their session, or without their message before they are released, messages that
+        nobody waits for, subscriptions and received identifiers without a session; sessions
+        and retained messages of an organization that is gone or a family that was revoked,
+        sessions of a deleted key.
 
         Raises: Unavailable.
         """
@@ -346,11 +346,6 @@ class Store(Protocol):
     @property
     def signing_keys(self) -> SigningKeyStore:
         """The signing keys."""
-        ...
-
-    @property
-    def kept(self) -> KeptStore:
-        """What outlives a connection."""
         ...
 
     async def ping(self) -> None:
