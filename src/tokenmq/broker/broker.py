@@ -511,6 +511,8 @@ class Broker:
         if session.number:
             tenant.kept -= 1
             self.keeping.drop(SessionRecord, session.number)
+            # Its client begins anew under the same packet identifiers: it must not come back.
+            self.keeping.flush()
         if session.backlog is not None:
             sharing.pass_on(self, tenant, session.backlog.forget_all())
 
