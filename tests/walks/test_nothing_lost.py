@@ -296,6 +296,8 @@ class Receiver(Person):
         self.due.append(Pubrec(packet_id=packet.packet_id))
 
     def on_pubrel(self, packet: Pubrel) -> None:
+        if self.lasts and not self.run.may_drop:
+            assert self.run.is_released(self.user_id, packet.packet_id), "PUBREL before the disk"
         self.held.discard(packet.packet_id)
         self.due.append(Pubcomp(packet_id=packet.packet_id))
 
@@ -362,6 +364,10 @@ class Run:
 
     def is_received(self, client_id: str, packet_id: int) -> bool:
         return (ReceivedRecord, (self._session(client_id), packet_id)) in self.world.kept.records
+
+    def is_released(self, client_id: str, packet_id: int) -> bool:
+        record = self.world.kept.records.get((DeliveryRecord, (self._session(client_id), packet_id)))
+        return record is not None and record.released
 
     def is_kept(self, client_id: str, entry: Entry) -> bool:
         number, kept = self._session(client_id), self.world.kept.records
