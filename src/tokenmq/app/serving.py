@@ -16,9 +16,9 @@ import structlog
 from tokenmq.api.application import create_app
 from tokenmq.api.serving import HttpServer, make_server
 from tokenmq.app import logs
-from tokenmq.app.assembly import opened, run
+from tokenmq.app.assembly import ignore, opened, run
 from tokenmq.config import HttpSettings, Settings
-from tokenmq.errors import InvalidSettings
+from tokenmq.errors import InvalidSettings, TokenmqError
 from tokenmq.server.admission import Admission, room_for_connections
 from tokenmq.server.binding import resolve, why_not_bound
 from tokenmq.server.hub import Hub
@@ -52,8 +52,9 @@ def serve(settings: Settings, on_ready: Callable[[Ready], None]) -> int:
         settings: everything that can be set.
         on_ready: called once all listeners are up.
 
-    Raises: DataFolderInUse, InvalidSettings (a taken port, an address that may not be
-        used, the store), UnusableKey, Unavailable.
+    Raises: DataFolderInUse, DatabaseInUse, InvalidSettings (a taken port, an address that
+        may not be used, the store), UnusableKey, Unavailable; the last and DatabaseInUse
+        also later, when a database over a network is not there for this process alone.
     """
     logs.configure(settings.log)
     return run(_serve(settings, on_ready))
@@ -61,17 +62,25 @@ def serve(settings: Settings, on_ready: Callable[[Ready], None]) -> int:
 
 async def _serve(settings: Settings, on_ready: Callable[[Ready], None]) -> int:
     ended = asyncio.Event()
+    lost: list[TokenmqError] = []
+
+    def end(error: TokenmqError) -> None:
+        lost.append(error)
+        ended.set()
+
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         with suppress(NotImplementedError):  # Windows
             loop.add_signal_handler(number, ended.set)
-    async with serving(settings) as ready:
+    async with serving(settings, on_lost=end) as ready:
         _calm_collector()
         _log.info("started", http=ready.http_url, mqtt=ready.mqtt_url, websocket=ready.websocket_url)
         on_ready(ready)
         await ended.wait()
         _log.info("stopping")
     _log.info("stopped")
+    if lost:
+        raise lost[0]
     return 0
 
 
@@ -87,13 +96,19 @@ def _calm_collector() -> None:
 
 
 @asynccontextmanager
-async def serving(settings: Settings) -> AsyncIterator[Ready]:
+async def serving(
+    settings: Settings, *, on_lost: Callable[[TokenmqError], None] = ignore
+) -> AsyncIterator[Ready]:
     """Have everything up and running; end it in the opposite order.
+
+    Args:
+        settings: everything that can be set.
+        on_lost: called when this must be ended, with the reason (see `opened`).
 
     Raises: as `serve`.
     """
     async with AsyncExitStack() as stack:
-        services = await stack.enter_async_context(opened(settings))
+        services = await stack.enter_async_context(opened(settings, on_lost))
         hub = Hub(settings.broker, services.authenticator, services.families, services.organizations)
         services.attach(hub)
         http = await _listen_http(settings.http)

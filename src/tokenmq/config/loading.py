@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from tokenmq.config.database_url import database_address
 from tokenmq.config.declared import Declared, declarations
 from tokenmq.config.secret import Secret
 from tokenmq.config.settings import (
@@ -153,6 +154,8 @@ def _check_together(settings: Settings) -> None:
             raise InvalidSettings(f"[{table}] port {listener.port} is also [{taken[listener.port]}] port")
         if listener.port:
             taken[listener.port] = table
+    if settings.database.url is not None:
+        database_address(settings.database.url)
     broker = settings.broker
     if broker.min_keep_alive_seconds > broker.max_keep_alive_seconds:
         raise InvalidSettings(

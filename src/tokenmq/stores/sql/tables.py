@@ -120,3 +120,13 @@ signing_keys = Table(
     Column("current_from", BigInteger, nullable=False),
     Column("retired_at", BigInteger),
 )
+
+# PostgreSQL has one row here: which process serves, and how many groups of writes it has
+# committed (`holding`). Of SQLite's file that is the business of its folder's lock.
+holder = Table(
+    "holder",
+    metadata,
+    Column("instance", Text, primary_key=True),
+    Column("process", Text, nullable=False),
+    Column("number", BigInteger, nullable=False),
+)
