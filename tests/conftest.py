@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import functools
 import itertools
 import json
 import os
@@ -15,7 +17,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -23,6 +25,11 @@ from urllib.parse import quote, urlsplit
 import httpx2
 import pytest
 from hypothesis import settings
+
+from tokenmq.config import Secret, database_address
+from tokenmq.stores.sql import SqlStore
+from tokenmq.stores.sql.postgresql import open_postgresql
+from tokenmq.stores.sql.tables import metadata
 
 # A busy machine is no failure: no test may depend on how long an example takes.
 settings.register_profile("untimed", deadline=None)
@@ -244,8 +251,11 @@ class Postgresql:
         return self._folder / "data"
 
     def start(self) -> None:
-        """Start, or start again, and return when it takes connections."""
-        # It ends with these tests, however they end.
+        """Start, or start again, and return when it takes connections.
+
+        To be called in the main thread: the server ends with the thread that started it,
+        so also when these tests are killed.
+        """
         command = ["setpriv", "--pdeathsig", "INT", *self._as_user, str(self._programs / "postgres")]
         settings = ("listen_addresses=127.0.0.1", "unix_socket_directories=", f"port={self.port}")
         self.process = subprocess.Popen(
@@ -276,11 +286,27 @@ class Postgresql:
         self._end(signal.SIGQUIT)
         shutil.rmtree(self._folder)
 
-    def database(self, options: str = "") -> str:
+    def database(self, options: str = "TEMPLATE template0") -> str:
         """Make an empty database, and return its URL."""
         name = f"tokenmq_{next(self._databases)}"
-        self.ask(f"CREATE DATABASE {name} TEMPLATE template0 {options}")
+        self.ask(f"CREATE DATABASE {name} {options}")
         return self.url(name)
+
+    @functools.cached_property
+    def _prepared(self) -> str:
+        url = self.database()
+        asyncio.run(_open_and_close(url))
+        return url
+
+    def emptied(self) -> str:
+        """Return the URL of a database with empty tables, the same for every test that asks.
+
+        It is for one test at a time. To make one costs a second, to empty one nearly nothing.
+        """
+        # A TRUNCATE would make new files, and wait for the disk for each of them.
+        statements = [f"DELETE FROM {table.name}" for table in reversed(metadata.sorted_tables)]
+        self.ask("; ".join(statements), self._prepared.rpartition("/")[2])
+        return self._prepared
 
     def url(self, name: str) -> str:
         """Return the URL of a database."""
@@ -339,17 +365,7 @@ def postgresql_programs() -> Path | None:
 
 @pytest.fixture(scope="session")
 def postgresql() -> Iterator[Postgresql]:
-    """The server that all tests share that do not end it."""
-    yield from _postgresql()
-
-
-@pytest.fixture
-def own_postgresql() -> Iterator[Postgresql]:
-    """A server for one test, which may end it."""
-    yield from _postgresql()
-
-
-def _postgresql() -> Iterator[Postgresql]:
+    """The server that all tests share; who ends it starts it again."""
     programs = postgresql_programs()
     if programs is None:
         reason = "PostgreSQL is missing; scripts/install-interop.sh installs it"
@@ -359,3 +375,47 @@ def _postgresql() -> Iterator[Postgresql]:
     server = Postgresql(programs)
     yield server
     server.close()
+
+
+def on_lost(error: Exception) -> None:
+    """Nobody may take a database of these tests."""
+    raise error
+
+
+def open_url(url: str, **options: Any) -> Awaitable[SqlStore]:
+    """Open the store in a PostgreSQL database."""
+    return open_postgresql(
+        database_address(Secret(url)), **{"max_outage_seconds": 60, "on_lost": on_lost, **options}
+    )
+
+
+async def _open_and_close(url: str) -> None:
+    store = await open_url(url)
+    await store.close()
+
+
+@pytest.fixture(scope="session")
+def open_database() -> Callable[..., Awaitable[SqlStore]]:
+    """Return `open_url`."""
+    return open_url
+
+
+# The databases that everything about the store is tested on.
+DATABASES = ("sqlite", pytest.param("postgresql", marks=pytest.mark.interop))
+
+
+@pytest.fixture(params=DATABASES)
+def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Awaitable[SqlStore]]:
+    """Open the store of a test; what is in it stays when it is opened again."""
+    if request.param == "sqlite":
+        return functools.partial(SqlStore.open_folder, tmp_path / "data")
+    server: Postgresql = request.getfixturevalue("postgresql")
+    return functools.partial(open_url, server.emptied())
+
+
+@pytest.fixture(params=DATABASES)
+def database_variables(request: pytest.FixtureRequest) -> dict[str, str]:
+    """The variables that a service needs for a database of its own."""
+    if request.param == "sqlite":
+        return {}
+    return {"TOKENMQ_DATABASE_URL": request.getfixturevalue("postgresql").database()}

@@ -23,7 +23,7 @@ class AsyncRunner:
     """A `Runner` for a driver that waits on the event loop."""
 
     def __init__(self, engine: AsyncEngine) -> None:
-        self.engine = engine
+        self._engine = engine
         self._closed = False
 
     async def run(self, work: Callable[[Connection], Result], *, patient: bool = False) -> Result:
@@ -40,7 +40,7 @@ class AsyncRunner:
         """
         if self._closed:
             raise Unavailable("the store is closed")
-        async with asyncio.timeout(limit_seconds), self.engine.connect() as connection:
+        async with asyncio.timeout(limit_seconds), self._engine.connect() as connection:
             yield connection
 
     def on_loop(self, question: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
@@ -50,4 +50,4 @@ class AsyncRunner:
     async def close(self) -> None:
         """Close the connections; what runs closes its own when it is done."""
         self._closed = True
-        await self.engine.dispose()
+        await self._engine.dispose()

@@ -49,7 +49,6 @@ Result = TypeVar("Result")
 
 # "tokenmq" in ASCII. Advisory locks belong to one database, so all may use the same.
 LOCK = 0x746F6B656E6D71
-_LOCK = "SELECT pg_advisory_lock($1)"
 # A session of ours that the server takes for alive, though its network is gone, holds the lock.
 _END_OLD_SESSION = (
     "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE pid = $1 AND locktype = 'advisory' AND granted"
@@ -95,7 +94,7 @@ class Hold:
         if self._session is not None:
             await connection.execute(_END_OLD_SESSION, self._session)
         try:
-            await connection.fetchval(_LOCK, LOCK, timeout=TAKE_SECONDS)
+            await connection.fetchval("SELECT pg_advisory_lock($1)", LOCK, timeout=TAKE_SECONDS)
         except TimeoutError:
             raise await self._somebody_else(connection) from None
         self._session = connection.get_server_pid()
@@ -167,7 +166,8 @@ class HoldingRunner(AsyncRunner):
                     # Only a new session can tell what became of it.
                     await connection.invalidate()
                     raise
-        except (SQLAlchemyError, OSError):
+        # Whatever went wrong after COMMIT was sent, a defect too, it may have been done.
+        except Exception:
             if not sent or number is None or not await self._was_committed(number):
                 raise
         if number is not None:
