@@ -29,6 +29,7 @@ from tokenmq.tokens.records import (
 NOW = 1_800_000_000
 GRANTS = (Grant((Permission.PUBLISH, Permission.SUBSCRIBE), ("chat/#", 'it\'s "here"/ü/{user_id}')),)
 
+
 @dataclass
 class Records:
     """Makes records that are good as they are; every argument changes one attribute."""

@@ -11,6 +11,7 @@ def open_world_store(open_store):
     """Every database that there is."""
     return open_store
 
+
 CORPUS = [
     "' OR '1'='1",
     "' OR 1=1 --",

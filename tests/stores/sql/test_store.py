@@ -9,7 +9,7 @@ from sqlalchemy.exc import OperationalError
 
 from tokenmq.errors import Unavailable
 from tokenmq.stores.base import NewFamily, Replacing, Selection
-from tokenmq.stores.sql.tables import metadata
+from tokenmq.stores.sql.tables import families
 from tokenmq.tokens.records import FamilyRecord, KeyKind, KeyRecord, OrganizationRecord, OrganizationSettings
 
 ORG, KEY, NOW = "org_abcdefghijkl", "abcdefgh", 1_800_000_000
@@ -116,11 +116,11 @@ async def test_full_disk_refuses_and_what_is_there_stays(filled):
 
 
 async def test_read_that_fails_is_unavailable(filled):
-    await filled.writer._runner.run(lambda connection: metadata.drop_all(connection))
+    await filled.writer._runner.run(families.drop)
     with pytest.raises(Unavailable):
         await filled.families.get(ORG, "tok_0")
     # The next test finds them again.
-    await filled.writer._runner.run(lambda connection: metadata.create_all(connection))
+    await filled.writer._runner.run(families.create)
 
 
 async def test_closed_store_fails_to_read_in_its_own_words(open_store):

@@ -229,7 +229,8 @@ class Watch:
                 await self._runner.prove()
             except TokenmqError:
                 break
-            except (SQLAlchemyError, OSError) as error:
+            # Fail closed (SECURITY, ruling 7): a watch that ended by a defect would watch nothing.
+            except Exception as error:
                 if not is_away:
                     _log.warning("database_away", reason=str(error))
                 is_away = True

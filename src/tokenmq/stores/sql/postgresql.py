@@ -26,8 +26,9 @@ Connect = Callable[[], Awaitable[asyncpg.Connection]]
 # More read at once wait for each other; none waits for the writer.
 READERS = 4
 CONNECT_SECONDS = 5.0
-# After max_outage_seconds of silence, how often and how many times the server looks for us.
-_KEEPALIVES = {"tcp_keepalives_interval": "5", "tcp_keepalives_count": "3"}
+# How long after max_outage_seconds the server gives up a silent session, and the lock with it: by
+# then this process has noticed, and finished what it was answering.
+END_SECONDS = 30
 
 
 async def open_postgresql(
@@ -94,19 +95,23 @@ def _connector(address: DatabaseAddress, max_outage_seconds: int) -> Connect:
             "application_name": "tokenmq",
             "synchronous_commit": "on",
             "tcp_keepalives_idle": str(max_outage_seconds),
-            **_KEEPALIVES,
+            "tcp_keepalives_interval": "5",
+            "tcp_keepalives_count": str(END_SECONDS // 5),
+            # For an answer that is on its way to nobody; in milliseconds.
+            "tcp_user_timeout": str((max_outage_seconds + END_SECONDS) * 1_000),
         },
     }
 
     async def connect() -> asyncpg.Connection:
         try:
-            return await asyncpg.connect(**options, ssl=_tls(address))
+            connection: asyncpg.Connection = await asyncpg.connect(**options, ssl=_tls(address))
         except TimeoutError as error:
             raise ConnectionError(f"{address}: no answer within {CONNECT_SECONDS:.0f} s") from error
         except OSError as error:
             raise ConnectionError(f"{address}: {error.strerror or error}") from error
         except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             raise ConnectionError(f"{address}: {error}") from error
+        return connection
 
     return connect
 

@@ -8,7 +8,7 @@ from typing import Self
 from sqlalchemy import Connection, select, text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from tokenmq.errors import DatabaseInUse, InvalidSettings, Unavailable
+from tokenmq.errors import Unavailable
 from tokenmq.stores.sql.dialect import sqlite_runners
 from tokenmq.stores.sql.families import SqlFamilies
 from tokenmq.stores.sql.idempotency import SqlIdempotency
@@ -55,16 +55,17 @@ class SqlStore:
     async def open(self) -> None:
         """Migrate, and begin to take writes.
 
-        Raises: InvalidSettings (tables of a newer version), Unavailable.
+        Raises: InvalidSettings (tables of a newer version), DatabaseInUse, Unavailable.
         """
         try:
             await self._runners[0].run(self.prepare, patient=True)
-        except (InvalidSettings, DatabaseInUse):
-            await self._dispose()
-            raise
         except (SQLAlchemyError, OSError) as error:
             await self._dispose()
             raise Unavailable(f"the store cannot be opened: {_reason(error)}") from error
+        # uvloop does not end while a session is open: whatever it was, let go.
+        except BaseException:
+            await self._dispose()
+            raise
         self.writer.start()
 
     def prepare(self, connection: Connection) -> None:
