@@ -74,6 +74,7 @@ class PostgresqlStore(SqlStore):
 
     async def close(self) -> None:
         """Finish what was accepted, unless the database is away; then let go of everything."""
+        self.writer.stop_taking()
         await self._watch.end()
         await super().close()
 
