@@ -115,24 +115,24 @@ class Kept:
         return [record for (of, _), record in self.records.items() if of is kind]
 
     def load(self) -> Any:
-        """What a process that starts now would find; what belongs to nothing is not there."""
-        sessions = {record.number for record in self.all(SessionRecord)}
-        messages = {record.number for record in self.all(MessageRecord)}
-        deliveries = [
-            record
-            for record in self.all(DeliveryRecord)
-            if record.session in sessions and (record.released or record.message in messages)
-        ]
-        awaited = {record.message for record in deliveries if not record.released}
+        """What a process that starts now finds; what belongs to nothing is removed."""
+        numbers = {record.number for record in self.all(SessionRecord)}
+        for name, record in list(self.records.items()):
+            if getattr(record, "session", None) not in numbers | {None}:
+                del self.records[name]
+        for record in self.all(DeliveryRecord):
+            if not record.released and (MessageRecord, record.message) not in self.records:
+                del self.records[DeliveryRecord, record.key]
+        awaited = {record.message for record in self.all(DeliveryRecord)}
+        for record in self.all(MessageRecord):
+            if record.number not in awaited:
+                del self.records[MessageRecord, record.key]
         return Loaded(
             sorted(self.all(SessionRecord), key=lambda one: one.number),
-            [record for record in self.all(SubscriptionRecord) if record.session in sessions],
-            sorted(
-                (record for record in self.all(MessageRecord) if record.number in awaited),
-                key=lambda one: one.number,
-            ),
-            sorted(deliveries, key=lambda one: one.position),
-            [record for record in self.all(ReceivedRecord) if record.session in sessions],
+            self.all(SubscriptionRecord),
+            sorted(self.all(MessageRecord), key=lambda one: one.number),
+            sorted(self.all(DeliveryRecord), key=lambda one: one.position),
+            self.all(ReceivedRecord),
             self.all(RetainedRecord),
         )
 

@@ -290,7 +290,7 @@ def _finish(broker: Broker, publication: Publication) -> None:
     session, packet, message = publication.session, publication.packet, publication.message
     if packet.retain:
         retaining.retain(broker, session, message)
-    receivers = publishing.route(broker, session, message, publication.deliveries)
+    receivers = publishing.route(broker, session, message, publication.deliveries, waited=True)
     for key in list(publication.deliveries):  # who is not to get it any more
         _give_up(publication, key)
     if publication.is_received and session.connected:

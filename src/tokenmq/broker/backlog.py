@@ -256,7 +256,7 @@ class Backlog:
         session, message = self.session, delivery.message
         if message is None or delivery.released or not delivery.stands:  # while it was due
             return
-        if self._is_over(message) and (delivery.restored or not delivery.may_be_with_peer):
+        if message.is_over(session.now) and (delivery.restored or not delivery.may_be_with_peer):
             session.count_expired()  # [MQTT-4.3.3-7]
             self._give_up(delivery)
             return
@@ -298,9 +298,6 @@ class Backlog:
         self._no_longer_waits(delivery)
         self.keep(delivery, owned=False)
         self._send_release(delivery)
-
-    def _is_over(self, message: Message) -> bool:
-        return message.expires_at is not None and self.session.now >= message.expires_at
 
     def _may_go(self, delivery: Delivery, message: Message) -> bool:
         """Ask again for the right to receive, if the rights are others than when it was asked."""

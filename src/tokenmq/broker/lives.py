@@ -198,6 +198,8 @@ class Lives:
         if session.number:
             tenant.kept -= 1
             self._broker.keeping.drop(SessionRecord, session.number)
+            # Its client begins anew under the same packet identifiers: it must not come back.
+            self._broker.keeping.flush()
         if session.backlog is not None:
             sharing.pass_on(self._broker, tenant, session.backlog.forget_all())
 

@@ -155,11 +155,15 @@ class Message:
             self.topic,
             self.payload,
             self.qos,
-            0,
+            self.packet_id,
             self._forward_at(now),
             retain=self.retain,
             expires_at=self.expires_at,
         )
+
+    def is_over(self, now: float) -> bool:
+        """Tell whether its life is over [MQTT-3.3.2-5]."""
+        return self.expires_at is not None and now >= self.expires_at
 
     @property
     def size(self) -> int:

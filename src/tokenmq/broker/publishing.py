@@ -71,13 +71,19 @@ def message_of(packet: Publish, now: float) -> Message:
     )
 
 
-def route(broker: Broker, session: Session, message: Message, reserved: dict[Any, Delivery]) -> int:
+def route(
+    broker: Broker, session: Session, message: Message, reserved: dict[Any, Delivery], *, waited: bool = False
+) -> int:
     """Deliver an allowed message to everybody who receives it; return how many that were.
 
     Args:
         reserved: deliveries to sessions that get it one by one; what is used is taken out.
+        waited: it did not come just now, and may be over.
     """
     receivers = 0
+    over = waited and message.is_over(broker.moment.now)
+    if waited and message.expires_at is not None:
+        message = message.counted_down(broker.moment.now)
     found = session.tenant.routes.route(message.topic)
     for target in found.targets:
         receiver = target.session
@@ -93,6 +99,9 @@ def route(broker: Broker, session: Session, message: Message, reserved: dict[Any
             if delivery is not None:
                 receiver.backlog.add(delivery)
             continue
+        if over:
+            receiver.count_expired()
+            continue
         # [MQTT-3.3.1-12] [MQTT-3.3.1-13] [MQTT311-3.3.1-9]
         retain = message.retain and target.retain_as_published
         form = message.form(receiver.version, qos, target.identifiers, retain=retain)
@@ -104,6 +113,9 @@ def route(broker: Broker, session: Session, message: Message, reserved: dict[Any
             delivery.backlog.add(delivery)
         elif (chosen := group.choose(members, 0)) is not None:
             receivers += 1
+            if over:
+                chosen.session.count_expired()
+                continue
             form = message.form(chosen.session.version, 0, chosen.identifiers)
             chosen.session.deliver(form.packet, len(form.packet), 0, form.expiry)
     broker.counters.delivered += receivers
