@@ -153,6 +153,11 @@ class Backlog:
         if self.session.number:
             self._keeping.put(self._record(delivery), owned=owned)
 
+    def keep_all(self) -> None:
+        """Have all deliveries kept once more; their messages are still there."""
+        for delivery in self.deliveries.values():
+            self.keep(delivery, owned=False)
+
     def add(self, delivery: Delivery) -> None:
         """Make a delivery due; the oldest that is due goes if there are too many."""
         if not delivery.stands:

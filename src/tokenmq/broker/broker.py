@@ -204,7 +204,9 @@ class Broker:
 
     def revoke_families(self, token_ids: Collection[str], code: ReasonCode, text: str) -> int:
         """End every session of these token families, and what they left; return how many there were."""
-        return self._revoke(self.lives.of_families(token_ids), code, text)
+        count = self._revoke(self.lives.of_families(token_ids), code, text)
+        self.lives.keep_those_that_left(token_ids)
+        return count
 
     def forget_retained(self, org_id: str, token_ids: Collection[str]) -> None:
         """Clear the topics on which these families have left a message; the store has done so."""

@@ -17,7 +17,7 @@ from tokenmq.broker.blocks import PLAIN, Block
 from tokenmq.broker.moment import Moment
 from tokenmq.broker.outbox import Outbox
 from tokenmq.broker.receiver import Receiver
-from tokenmq.broker.records import SessionRecord, Will
+from tokenmq.broker.records import SessionRecord, SubscriptionRecord, Will
 from tokenmq.config import BrokerSettings
 from tokenmq.errors import ProtocolError
 from tokenmq.mqtt import properties
@@ -100,6 +100,18 @@ class Subscription:
         self.no_local = no_local
         self.retain_as_published = retain_as_published
         self.identifier = identifier
+
+    @property
+    def record(self) -> SubscriptionRecord:
+        """What the store keeps of it."""
+        return SubscriptionRecord(
+            session=self.session.number,
+            topic_filter=self.topic_filter,
+            qos=self.qos,
+            no_local=self.no_local,
+            retain_as_published=self.retain_as_published,
+            identifier=self.identifier,
+        )
 
 
 class Session(Receiver):

@@ -63,7 +63,7 @@ def subscribe(broker: Broker, session: Session, packet: Subscribe) -> None:
         _admit(broker, session, outbox, admitted, suback)
         return
     for subscription in kept:
-        broker.keeping.put(_record(subscription), owned=True)
+        broker.keeping.put(subscription.record, owned=True)
     session.joining |= new
     broker.keeping.when_kept(partial(_kept, broker, session, outbox, admitted, suback))
 
@@ -219,14 +219,3 @@ def _admit(
         broker.send(outbox, suback)
         for subscription in replayed:
             retaining.begin(broker, subscription)
-
-
-def _record(subscription: Subscription) -> SubscriptionRecord:
-    return SubscriptionRecord(
-        session=subscription.session.number,
-        topic_filter=subscription.topic_filter,
-        qos=subscription.qos,
-        no_local=subscription.no_local,
-        retain_as_published=subscription.retain_as_published,
-        identifier=subscription.identifier,
-    )
