@@ -18,6 +18,7 @@ from tokenmq.access.identity import Identity
 from tokenmq.access.permission import Permission
 from tokenmq.broker.session import Subscription as Stored
 from tokenmq.config import BrokerSettings
+from tokenmq.errors import Unavailable
 from tokenmq.mqtt import codec
 from tokenmq.mqtt.packets import Connect, Publish, Subscribe
 from tokenmq.mqtt.packets.subscribe import Subscription
@@ -147,6 +148,31 @@ class Client:
         return [packet for packet in packets if isinstance(packet, Publish)]
 
 
+class Store:
+    """What is kept, by way of a door that can be held shut, or refuse."""
+
+    def __init__(self, kept: Any) -> None:
+        self.waits = False
+        self.fails = False
+        self._kept = kept
+        self._waiting: list[Any] = []
+
+    def save(self, changes: Any, settled: Callable[[Any], None]) -> None:
+        self._waiting.append((changes, settled))
+        if not self.waits:
+            self.go_on()
+
+    def go_on(self) -> None:
+        """Hand in what waits."""
+        self.waits = False
+        waiting, self._waiting = self._waiting, []
+        for changes, settled in waiting:
+            if self.fails:
+                asyncio.get_running_loop().call_soon(settled, Unavailable("the disk is full"))
+            else:
+                self._kept.save(changes, settled)
+
+
 class Instance:
     """Store, services and broker of one instance, an administrator, and an organization `demo`."""
 
@@ -161,12 +187,13 @@ class Instance:
             store, issuer="tokenmq", algorithm="ES256", signing_secret=None, now=self.clock.now
         )
         services = self.services
+        self.store = Store(services.store.kept)
         self.hub = Hub(
             self.settings,
             services.authenticator,
             services.families,
             services.organizations,
-            services.store.kept,
+            self.store,
         )
         services.attach(self.hub)
         self.hub.restore(await services.store.kept.load())
@@ -174,10 +201,21 @@ class Instance:
     async def kept(self) -> None:
         """Have everything kept that is to be."""
         keeping = self.hub.broker.keeping
-        keeping.flush()
-        self.hub.settle()
-        while keeping._under_way:
-            await asyncio.sleep(0)
+        while True:
+            done = asyncio.Event()
+            keeping.when_kept(lambda *, kept, done=done: done.set())
+            self.hub.settle()
+            await done.wait()
+            if not keeping._under_way:
+                return
+
+    async def turns(self) -> None:
+        """Let everything that is done in turns come to its end."""
+        broker = self.hub.broker
+        while broker.unfinished or self.hub._going_on:
+            done = asyncio.Event()
+            asyncio.get_running_loop().call_soon(done.set)
+            await done.wait()
 
     async def begin(self) -> None:
         await self.open()
@@ -265,9 +303,14 @@ class Instance:
 
     async def publish(self, client: Client, topic: str, payload: bytes = b"hi", **more: Any) -> list[Any]:
         """Publish at QoS 1 if nothing else is said; return the answers when all is kept."""
-        client.publish(topic, payload, **{"qos": 1, **more})
+        answers = client.publish(topic, payload, **{"qos": 1, **more})
         await self.kept()
-        return client.received()
+        return answers + client.received()
+
+    async def change(self, organization: OrganizationRecord | None = None, **settings: Any) -> None:
+        """Change settings of an organization."""
+        org_id = (organization or self.organization).id
+        await self.services.organizations.patch(org_id, name=None, settings=settings, key=self.admin)
 
     def tick(self) -> None:
         self.hub.tick(self.clock.now, self.clock.mono)

@@ -1,4 +1,4 @@
-"""Whose session it is, and what comes out of it after rights have changed (SECURITY rulings 1, 5, V-14, V-38)."""
+"""Whose session it is, and what comes out of it after rights have changed (rulings 1 and 5, V-14, V-38)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from tokenmq.mqtt.packets import Puback, Publish, Pubrec, Pubrel
+from tokenmq.mqtt.packets import Pubrel
 
 
 class Gate:

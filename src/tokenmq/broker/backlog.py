@@ -180,16 +180,31 @@ class Backlog:
         self.deliveries[delivery.packet_id] = delivery
         delivery.message.waits += 1
 
-    def forget(self, delivery: Delivery) -> None:
-        """Let go of a delivery, in the store too."""
+    def forget(self, delivery: Delivery, *, stored: bool = True) -> None:
+        """Let go of a delivery, in the store too, unless it is known not to be there."""
         if not delivery.stands:
             return
         del self.deliveries[delivery.packet_id]
         session = self.session
         session.inflight.discard(delivery.packet_id)
-        if session.number:
+        if session.number and stored:
             self._keeping.drop(DeliveryRecord, (session.number, delivery.packet_id))
         self._let_go(delivery.message)
+
+    def give_back(self) -> list[Delivery]:
+        """Let go of what came by a shared subscription and may not go out any more; return it."""
+        gone = [
+            delivery
+            for delivery in self.deliveries.values()
+            if delivery.group is not None
+            and not delivery.pending
+            and not (delivery.qos == 2 and delivery.sent)
+            and not self._may_go(delivery)
+        ]
+        for delivery in gone:
+            self.session.count_withheld()
+            self.forget(delivery)
+        return gone
 
     def forget_all(self) -> list[Delivery]:
         """Let go of everything, as the session ends; return what it was, the oldest first.

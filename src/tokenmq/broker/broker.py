@@ -70,6 +70,7 @@ class Broker:
         nowhere: the outbox of all sessions without a connection.
         unfinished: sessions that are to get more than one page of retained messages; the
             caller calls `go_on` soon, and lets others have their turn before.
+        turn: how much more may be done for these before that.
         retained_ends: when retained messages are over, by organization and topic.
     """
 
@@ -85,6 +86,7 @@ class Broker:
         self.nowhere = Outbox(Connection(ConnectionLimits(), 0.0), None)
         self.nowhere.closed = True
         self.unfinished: dict[Session, None] = {}
+        self.turn = retaining.TURN
         self.retained_ends: Wheel[tuple[str, str]] = Wheel()
         self._messages_made = 0
         self._position = 0
@@ -93,10 +95,7 @@ class Broker:
     # Tenants
 
     def set_rules(self, org_id: str, rules: TenantRules) -> None:
-        """Put a tenant's rules in force for new sessions; its routes and lanes end.
-
-        The scope of a session that is connected stays as it was made.
-        """
+        """Put a tenant's rules in force, for the sessions that there are, too; its routes and lanes end."""
         tenant = self.tenants.get(org_id)
         if tenant is None:
             self.tenants[org_id] = Tenant(
@@ -106,8 +105,7 @@ class Broker:
         tenant.rules = rules
         tenant.routes.end_all()
         for session in tenant.sessions.values():
-            session.judgements.clear()
-            session.lanes.clear()
+            session.judge_anew()
 
     # Packets, in the order of a connection's life
 
@@ -242,10 +240,12 @@ class Broker:
         }
 
     def go_on(self) -> None:
-        """Send the next page to those who are to get more."""
-        todo = list(self.unfinished)
-        self.unfinished.clear()
-        for session in todo:
+        """Send the next page to those who are to get more, as far as that goes in one turn."""
+        self.turn = retaining.TURN
+        for session in list(self.unfinished):
+            if self.turn <= 0:
+                return
+            del self.unfinished[session]
             retaining.go_on(self, session)
 
     def tick(self) -> None:
@@ -347,11 +347,11 @@ class Broker:
         """End sessions for good: nothing of them goes on, no will is published."""
         count = 0
         for session in sessions:
+            count += not session.ended
             session.disowned = True
             session.will = None
             if session.connected:
                 self.disconnect(session.outbox, code, text)
             else:
                 self.lives.end(session)
-            count += 1
         return count

@@ -83,6 +83,7 @@ class Lives:
             self._moves += 1
             self._move(session, former, self._moves)
         if session.backlog is not None:
+            sharing.pass_on(self._broker, session.tenant, session.backlog.give_back())
             session.backlog.resume()
 
     def keep_those_that_left(self, token_ids: Collection[str]) -> None:
@@ -107,8 +108,18 @@ class Lives:
             self._broker.keeping.put(session.record)
         self._go_away(session)
 
+    def forget(self, session: Session) -> None:
+        """Forget a session that has ended, as nothing of it waits for the store any more.
+
+        Until then a revocation must find it: its will, or what it published last, may wait.
+        """
+        if session.ended:
+            self._leave_indexes(session)
+
     def end(self, session: Session) -> None:
-        """End a session without a connection, for good."""
+        """End a session without a connection, for good; of one that has ended nothing is left to end."""
+        if session.ended:
+            return
         self._come_back(session)
         if session.will is not None:  # [MQTT-3.1.3-9]
             wills.publish(self._broker, session)
@@ -229,7 +240,8 @@ class Lives:
         subscriptions, session.subscriptions = session.subscriptions, {}
         for subscription in subscriptions.values():
             tenant.routes.unsubscribe(subscription)
-        self._leave_indexes(session)
+        if not session.arriving:
+            self._leave_indexes(session)
         if session.number:
             tenant.kept -= 1
             self._broker.keeping.drop(SessionRecord, session.number)
