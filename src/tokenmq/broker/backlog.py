@@ -167,6 +167,11 @@ class Backlog:
         if self.session.number:
             self._keeping.put(self._record(delivery), owned=owned)
 
+    def keep_all(self) -> None:
+        """Have all deliveries kept once more; their messages are still there."""
+        for delivery in self.deliveries.values():
+            self.keep(delivery, owned=False)
+
     def add(self, delivery: Delivery) -> None:
         """Make a delivery due; the oldest that is due goes if there are too many."""
         message = delivery.message
@@ -193,16 +198,33 @@ class Backlog:
             delivery.message.waits += 1
             self._make_due(delivery, delivery.message)
 
-    def forget(self, delivery: Delivery) -> None:
-        """Let go of a delivery, in the store too."""
+    def forget(self, delivery: Delivery, *, stored: bool = True) -> None:
+        """Let go of a delivery, in the store too, unless it is known not to be there."""
         if not delivery.stands:
             return
         del self.deliveries[delivery.packet_id]
         session = self.session
         session.inflight.discard(delivery.packet_id)
-        if session.number:
+        if session.number and stored:
             self._keeping.drop(DeliveryRecord, (session.number, delivery.packet_id))
-        self._no_longer_waits(delivery)
+        if delivery.message is not None:
+            self._let_go(delivery.message)
+
+    def give_back(self) -> list[Delivery]:
+        """Let go of what came by a shared subscription and may not go out any more; return it."""
+        gone = [
+            delivery
+            for delivery in self.deliveries.values()
+            if delivery.group is not None
+            and delivery.message is not None
+            and not delivery.pending
+            and not delivery.may_be_with_peer
+            and not self._may_go(delivery, delivery.message)
+        ]
+        for delivery in gone:
+            self.session.count_withheld()
+            self.forget(delivery)
+        return gone
 
     def forget_all(self) -> list[Delivery]:
         """Let go of everything, as the session ends; return what it was, the oldest first.

@@ -73,6 +73,7 @@ class Broker:
         nowhere: the outbox of all sessions without a connection.
         unfinished: sessions that are to get more than one page of retained messages; the
             caller calls `go_on` soon, and lets others have their turn before.
+        turn: how much more may be done for these before that.
         retained_ends: when retained messages are over, by organization and topic.
     """
 
@@ -88,6 +89,7 @@ class Broker:
         self.nowhere = Outbox(Connection(ConnectionLimits(), 0.0), None)
         self.nowhere.closed = True
         self.unfinished: dict[Session, None] = {}
+        self.turn = retaining.TURN
         self.retained_ends: Wheel[tuple[str, str]] = Wheel()
         self._messages_made = 0
         self._position = 0
@@ -96,10 +98,7 @@ class Broker:
     # Tenants
 
     def set_rules(self, org_id: str, rules: TenantRules) -> None:
-        """Put a tenant's rules in force for new sessions; its routes and lanes end.
-
-        The scope of a session that is connected stays as it was made.
-        """
+        """Put a tenant's rules in force, for the sessions that there are, too; its routes and lanes end."""
         tenant = self.tenants.get(org_id)
         if tenant is None:
             self.tenants[org_id] = Tenant(
@@ -109,8 +108,7 @@ class Broker:
         tenant.rules = rules
         tenant.routes.end_all()
         for session in tenant.sessions.values():
-            session.judgements.clear()
-            session.lanes.clear()
+            session.judge_anew()
 
     # Packets, in the order of a connection's life
 
@@ -210,7 +208,9 @@ class Broker:
 
     def revoke_families(self, token_ids: Collection[str], code: ReasonCode, text: str) -> int:
         """End every session of these token families, and what they left; return how many there were."""
-        return self._revoke(self.lives.of_families(token_ids), code, text)
+        count = self._revoke(self.lives.of_families(token_ids), code, text)
+        self.lives.keep_those_that_left(token_ids)
+        return count
 
     def forget_retained(self, org_id: str, token_ids: Collection[str]) -> None:
         """Clear the topics on which these families have left a message; the store has done so."""
@@ -246,10 +246,12 @@ class Broker:
         }
 
     def go_on(self) -> None:
-        """Send the next page to those who are to get more."""
-        todo = list(self.unfinished)
-        self.unfinished.clear()
-        for session in todo:
+        """Send the next page to those who are to get more, as far as that goes in one turn."""
+        self.turn = retaining.TURN
+        for session in list(self.unfinished):
+            if self.turn <= 0:
+                return
+            del self.unfinished[session]
             retaining.go_on(self, session)
 
     def tick(self) -> None:
@@ -356,11 +358,11 @@ class Broker:
         """End sessions for good: nothing of them goes on, no will is published."""
         count = 0
         for session in sessions:
+            count += not session.ended
             session.disowned = True
             session.will = None
             if session.connected:
                 self.disconnect(session.outbox, code, text)
             else:
                 self.lives.end(session)
-            count += 1
         return count

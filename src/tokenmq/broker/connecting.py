@@ -14,10 +14,10 @@ from tokenmq.access.identity import Identity
 from tokenmq.broker import wills
 from tokenmq.broker.effects import Close
 from tokenmq.broker.outbox import Outbox
-from tokenmq.broker.records import Will
+from tokenmq.broker.refusals import Refusal
 from tokenmq.broker.session import Session
 from tokenmq.mqtt.codes import ReasonCode
-from tokenmq.mqtt.packets import Connack, Connect
+from tokenmq.mqtt.packets import Connack, Connect, Will
 
 if TYPE_CHECKING:
     from tokenmq.broker.broker import Broker
@@ -48,9 +48,12 @@ def connect(
     if packet.will is not None:
         most = min(expiry_seconds, broker.settings.max_will_delay_seconds)
         will = wills.will_of(packet.will, max_delay_seconds=most)  # [MQTT-3.1.2-7]
-        text = _will_refused(broker, tenant, identity, client_id, will)
-        if text:
-            _refuse(broker, outbox, identity, client_id, ReasonCode.NOT_AUTHORIZED, text)
+        refused = _will_refused(broker, tenant, identity, client_id, packet.will)
+        if refused is not None:
+            # What there is no room for now is no reason to stop for good.
+            no_room = refused.code == ReasonCode.QUOTA_EXCEEDED
+            code = ReasonCode.QUOTA_EXCEEDED if no_room else ReasonCode.NOT_AUTHORIZED
+            _refuse(broker, outbox, identity, client_id, code, f"will: {refused.text}")
             return None
     resumed = earlier is not None and _goes_on(earlier, packet, identity)
     took_over = earlier is not None and earlier.connected
@@ -140,11 +143,12 @@ def _session_expiry(broker: Broker, tenant: Tenant, packet: Connect) -> int:
     return min(wanted or 0, longest)
 
 
-def _will_refused(broker: Broker, tenant: Tenant, identity: Identity, client_id: str, will: Will) -> str:
-    """Return why the will is refused, nothing where it is not."""
+def _will_refused(
+    broker: Broker, tenant: Tenant, identity: Identity, client_id: str, will: Will
+) -> Refusal | None:
+    """Return why the will is refused, None where it is not."""
     policy = None if identity.is_server else tenant.rules.policy
-    refused = wills.refusal(broker, tenant, Scope(identity, policy=policy, client_id=client_id), will)
-    return "" if refused is None else f"will: {refused.text}"
+    return wills.refusal(broker, tenant, Scope(identity, policy=policy, client_id=client_id), will)
 
 
 def _take_over(broker: Broker, earlier: Session, *, resumed: bool) -> None:

@@ -6,18 +6,22 @@
 
 A session that does not outlive its connection ends as it leaves. One that does waits for its
 client, within limits, under its last rights; what is kept of it follows each step.
+
+With a token family the store drops the sessions that it has under it. One that has gone on
+under another family may not be known there yet; then all of it is kept once more.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tokenmq.access.identity import Identity
 from tokenmq.broker import sharing, wills
 from tokenmq.broker.events import warn_at
 from tokenmq.broker.outbox import Outbox
-from tokenmq.broker.records import SessionRecord
+from tokenmq.broker.records import ReceivedRecord, SessionRecord
 from tokenmq.broker.session import Session
 from tokenmq.broker.wheel import Wheel
 
@@ -35,6 +39,9 @@ class Lives:
         self._made = 0
         self._families: dict[str, dict[Session, None]] = {}
         self._keys: dict[str, dict[Session, None]] = {}
+        # By family: sessions that the store may still have under it, and which move that was.
+        self._former: dict[str, dict[Session, int]] = {}
+        self._moves = 0
         self._expiries: Wheel[Session] = Wheel()
         self._warnings: Wheel[Session] = Wheel()
         self._leavings: Wheel[Session] = Wheel()
@@ -65,13 +72,26 @@ class Lives:
         """Go on with a session over a new connection, under the rights that came with it."""
         self._come_back(session)
         self._leave_indexes(session)
+        former = session.identity.token_id
         session.attach(outbox, identity)
         session.expiry_seconds = expiry_seconds
         session.tenant.routes.end_of(session.subscriptions.values())
         self._enter(session)
-        self._broker.keeping.put(session.record)
+        if former is None or former == identity.token_id:
+            self._broker.keeping.put(session.record)
+        else:
+            self._moves += 1
+            self._move(session, former, self._moves)
         if session.backlog is not None:
+            sharing.pass_on(self._broker, session.tenant, session.backlog.give_back())
             session.backlog.resume()
+
+    def keep_those_that_left(self, token_ids: Collection[str]) -> None:
+        """Have kept what the store may have dropped with families that these sessions have left."""
+        for session in [session for token_id in token_ids for session in self._former.get(token_id, ())]:
+            if not session.ended:
+                self._keep_all(session)
+                self._broker.keeping.flush()
 
     def restore(self, session: Session, record: SessionRecord) -> None:
         """Take in a session out of the store, which has no connection."""
@@ -96,12 +116,55 @@ class Lives:
         self._go_away(session)
         self._bound_away(session)
 
+    def forget(self, session: Session) -> None:
+        """Forget a session that has ended, as nothing of it waits for the store any more.
+
+        Until then a revocation must find it: its will, or what it published last, may wait.
+        """
+        if session.ended:
+            self._leave_indexes(session)
+
     def end(self, session: Session) -> None:
-        """End a session without a connection, for good."""
+        """End a session without a connection, for good; of one that has ended nothing is left to end."""
+        if session.ended:
+            return
         self._come_back(session)
         if session.will is not None:  # [MQTT-3.1.3-9]
             wills.publish(self._broker, session)
         self._end(session)
+
+    def _move(self, session: Session, former: str, move: int) -> None:
+        """Have a session kept under its new family, at once."""
+        self._former.setdefault(former, {})[session] = move
+        self._broker.keeping.put(session.record)
+        self._broker.keeping.when_kept(partial(self._moved, session, former, move))
+
+    def _moved(self, session: Session, former: str, move: int, *, kept: bool) -> None:
+        if self._former.get(former, {}).get(session) != move:  # it was back there since
+            return
+        if kept or session.ended:
+            self._forget(self._former, former, session)
+        else:
+            self._broker.keeping.try_again(partial(self._move_again, session, former, move))
+
+    def _move_again(self, session: Session, former: str, move: int) -> None:
+        if self._former.get(former, {}).get(session) != move:
+            return
+        if session.ended:
+            self._forget(self._former, former, session)
+        else:
+            self._move(session, former, move)
+
+    def _keep_all(self, session: Session) -> None:
+        """Have everything of a session kept once more."""
+        keeping = self._broker.keeping
+        keeping.put(session.record)
+        for subscription in session.subscriptions.values():
+            keeping.put(subscription.record)
+        if session.backlog is not None:
+            session.backlog.keep_all()
+        for packet_id in session.unreleased:
+            keeping.put(ReceivedRecord(session.number, packet_id))
 
     def _name(self, session: Session, number: int, expiry_seconds: int) -> None:
         """Make a session one that outlives its connection."""
@@ -194,7 +257,8 @@ class Lives:
         subscriptions, session.subscriptions = session.subscriptions, {}
         for subscription in subscriptions.values():
             tenant.routes.unsubscribe(subscription)
-        self._leave_indexes(session)
+        if not session.arriving:
+            self._leave_indexes(session)
         if session.number:
             tenant.kept -= 1
             self._broker.keeping.drop(SessionRecord, session.number)
@@ -236,7 +300,11 @@ class Lives:
             broker.expire(session)
 
     @staticmethod
-    def _forget(index: dict[Name, dict[Session, None]], key: Name | None, session: Session) -> None:
+    def _forget(
+        index: dict[Name, dict[Session, None]] | dict[Name, dict[Session, int]],
+        key: Name | None,
+        session: Session,
+    ) -> None:
         if key is not None and key in index:
             index[key].pop(session, None)
             if not index[key]:

@@ -56,7 +56,7 @@ _log = structlog.get_logger("tokenmq.link")
 # greatest Receive Maximum lets it send: nobody who keeps to that is ever held.
 _MAX_UNREAD_BYTES = 4 * MAX_PACKET_ID
 # What one connection may have waiting for the store before nothing more is read from it.
-_MAX_ARRIVING_BYTES = 1_024 * 1_024
+_MAX_WAITING_BYTES = 1_024 * 1_024
 
 
 class Link:
@@ -184,7 +184,7 @@ class Link:
 
     def _hold_for_store(self, session: Session) -> None:
         """Stop reading when too much of what came waits for the store."""
-        if session.arriving is not None and session.arriving.size > _MAX_ARRIVING_BYTES:
+        if session.waiting_bytes > _MAX_WAITING_BYTES:
             self.outbox.held = True
             if not self._held and self._transport is not None:
                 self._transport.pause_reading()
@@ -192,7 +192,7 @@ class Link:
     def _let_go(self) -> None:
         """Read again when enough of it is through."""
         session = self.outbox.session
-        if session is None or session.arriving is None or session.arriving.size <= _MAX_ARRIVING_BYTES // 2:
+        if session is None or session.waiting_bytes <= _MAX_WAITING_BYTES // 2:
             self.outbox.held = False
             if not self._held and self._transport is not None:
                 self._transport.resume_reading()
@@ -239,7 +239,7 @@ class Link:
             _HANDLERS[type(packet)](self, packet, now)
             pos = stop
         session = outbox.session
-        if session is not None and session.arriving and not outbox.closed:
+        if session is not None and session.waiting_bytes and not outbox.closed:
             self._hold_for_store(session)
 
     def _keep(self, data: bytes, pos: int) -> None:

@@ -257,7 +257,11 @@ class FamilyStore(Protocol):
         ...
 
     async def prune(self, before: float, *, limit: int) -> int:
-        """Remove at most `limit` families that ended before this; return how many."""
+        """Remove at most `limit` families that ended before this; return how many.
+
+        One of which something is kept stays: a session, a retained message. As long as that
+        is there it can be revoked.
+        """
         ...
 
 
