@@ -7,7 +7,7 @@ PIP := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt \
 UNIT := -m "not interop and not system"
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check fmt lint format types imports unit interop bench cov docs build clean
+.PHONY: help run test check fmt lint format types imports clauses unit interop bench profile fuzz slow cov docs build clean
 
 help: ## List the targets.
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
@@ -15,11 +15,11 @@ help: ## List the targets.
 run: .venv/.server ## Start service and broker with a demo, and print what to paste next.
 	@exec $(BIN)/tokenmq serve --demo
 
-test: lint format types imports ## Everything; as root it first installs what the interop tests drive.
+test: lint format types imports clauses ## Everything; as root it first installs what the interop tests drive.
 	@scripts/install-interop.sh || echo "Going on without what could not be installed." >&2
 	$(BIN)/pytest
 
-check: lint format types imports unit ## The fast one: all but what needs other programs.
+check: lint format types imports clauses unit ## The fast one: all but what needs other programs.
 
 fmt: .venv/.dev ## Format the code.
 	$(BIN)/ruff check --select I --fix
@@ -37,6 +37,9 @@ types: .venv/.dev ## Check types.
 imports: .venv/.dev ## Check that imports go down only.
 	$(BIN)/lint-imports
 
+clauses: .venv/.dev ## Hold the clause tags against the statements of both standards.
+	$(BIN)/python scripts/clauses.py
+
 unit: .venv/.dev ## Tests that need nothing but Python.
 	$(BIN)/pytest $(UNIT)
 
@@ -46,6 +49,15 @@ interop: .venv/.dev ## Tests against clients that others wrote.
 
 bench: .venv/.dev ## Measure; docs/performance.md has what is to be held.
 	$(BIN)/python -m bench
+
+profile: .venv/.dev ## Show where the broker's time goes during a row of the bench (ROW=qos1).
+	$(BIN)/python -m bench --profile $(or $(ROW),qos1)
+
+fuzz: .venv/.dev ## A million hostile packets on live sockets; fuzz/README.md has what is judged.
+	$(BIN)/python -m fuzz
+
+slow: .venv/.dev ## 5,000 sockets that send next to nothing, and one good client.
+	$(BIN)/python -m fuzz.slow
 
 cov: .venv/.dev ## Coverage of the tests that need nothing but Python.
 	$(BIN)/pytest $(UNIT) --cov --cov-report=term-missing
@@ -58,7 +70,7 @@ build: .venv/.dev ## Build the wheel into dist.
 
 clean: ## Remove what can be made again; data and .venv stay.
 	rm -rf build dist .interop .bench .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
-	find src tests bench -name __pycache__ -prune -exec rm -rf {} +
+	find src tests bench fuzz -name __pycache__ -prune -exec rm -rf {} +
 
 .venv/.server: pyproject.toml constraints.txt | .venv/bin/python
 	@echo "Installing tokenmq and what it needs into .venv" >&2

@@ -81,12 +81,16 @@ _OF_ONE = {
     "IntrospectBody.token": "The token to look at.",
     "OrganizationList.organizations": "One page of them.",
     "OrganizationSettings.allowed_origins": "Web pages that may connect; a port may be `*`.",
-    "OrganizationSettings.default_session_expiry_seconds": "Kept; without effect while no session "
-    "outlives its connection.",
+    "OrganizationSettings.default_session_expiry_seconds": "How long sessions outlive their connections "
+    "whose MQTT 5 clients ask for it (clean start 0) and do not say for how long.",
     "OrganizationSettings.default_ttl_seconds": "Life of a token that asks for none.",
     "OrganizationSettings.dollar_trees": "First levels that begin with `$` and are ordinary in all but name.",
     "OrganizationSettings.family_max_seconds": "From the first issue to the absolute end of a family; "
     "no life may be longer.",
+    "OrganizationSettings.max_connections": "Connections at one time; beyond, CONNECT gets 0x97.",
+    "OrganizationSettings.max_retained_messages": "Retained messages at one time; beyond, PUBACK 0x97.",
+    "OrganizationSettings.max_sessions": "Sessions that outlive their connections, at one time; beyond, "
+    "CONNECT gets 0x97.",
     "OrganizationSettings.max_ttl_seconds": "The longest life that may be asked for, at most 86400.",
     "OrganizationSettings.min_ttl_seconds": "The shortest life that may be asked for, at least 60.",
     "OrganizationSettings.refresh_grace_seconds": "Kept; without effect while there is no refresh.",
@@ -100,7 +104,7 @@ _OF_ONE = {
     "RevokeBody.all": "True: every family of the organization.",
     "RevokeBody.client_id": "Families bound to exactly this client id, and the one that opened its session.",
     "RevokeBody.issued_before": "Of those, only what was first issued before.",
-    "RevokeBody.keep_retained": "Without effect while there are no retained messages.",
+    "RevokeBody.keep_retained": "Let the retained messages that they left stay; otherwise they go too.",
     "RevokeBody.key_id": "Every family that this key made.",
     "RevokeBody.reason": "Why; kept, and told to the connections that end.",
     "RevokeBody.token_id": "This family.",

@@ -9,12 +9,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpx2
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import settings
 
 # A busy machine is no failure: no test may depend on how long an example takes.
@@ -50,6 +55,7 @@ class Service:
     Attributes:
         folder: its data folder.
         http_url, websocket_url: where it listens.
+        ready: the line that says so, with all of its addresses.
         mqtt: host and port of MQTT over TCP.
         organization_id, secret_key: of the demo.
         admin_key: the instance administrator's key.
@@ -76,13 +82,13 @@ class Service:
                 stdout=subprocess.PIPE,
                 stderr=log,
             )
-        ready = self._first_line()
+        self.ready = ready = self._first_line()
         self.started_in = time.monotonic() - began
         self.http_url: str = ready["http_url"]
-        self.websocket_url: str = ready["websocket_url"]
+        self.websocket_url: str = ready.get("websocket_url", "")
         self.organization_id: str = ready["organization_id"]
         self.secret_key: str = ready["secret_key"]
-        mqtt = urlsplit(ready["mqtt_url"])
+        mqtt = urlsplit(ready.get("mqtt_url", ""))
         self.mqtt: tuple[str, int] = (str(mqtt.hostname), mqtt.port or 0)
         self.admin_key: str = json.loads((self.folder / "admin.json").read_bytes())["key"]
 
@@ -200,6 +206,119 @@ def service(start_service: MakeService) -> Service:
 
 
 @pytest.fixture(scope="session")
+def secure_service(start_service: MakeService, server_certificate: Path) -> Service:
+    """A service with TLS listeners beside the others."""
+    listening = {
+        f"TOKENMQ_{table}_{key}": value
+        for table in ("HTTPS", "MQTTS", "WSS")
+        for key, value in (("HOST", "127.0.0.1"), ("PORT", "0"))
+    }
+    return start_service(
+        TOKENMQ_TLS_CERTIFICATE=str(server_certificate), TOKENMQ_HTTPS_ENABLED="true", **listening
+    )
+
+
+@pytest.fixture(scope="session")
 def service_environment() -> Callable[..., dict[str, str]]:
     """Return `environment`, for tests that start the program themselves."""
     return environment
+
+
+class Authority:
+    """A certificate authority of the tests, for servers on loopback and for clients.
+
+    Attributes:
+        path: file of its own certificate.
+    """
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self._folder = folder
+        self._name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._revoked: list[int] = []
+        self.path = folder / f"{name}.pem"
+        certificate = self._signed(self._name, self._key.public_key(), days=30, is_authority=True)
+        self.path.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+
+    def issue(self, name: str, *, days: int = 30) -> Path:
+        """Make a certificate; returns one file with it and its key. `days` below 0: it has expired."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+        certificate = self._signed(subject, key.public_key(), days=days, is_authority=False)
+        path = self._folder / f"{name}.pem"
+        path.write_bytes(
+            certificate.public_bytes(serialization.Encoding.PEM)
+            + key.private_bytes(
+                serialization.Encoding.PEM,
+                serialization.PrivateFormat.PKCS8,
+                serialization.NoEncryption(),
+            )
+        )
+        return path
+
+    def revocations(self, *revoked: Path) -> bytes:
+        """Revoke certificates, and return the list of all that are, in PEM."""
+        now = datetime.now(UTC)
+        self._revoked += [x509.load_pem_x509_certificate(path.read_bytes()).serial_number for path in revoked]
+        builder = (
+            x509.CertificateRevocationListBuilder()
+            .issuer_name(self._name)
+            .last_update(now - timedelta(days=1))
+            .next_update(now + timedelta(days=30))
+        )
+        for serial in self._revoked:
+            entry = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(now)
+            builder = builder.add_revoked_certificate(entry.build())
+        return builder.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+    def _signed(
+        self, subject: x509.Name, key: ec.EllipticCurvePublicKey, *, days: int, is_authority: bool
+    ) -> x509.Certificate:
+        now = datetime.now(UTC)
+        names = [x509.DNSName("localhost"), x509.IPAddress(ip_address("127.0.0.1"))]
+        usage = x509.KeyUsage(
+            digital_signature=True,
+            content_commitment=False,
+            key_encipherment=False,
+            data_encipherment=False,
+            key_agreement=False,
+            key_cert_sign=is_authority,
+            crl_sign=is_authority,
+            encipher_only=False,
+            decipher_only=False,
+        )
+        return (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(self._name)
+            .public_key(key)
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - timedelta(days=60))
+            .not_valid_after(now + timedelta(days=days))
+            .add_extension(x509.BasicConstraints(ca=is_authority, path_length=None), critical=True)
+            .add_extension(x509.SubjectAlternativeName(names), critical=False)
+            .add_extension(usage, critical=True)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
+            .add_extension(
+                x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False
+            )
+            .sign(self._key, hashes.SHA256())
+        )
+
+
+@pytest.fixture(scope="session")
+def make_authority(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Authority]:
+    """Make a certificate authority with files of its own."""
+    return lambda name: Authority(tmp_path_factory.mktemp("authority"), name)
+
+
+@pytest.fixture(scope="session")
+def authority(make_authority: Callable[[str], Authority]) -> Authority:
+    """The certificate authority that servers of tests have their certificate from."""
+    return make_authority("authority")
+
+
+@pytest.fixture(scope="session")
+def server_certificate(authority: Authority) -> Path:
+    """One file with a certificate for loopback, and its key."""
+    return authority.issue("server")

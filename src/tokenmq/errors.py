@@ -106,9 +106,18 @@ class ExpiredToken(InvalidToken):
 
 
 class InvalidKey(TokenmqError):
-    """A key that does not exist, is wrong, expired or deleted; which is not told."""
+    """A key that does not exist, is wrong, expired or deleted; which is not told.
+
+    Attributes:
+        key_id: the id that its text names, whether there is such a key or not; None if the
+            text has not the shape of a key.
+    """
 
     code = "unauthorized"
+
+    def __init__(self, message: str, *, key_id: str | None = None) -> None:
+        self.key_id = key_id
+        super().__init__(message)
 
 
 class UnusableKey(TokenmqError):
@@ -118,9 +127,17 @@ class UnusableKey(TokenmqError):
 
 
 class BadCredentials(TokenmqError):
-    """A CONNECT whose username is wrong or whose key is unknown."""
+    """A CONNECT whose username is wrong or whose key is unknown.
+
+    Attributes:
+        key_id: the id that its key names, as in `InvalidKey`; None without a key.
+    """
 
     code = "bad_credentials"
+
+    def __init__(self, message: str, *, key_id: str | None = None) -> None:
+        self.key_id = key_id
+        super().__init__(message)
 
 
 class ClientIdNotPermitted(TokenmqError):

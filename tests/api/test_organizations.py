@@ -15,6 +15,9 @@ DEFAULTS = {
     "allowed_origins": ["http://localhost:*", "http://127.0.0.1:*"],
     "default_session_expiry_seconds": 0,
     "refused_publish_311": "drop",
+    "max_connections": 20000,
+    "max_sessions": 10000,
+    "max_retained_messages": 10000,
     "dollar_trees": ["$notifications", "$spaces"],
 }
 

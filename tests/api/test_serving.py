@@ -237,3 +237,28 @@ async def test_a_token_over_a_real_socket(world: Any) -> None:
         200,
     )
     assert "server" not in made.headers
+
+
+async def test_server_with_tls_stands_behind_what_makes_it_and_shares_the_limit(
+    connected: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serving, "MAX_CONNECTIONS", 1)
+    stood_behind: list[asyncio.Protocol] = []
+
+    def secure(protocol: asyncio.Protocol) -> asyncio.Protocol:
+        stood_behind.append(protocol)
+        return protocol
+
+    settings = HttpSettings()
+    plain = make_server(Gate(fine, settings), settings)
+    secured = make_server(Gate(fine, settings), settings, secure=secure, beside=plain)
+    transports = [Transport(), Transport()]
+    for server, transport in zip((plain, secured), transports, strict=True):
+        server.config.load()
+        protocol: Any = server.config.http_protocol_class(  # type: ignore[call-arg]
+            config=server.config, server_state=server.server_state, app_state={}
+        )
+        protocol.connection_made(transport)
+
+    assert stood_behind == [protocol]
+    assert [transport.aborted.is_set() for transport in transports] == [False, True]

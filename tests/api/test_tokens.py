@@ -175,6 +175,14 @@ async def test_revocation_by_each_of_its_fields(world: Any) -> None:
         assert await status_of(world, made["token_id"]) == "revoked"
 
 
+async def test_revocation_says_whether_retained_messages_stay(world: Any) -> None:
+    for keep in (False, True):
+        made = await world.token(user_id=f"keep-{keep}")
+        assert (await revoke(world, token_id=made["token_id"], keep_retained=keep)).status_code == 200
+        family = await world.services.store.families.get(world.org_id, made["token_id"])
+        assert family.retained_kept is keep
+
+
 async def test_revocation_of_what_was_issued_before_a_moment(world: Any) -> None:
     world.set_time("2026-11-24T12:00:00Z")
     old = await world.token(user_id="timed")

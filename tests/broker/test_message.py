@@ -15,14 +15,14 @@ def decoded(data, version):
 @pytest.mark.parametrize("version", [4, 5])
 @pytest.mark.parametrize("payload", [b"", b"x", b"chat/a" * 40])
 def test_a_form_tells_where_its_packet_identifier_stands(version, payload):
-    packet, offset = Message("chat/a", payload, 1, 9, b"").form(version, 1, ())
+    packet, offset, _ = Message("chat/a", payload, 1, 9, b"").form(version, 1, ())
     assert decoded(packet, version) == Publish(topic="chat/a", payload=payload, qos=1, packet_id=9)
     renumbered = packet[:offset] + b"\x12\x34" + packet[offset + 2 :]
     assert decoded(renumbered, version).packet_id == 0x1234
 
 
 def test_a_form_at_qos_0_has_no_identifier():
-    packet, offset = Message("chat/a", b"x", 1, 9, b"").form(4, 0, ())
+    packet, offset, _ = Message("chat/a", b"x", 1, 9, b"").form(4, 0, ())
     assert (decoded(packet, 4), offset) == (Publish(topic="chat/a", payload=b"x"), 0)
 
 

@@ -30,7 +30,9 @@ class Session(SimpleNamespace):
 
 
 def session(version=4, max_packet_bytes=1 << 20):
-    return Session(version=version, max_packet_bytes=max_packet_bytes, scope=Rights())
+    return Session(
+        version=version, max_packet_bytes=max_packet_bytes, scope=Rights(), backlog=None, aliases=None
+    )
 
 
 def subscribed(routes, who, topic_filter, *, qos=0, no_local=False, identifier=0):

@@ -160,6 +160,11 @@ class Ready:
     http_url: str = "http://127.0.0.1:8080"
     mqtt_url: str = "mqtt://127.0.0.1:1883"
     websocket_url: str = "ws://127.0.0.1:8083/mqtt"
+    tls: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def urls(self) -> dict[str, str]:
+        return {"http": self.http_url, "mqtt": self.mqtt_url, "websocket": self.websocket_url, **self.tls}
 
 
 @dataclass

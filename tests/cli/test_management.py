@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from tokenmq.cli import management
+from tokenmq.config import load
+
 ORGS = {"organizations": [{"id": "org_a", "name": "a"}]}
 
 
@@ -131,3 +134,11 @@ def test_nobody_there_is_code_5(run, service) -> None:
     ran = run("token", "list")
     assert ran.code == 5
     assert ran.err.startswith(f"tokenmq: no token service answers at {url}: ")
+
+
+def test_addresses_without_listeners_in_the_open_are_those_with_tls() -> None:
+    off = {"TOKENMQ_HTTP_ENABLED": "false", "TOKENMQ_HTTPS_ENABLED": "true", "TOKENMQ_MQTT_ENABLED": "false"}
+    settings = load("/dev/null", {**off, "TOKENMQ_TLS_CERTIFICATE": "server.pem"})
+
+    assert management.address(settings) == "https://127.0.0.1:8443"
+    assert management.broker_address(settings) == "mqtts://127.0.0.1:8883"

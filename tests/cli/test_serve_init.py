@@ -153,6 +153,41 @@ def test_serve_json_is_one_line(run, wiring) -> None:
     }
 
 
+def test_serve_tells_listeners_with_tls_beside_the_others(run, wiring) -> None:
+    wiring.ready.tls = {
+        "https": "https://0.0.0.0:8443",
+        "mqtts": "mqtts://0.0.0.0:8883",
+        "wss": "wss://0.0.0.0:8084/mqtt",
+    }
+    run("init")
+    assert run("serve", "--json").json == {
+        "http_url": "http://127.0.0.1:8080",
+        "https_url": "https://127.0.0.1:8443",
+        "mqtt_url": "mqtt://127.0.0.1:1883",
+        "mqtts_url": "mqtts://127.0.0.1:8883",
+        "websocket_url": "ws://127.0.0.1:8083/mqtt",
+        "wss_url": "wss://127.0.0.1:8084/mqtt",
+    }
+    lines = run("serve").out.splitlines()
+    assert "MQTT            mqtts://127.0.0.1:8883" in lines
+    assert "MQTT, browsers  wss://127.0.0.1:8084/mqtt" in lines
+    told = {"url": "http://127.0.0.1:8080", "key": "ik_1", "mqtt_url": "mqtt://127.0.0.1:1883"}
+    assert json.loads(ADMIN.read_text()) == told
+
+
+def test_serve_without_listeners_in_the_open_tells_and_keeps_those_with_tls(run, wiring, monkeypatch) -> None:
+    urls = {"https": "https://127.0.0.1:8443", "wss": "wss://127.0.0.1:8084/mqtt"}
+    monkeypatch.setattr(type(wiring.ready), "urls", urls)
+    told = run("serve", "--demo", "--json").json
+    assert [name for name in told if name.endswith("_url")] == ["https_url", "wss_url"]
+    kept = json.loads(ADMIN.read_text())
+    assert (kept["url"], kept["mqtt_url"]) == (urls["https"], urls["wss"])
+    monkeypatch.setattr(type(wiring.ready), "urls", {"https": urls["https"]})
+    out = run("serve", "--demo").out
+    assert "MQTT" not in out.replace("TOKENMQ", "") and "tokenmq sub 'chat/#' --token-file" in out
+    assert "mqtt_url" not in json.loads(ADMIN.read_text())
+
+
 def test_serve_keeps_the_address_in_admin_json_true(run, wiring) -> None:
     run("init")
     wiring.ready.http_url = "http://127.0.0.1:9000"

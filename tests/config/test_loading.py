@@ -190,6 +190,61 @@ def test_a_public_listener_without_tls_needs_a_word(table: str, host: str) -> No
     assert load(environ={})
 
 
+@pytest.mark.parametrize(("table", "with_tls"), [("http", "https"), ("mqtt", "mqtts"), ("websocket", "wss")])
+def test_a_public_listener_without_tls_is_told_which_one_has_it(table: str, with_tls: str) -> None:
+    write(f"[{table}]\nhost = '0.0.0.0'")
+    assert f"[{with_tls}] has, with [tls] certificate" in refusal()
+    write(
+        f"[{table}]\nhost = '0.0.0.0'\nenabled = false\n[tls]\ncertificate = 'c.pem'\n[https]\nenabled = true"
+    )
+    assert load(environ={})
+
+
+@pytest.mark.parametrize(
+    ("variables", "words"),
+    [
+        ({"TLS_PRIVATE_KEY": "k"}, "[tls] private_key is set, and [tls] certificate is not"),
+        ({"TLS_CLIENT_CA": "c"}, "[tls] client_ca is set, and [tls] certificate is not"),
+        (
+            {"TLS_CERTIFICATE": "c", "TLS_CLIENT_CRL": "r"},
+            "[tls] client_crl is set, and [tls] client_ca is not",
+        ),
+        (
+            {"TLS_CERTIFICATE": "c", "TLS_REQUIRE_CLIENT_CERTIFICATE": "true"},
+            "[tls] require_client_certificate is set, and [tls] client_ca is not",
+        ),
+        ({"HTTPS_ENABLED": "true"}, "[https] enabled is true, and [tls] certificate is not set"),
+        (
+            {"HTTP_ENABLED": "false"},
+            "[http] enabled and [https] enabled are both false: nobody could make a token",
+        ),
+        (
+            {"MQTT_PROXY_PROTOCOL": "true"},
+            (
+                "[mqtt] proxy_protocol is true, and [broker] trusted_proxies names no proxy: "
+                "nobody could connect"
+            ),
+        ),
+        (
+            {"TLS_CERTIFICATE": "c", "WSS_PROXY_PROTOCOL": "true"},
+            "[wss] proxy_protocol is true, and [broker] trusted_proxies names no proxy: nobody could connect",
+        ),
+        ({"TLS_CERTIFICATE": "c", "MQTTS_PORT": "1883"}, "[mqtts] port 1883 is also [mqtt] port"),
+        ({"TLS_MINIMUM_VERSION": "1.1"}, "TOKENMQ_TLS_MINIMUM_VERSION: one of 1.2, 1.3 is wanted, not '1.1'"),
+    ],
+)
+def test_listeners_and_certificates_that_do_not_go_together_are_refused(
+    variables: dict[str, str], words: str
+) -> None:
+    assert refusal(environ={f"TOKENMQ_{name}": value for name, value in variables.items()}) == words
+
+
+def test_listeners_that_do_not_run_are_in_nobodys_way() -> None:
+    assert load(environ={"TOKENMQ_MQTTS_PORT": "1883", "TOKENMQ_WSS_PROXY_PROTOCOL": "true"})
+    off = {"TOKENMQ_MQTT_ENABLED": "false", "TOKENMQ_TLS_CERTIFICATE": "c", "TOKENMQ_MQTTS_PORT": "1883"}
+    assert load(environ=off).mqtts.port == 1883
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "localhost"])
 def test_loopback_needs_no_word(host: str) -> None:
     write(f"[mqtt]\nhost = '{host}'")

@@ -50,7 +50,7 @@ def test_innermost_place_comes_first() -> None:
 
 def test_of_a_link() -> None:
     doors: Any = types.SimpleNamespace(connect=failing)
-    link = Hub(BrokerSettings(), doors, doors, doors).make_link(
+    link = Hub(BrokerSettings(), doors, doors, doors, doors).make_link(
         Peer("127.0.0.1", 50_000, "tcp", None, trusted=True)
     )
     link.opened(Transport())  # type: ignore[arg-type]
@@ -64,7 +64,7 @@ async def test_of_the_timer(monkeypatch: pytest.MonkeyPatch) -> None:
         """Ends the timer."""
 
     doors: Any = types.SimpleNamespace()
-    hub = Hub(BrokerSettings(), doors, doors, doors)
+    hub = Hub(BrokerSettings(), doors, doors, doors, doors)
     ticks = [failing, failing]
 
     async def sleep(_: float) -> None:

@@ -66,7 +66,7 @@ def test_it_goes_by_the_life_of_the_token(
         settings_of=lambda org_id: OrganizationSettings(),
         policy_of=lambda org_id: STARTING_POLICY,
     )
-    hub = Hub(BrokerSettings(), doors, doors, doors)
+    hub = Hub(BrokerSettings(), doors, doors, doors, doors)
     link, transport = hub.make_link(Peer("127.0.0.1", 50_000, "tcp", None, trusted=True)), Transport()
     link.opened(transport)  # type: ignore[arg-type]
     for packet in (

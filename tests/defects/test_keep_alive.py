@@ -57,7 +57,7 @@ def test_it_ends_at_one_and_a_half_times_from_the_last_packet(
         settings_of=lambda org_id: OrganizationSettings(),
         policy_of=lambda org_id: STARTING_POLICY,
     )
-    hub = Hub(BrokerSettings(), doors, doors, doors)
+    hub = Hub(BrokerSettings(), doors, doors, doors, doors)
     link = hub.make_link(Peer("127.0.0.1", 50_000, "tcp", None, trusted=True))
     transport = Transport()
     link.opened(transport)  # type: ignore[arg-type]

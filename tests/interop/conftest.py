@@ -53,6 +53,7 @@ class Paho:
         self.version: int = options.pop("version", 5)
         username, password = options.pop("username"), options.pop("password")
         self._connect_options = options.pop("connect", {})
+        tls = options.pop("tls", None)
         self._where = where
         protocol = MQTTProtocolVersion.MQTTv5 if self.version == 5 else MQTTProtocolVersion.MQTTv311
         options.setdefault("client_id", "")
@@ -60,6 +61,8 @@ class Paho:
             CallbackAPIVersion.VERSION2, protocol=protocol, reconnect_on_failure=False, **options
         )
         self._client.username_pw_set(username, password)
+        if tls is not None:
+            self._client.tls_set_context(tls)
         self._answers: queue.Queue[tuple[str, Any]] = queue.Queue()
         self.messages: queue.Queue[mqtt.MQTTMessage] = queue.Queue()
         self._ended: queue.Queue[tuple[float, int | None]] = queue.Queue()
@@ -135,8 +138,9 @@ def paho(service: Any) -> Iterator[Callable[..., Paho]]:
 class Mosquitto:
     """mosquitto_sub and mosquitto_pub with the credentials of a token."""
 
-    def __init__(self, where: tuple[str, int], programs: dict[str, str]) -> None:
+    def __init__(self, where: tuple[str, int], programs: dict[str, str], *options: str) -> None:
         self._where = where
+        self._options = options
         self._programs = programs
         self.running: list[subprocess.Popen[str]] = []
 
@@ -144,6 +148,7 @@ class Mosquitto:
         host, port = self._where
         return [
             *(self._programs["stdbuf"], "-oL", self._programs[name], "-d", "-V", version),
+            *self._options,
             *("-h", host, "-p", str(port), "-u", token["mqtt_username"], "-P", token["token"], *words),
         ]
 
@@ -197,15 +202,26 @@ class Subscriber:
 
 
 @pytest.fixture
-def mosquitto(service: Any) -> Iterator[Mosquitto]:
-    """Mosquitto's command line clients against the shared service."""
+def make_mosquitto() -> Iterator[Callable[..., Mosquitto]]:
+    """Make Mosquitto's command line clients against a broker, with options that both take."""
     programs = {name: find(name) for name in ("mosquitto_sub", "mosquitto_pub", "stdbuf")}
-    clients = Mosquitto(service.mqtt, programs)
-    yield clients
-    for process in clients.running:
+    made: list[Mosquitto] = []
+
+    def make(where: tuple[str, int], *options: str) -> Mosquitto:
+        made.append(Mosquitto(where, programs, *options))
+        return made[-1]
+
+    yield make
+    for process in (process for clients in made for process in clients.running):
         with contextlib.suppress(ProcessLookupError):
             process.kill()
         process.wait()
+
+
+@pytest.fixture
+def mosquitto(service: Any, make_mosquitto: Callable[..., Mosquitto]) -> Mosquitto:
+    """Mosquitto's command line clients against the shared service."""
+    return make_mosquitto(service.mqtt)
 
 
 # mqtt.js
@@ -220,7 +236,12 @@ def mqttjs() -> Callable[..., list[dict[str, Any]]]:
         missing("mqtt.js")
 
     def run(
-        url: str, token: dict[str, Any], steps: list[dict[str, Any]], **options: Any
+        url: str,
+        token: dict[str, Any],
+        steps: list[dict[str, Any]],
+        *,
+        authority: Path | None = None,
+        **options: Any,
     ) -> list[dict[str, Any]]:
         plan = {
             "url": url,
@@ -230,7 +251,11 @@ def mqttjs() -> Callable[..., list[dict[str, Any]]]:
         ended = subprocess.run(
             [node, str(Path(__file__).with_name("client.cjs"))],
             input=json.dumps(plan),
-            env={**os.environ, "NODE_PATH": str(modules)},
+            env={
+                **os.environ,
+                "NODE_PATH": str(modules),
+                **({"NODE_EXTRA_CA_CERTS": str(authority)} if authority else {}),
+            },
             capture_output=True,
             text=True,
             timeout=2 * PATIENCE_SECONDS,

@@ -80,7 +80,7 @@ def test_what_a_connect_does_not_tell_has_the_standards_default(connect: packets
 
 
 def test_v03_a_first_byte_that_is_no_connect_is_refused_before_the_rest_arrives() -> None:
-    """[MQTT-3.1.0-1]."""
+    """[MQTT-3.1.0-1] [MQTT311-3.1.0-1]."""
     for first in range(256):
         connection = opened()
         if first >> 4 == 1:
@@ -203,7 +203,7 @@ def test_the_connect_deadline_is_moved_by_nothing() -> None:
 
 
 def test_q8_keep_alive_is_over_one_and_a_half_times_after_the_last_packet() -> None:
-    """[MQTT-3.1.2-22]."""
+    """[MQTT-3.1.2-22] [MQTT311-3.1.2-24]."""
     connection = connected(keep_alive_seconds=60)
     given(connection, packets.Pingreq(), mono=10.0)
     assert connection.expires_at_mono == 100.0

@@ -34,6 +34,7 @@ def _connected(version: int = 5, **fields: Any) -> Connection:
 
 @pytest.mark.parametrize(("version", "answer"), [(4, "20 02 01 00"), (5, "20 03 01 00 00")])
 def test_an_accepted_connect_is_answered_in_its_version(version: int, answer: str) -> None:
+    """[MQTT-3.1.4-5] [MQTT-3.2.2-1] [MQTT311-3.1.4-4]."""
     connection = _opened(packets.Connect(version, "c"))
     connack = packets.Connack(session_present=True)
     assert connection.connected(connack, keep_alive_seconds=60) == bytes.fromhex(answer)
@@ -41,6 +42,7 @@ def test_an_accepted_connect_is_answered_in_its_version(version: int, answer: st
 
 
 def test_only_a_connect_that_waits_is_accepted() -> None:
+    """[MQTT-3.2.0-2]."""
     closed = _opened(packets.Connect(5, "c", authentication_data=b"x"))
     for connection in (Connection(ConnectionLimits(), 0.0), closed, _connected()):
         phase = connection.phase
@@ -50,7 +52,7 @@ def test_only_a_connect_that_waits_is_accepted() -> None:
 
 
 def test_q9_a_connack_goes_without_explanations_to_a_peer_of_small_packets() -> None:
-    """[MQTT-3.2.2-19], [MQTT-3.2.2-20]."""
+    """[MQTT-3.2.2-19] [MQTT-3.2.2-20]."""
     connack = packets.Connack(reason_string="welcome", user_properties=(("k", "v"),))
     connection = _opened(packets.Connect(5, "c", maximum_packet_size=5))
     assert connection.connected(connack, keep_alive_seconds=0) == bytes.fromhex("20 03 00 00 00")
@@ -74,6 +76,8 @@ REFUSALS = {
     "3.1.1, no client id": (bytes.fromhex("10 0c 0004 4d515454 04 00 003c 0000"), 0x85, "20 02 00 02"),
     "version 6": (bytes.fromhex("10 0d 0004 4d515454 06 02 003c 00 0000"), 0x84, "20 03 00 84 00"),
     "version 3": (bytes.fromhex("10 0d 0004 4d515454 03 02 003c 0001 61"), 0x84, "20 02 00 01"),
+    "a bridge of 3.1.1": (bytes.fromhex("10 0d 0004 4d515454 84 02 003c 0001 61"), 0x84, "20 02 00 01"),
+    "a bridge of 5": (bytes.fromhex("10 0d 0004 4d515454 85 02 003c 00 0000"), 0x84, "20 03 00 84 00"),
     "MQIsdp": (bytes.fromhex("10 0f 0006 4d5149736470 03 02 003c 0001 61"), 0x84, "20 02 00 01"),
     "another protocol": (bytes.fromhex("10 0d 0004 48545450 05 02 003c 00 0000"), 0x84, None),
     "no CONNECT": (bytes.fromhex("c0 00"), 0x82, None),
@@ -84,7 +88,10 @@ REFUSALS = {
 def test_a_refused_connect_is_answered_as_far_as_its_version_has_an_answer(
     came: bytes | packets.Connect, code: int, answer: str | None
 ) -> None:
-    """[MQTT-3.2.2-8]; 3.1.1 has six return codes and closes without a word otherwise."""
+    """[MQTT-3.2.2-8]; 3.1.1 has six return codes and closes without a word otherwise.
+
+    [MQTT311-3.1.2-2] [MQTT311-3.1.3-8] [MQTT311-3.1.4-1] [MQTT311-3.2.2-6].
+    """
     connection = _opened(came)
     encoded = connection.refused(packets.Connack(code))
     assert (None if encoded is None else encoded.hex()) == (
@@ -94,6 +101,7 @@ def test_a_refused_connect_is_answered_as_far_as_its_version_has_an_answer(
 
 
 def test_what_was_accepted_is_not_refused_any_more() -> None:
+    """[MQTT-3.2.0-2]."""
     assert _connected().refused(packets.Connack(0x87)) is None
 
 
@@ -103,7 +111,7 @@ def test_what_was_accepted_is_not_refused_any_more() -> None:
     ids=lambda packet: type(packet).__name__,
 )
 def test_q15_before_the_connack_nothing_but_auth_is_sent(packet: Any) -> None:
-    """[MQTT-3.2.0-1], [MQTT-3.14.0-1]."""
+    """[MQTT-3.2.0-1] [MQTT-3.14.0-1] [MQTT311-3.2.0-1]."""
     assert Connection(ConnectionLimits(), 0.0).send(packet) is None
     assert _opened(packets.Connect(5, "c")).send(packet) is None
     assert _connected().send(packet) == codec.encode(packet, 5)

@@ -47,7 +47,7 @@ def test_re_authentication_that_never_ends_is_0x87() -> None:
 @pytest.mark.parametrize("method", [None, "jwt", "", "CUSTOM-JWT"])
 @pytest.mark.parametrize("connected", [False, True])
 def test_q10_auth_without_or_with_another_method_is_0x82(method: str | None, connected: bool) -> None:
-    """[MQTT-4.12.0-5], [MQTT-4.12.1-1]."""
+    """[MQTT-4.12.0-5] [MQTT-4.12.1-1]."""
     exchange = _connected() if connected else Exchange("JWT")
     assert _code(exchange, Auth(AGAIN if connected else CONTINUE, method), connected=connected) == 0x82
 

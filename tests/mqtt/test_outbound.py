@@ -24,7 +24,12 @@ EXPLAINING = [
 
 @pytest.mark.parametrize("packet", EXPLAINING, ids=lambda packet: type(packet).__name__)
 def test_q9_explanations_go_before_a_packet_is_too_large(packet: Any) -> None:
-    """[MQTT-3.2.2-19], [MQTT-3.2.2-20] and the like of the other packets."""
+    """The like for every packet that explains itself.
+
+    [MQTT-3.2.2-19] [MQTT-3.2.2-20] [MQTT-3.4.2-2] [MQTT-3.4.2-3] [MQTT-3.5.2-2] [MQTT-3.5.2-3]
+    [MQTT-3.6.2-2] [MQTT-3.6.2-3] [MQTT-3.7.2-2] [MQTT-3.7.2-3] [MQTT-3.9.2-1] [MQTT-3.9.2-2]
+    [MQTT-3.11.2-1] [MQTT-3.11.2-2] [MQTT-3.14.2-3] [MQTT-3.14.2-4] [MQTT-3.15.2-2] [MQTT-3.15.2-3].
+    """
     whole = codec.encode(packet, 5)
     terse = codec.encode(msgspec.structs.replace(packet, reason_string=None), 5)
     bare = codec.encode(unexplained(packet), 5)

@@ -82,7 +82,7 @@ def _in(state: str) -> Connection:
 @pytest.mark.parametrize("name", SAMPLES)
 @pytest.mark.parametrize("state", TABLE)
 def test_v12_v67_a_packet_comes_where_the_table_allows_it_and_closes_elsewhere(state: str, name: str) -> None:
-    """[MQTT-3.1.0-1], [MQTT-3.1.0-2], [MQTT-3.1.2-30]."""
+    """[MQTT-3.1.0-1] [MQTT-3.1.0-2] [MQTT-3.1.2-30] [MQTT311-3.1.0-1] [MQTT311-3.1.0-2]."""
     connection = _in(state)
     packet = SAMPLES[name]
     if name in TABLE[state].split():

@@ -186,6 +186,7 @@ def test_a_property_length_of_two_bytes_is_read() -> None:
 
 
 def test_writing_leaves_out_what_is_absent_and_what_is_told() -> None:
+    """[MQTT-2.2.2-1]."""
     publish = packets.Publish("a", topic_alias=1, payload_format_indicator=0, subscription_identifiers=(5,))
     assert properties.write(publish, PacketType.PUBLISH) == bytes.fromhex("01 00 0b 05 23 0001")
     left = frozenset({properties.TOPIC_ALIAS, properties.SUBSCRIPTION_IDENTIFIER})

@@ -117,7 +117,7 @@ ILL_FORMED = {
 @pytest.mark.parametrize("read", [wire.read_text, wire.read_filter, wire.read_topic, _read_name, _read_value])
 @pytest.mark.parametrize("written", ILL_FORMED.values(), ids=ILL_FORMED)
 def test_q1_ill_formed_utf8_is_malformed(read: Callable[[bytes, int, int], Any], written: str) -> None:
-    """[MQTT-1.5.4-1]."""
+    """[MQTT-1.5.4-1] [MQTT-1.5.7-1] [MQTT311-1.5.3-1]."""
     raw = bytes.fromhex(written)
     data = len(raw).to_bytes(2, "big") + raw
     with pytest.raises(ProtocolError, match="ill-formed UTF-8") as caught:
@@ -127,7 +127,7 @@ def test_q1_ill_formed_utf8_is_malformed(read: Callable[[bytes, int, int], Any],
 
 @pytest.mark.parametrize("character", [*range(0x20), *range(0x7F, 0xA0)], ids=hex)
 def test_q1_control_characters_are_malformed_except_in_filters(character: int) -> None:
-    """[MQTT-1.5.4-2] for U+0000, the SHOULD NOT of MQTT 5 §1.5.4 for the others."""
+    """U+0000 must not be [MQTT-1.5.4-2] [MQTT-1.5.7-1] [MQTT311-1.5.3-2], the others should not (§1.5.4)."""
     data = wire.write_text("a" + chr(character))
     for read in (wire.read_text, wire.read_topic, _read_name, _read_value):
         with pytest.raises(ProtocolError, match=f"U\\+{character:04X}") as caught:
@@ -144,7 +144,7 @@ def test_q1_control_characters_are_malformed_except_in_filters(character: int) -
     "text", ["\ufeffa", "e\u0301", "\u00e9", "A", "a b", "\u00a0", "\ue000", "\uffff", "\u2028"], ids=ascii
 )
 def test_q2_text_is_neither_stripped_nor_normalised(text: str) -> None:
-    """[MQTT-1.5.4-3]."""
+    """[MQTT-1.5.4-3] [MQTT311-1.5.3-3]."""
     data = wire.write_text(text)
     for read in (wire.read_text, _read_name, _read_value):
         assert read(data, 0, len(data)) == (text, len(data))
@@ -153,7 +153,7 @@ def test_q2_text_is_neither_stripped_nor_normalised(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["", "#", "+", "a/#", "a/+/b", "a+", "#a"], ids=repr)
 def test_q16_what_is_no_topic_name_is_0x90(text: str) -> None:
-    """[MQTT-3.3.2-2], [MQTT-4.7.3-1]."""
+    """[MQTT-3.3.2-2] [MQTT-4.7.0-1] [MQTT-4.7.3-1] [MQTT311-3.3.2-2] [MQTT311-4.7.1-1] [MQTT311-4.7.3-1]."""
     with pytest.raises(ProtocolError) as caught:
         wire.decode_topic(text.encode())
     assert caught.value.reason_code == 0x90

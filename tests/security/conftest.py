@@ -152,7 +152,13 @@ class Instance:
             store, issuer="tokenmq", algorithm="ES256", signing_secret=None, now=self.clock.now
         )
         services = self.services
-        self.hub = Hub(self.settings, services.authenticator, services.families, services.organizations)
+        self.hub = Hub(
+            self.settings,
+            services.authenticator,
+            services.families,
+            services.organizations,
+            services.store.kept,
+        )
         services.attach(self.hub)
 
     async def begin(self) -> None:

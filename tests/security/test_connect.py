@@ -276,6 +276,7 @@ async def test_v62_a_store_that_fails_lets_nobody_in(instance, monkeypatch):
     assert client.closed
 
 
+# [MQTT-4.12.0-1]
 async def test_q10_an_unknown_method_is_refused_with_0x8c_and_closed(instance):
     token = await instance.issue()
     client = instance.client()

@@ -101,7 +101,7 @@ async def test_a_lane_that_has_ended_holds_no_receivers(instance):
     (lane,) = client.session.lanes.values()
     listener.link.lost()
     assert not lane.live
-    assert not (lane.receivers or lane.at_qos_0 or lane.at_qos_1)
+    assert not (lane.receivers or lane.acknowledging or lane.at_qos_0 or lane.at_qos_1 or lane.at_qos_2)
 
 
 async def test_a_client_that_never_reads_its_answers_is_not_read_from_either(instance):

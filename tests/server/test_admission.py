@@ -126,3 +126,26 @@ def test_room_is_what_the_systems_descriptors_allow(
 
     assert room_for_connections(wanted) == room
     assert calls == ([] if raised_to is None else [(raised_to, hard)])
+
+
+@pytest.mark.parametrize(
+    ("address", "is_one"),
+    [("10.1.2.3", True), ("2001:db8::1", True), ("127.0.0.1", False), ("192.0.2.1", False)],
+)
+def test_proxies_are_those_that_are_named(address: str, is_one: bool) -> None:
+    assert make_admission(trusted_proxies=("10.0.0.0/8", "2001:db8::1")).is_proxy(address) is is_one
+    assert make_admission().is_proxy(address) is False
+
+
+def test_connection_of_a_proxy_that_becomes_its_clients_is_counted_once() -> None:
+    limits = make_admission(max_connections_per_address=1, trusted_proxies=("10.0.0.0/8",))
+    for _ in range(3):
+        assert limits.enter("10.0.0.1", 0.0) is None
+
+    assert limits.move("10.0.0.1", "192.0.2.1", 0.0) is None
+    assert limits.connections == 3
+    assert limits.move("10.0.0.1", "192.0.2.1", 0.0) is Refusal.TOO_MANY
+    assert limits.connections == 2
+    limits.leave("192.0.2.1")
+    limits.leave("10.0.0.1")
+    assert limits.connections == 0

@@ -6,20 +6,23 @@ import errno
 import socket
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tokenmq.config import BrokerSettings, MqttSettings
+from tokenmq.config import BrokerSettings, MqttSettings, MqttsSettings, TlsSettings
 from tokenmq.errors import InvalidSettings
 from tokenmq.server import binding, endpoint
 from tokenmq.server.admission import Admission
 from tokenmq.server.endpoint import plain_address
 from tokenmq.server.listeners import Listener, connect_version, listen_tcp
 from tokenmq.server.peer import Peer
+from tokenmq.server.tls import Certificates
 
 CONNECT_5 = b"\x10\x0d\x00\x04MQTT\x05\x02\x00\x3c\x00\x00\x00"
 CONNECT_311 = b"\x10\x0c\x00\x04MQTT\x04\x02\x00\x3c\x00\x00"
+BRIDGE_311 = CONNECT_311.replace(b"MQTT\x04", b"MQTT\x84")
 
 
 Listen = Callable[..., Awaitable[Listener]]
@@ -39,6 +42,7 @@ async def listen(links: Any) -> AsyncIterator[Listen]:
         listener.close()
 
 
+# [MQTT-4.2.0-1] [MQTT311-7.1.1-1]
 async def test_bytes_go_both_ways(listen: Listen, connect: Any, links: Any) -> None:
     listener = await listen()
     reader, writer = await connect(listener)
@@ -225,9 +229,10 @@ async def test_close_accepts_nothing_more_and_leaves_links_alone(
     [
         (CONNECT_5, b"\x20\x03\x00\x97\x00"),
         (CONNECT_311, b"\x20\x02\x00\x03"),
+        (BRIDGE_311, b"\x20\x02\x00\x03"),
         (b"GET / HTTP/1.1\r\n\r\n", b""),
     ],
-    ids=["5", "3.1.1", "not MQTT"],
+    ids=["5", "3.1.1", "a bridge of 3.1.1", "not MQTT"],
 )
 async def test_connection_over_the_total_is_told_so_and_gets_no_link(
     listen: Listen, connect: Any, links: Any, read_all: Any, connect_bytes: bytes, answer: bytes
@@ -325,6 +330,23 @@ async def test_taken_port_is_named_with_the_setting_that_moves_it(listen: Listen
 async def test_plaintext_on_an_address_that_is_not_loopback_needs_permission(host: str, links: Any) -> None:
     with pytest.raises(InvalidSettings, match=r"mqtt\.allow_plaintext \(TOKENMQ_MQTT_ALLOW_PLAINTEXT\)"):
         await listen_tcp(MqttSettings(host=host, port=0), links, Admission(BrokerSettings()))
+
+
+async def test_refusal_of_plaintext_names_the_way_with_tls(links: Any) -> None:
+    with pytest.raises(InvalidSettings) as refused:
+        await listen_tcp(MqttSettings(host="0.0.0.0", port=0), links, Admission(BrokerSettings()))
+    assert "tls.certificate (TOKENMQ_TLS_CERTIFICATE)" in str(refused.value)
+    assert "mqtts.host (TOKENMQ_MQTTS_HOST)" in str(refused.value)
+
+
+async def test_tls_on_all_addresses_needs_no_permission(links: Any, server_certificate: Path) -> None:
+    certificates = Certificates(TlsSettings(certificate=server_certificate))
+    listener = await listen_tcp(
+        MqttsSettings(port=0), links, Admission(BrokerSettings()), certificates=certificates
+    )
+
+    assert (listener.address, listener.port > 0) == ("0.0.0.0", True)
+    listener.close()
 
 
 async def test_plaintext_on_all_addresses_is_served_with_permission(links: Any) -> None:

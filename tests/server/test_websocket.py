@@ -121,6 +121,7 @@ async def upgrade(links: Any, connect: Any) -> Callable[..., Awaitable[tuple[Any
 # The upgrade.
 
 
+# [MQTT-6.0.0-4] [MQTT311-6.0.0-4]
 async def test_upgrade_is_answered_and_makes_a_link(listen: Listen, links: Any, connect: Any) -> None:
     listener = await listen()
     reader, writer = await connect(listener)
@@ -248,6 +249,21 @@ async def test_v41_upgrade_that_never_ends_is_refused_in_time(
     assert links.all == []
 
 
+async def test_v41_refused_upgrade_that_lingers_past_its_time_is_not_refused_again(
+    listen: Listen, links: Any, connect: Any, read_all: Any
+) -> None:
+    listener = await listen(connect_timeout_seconds=0.05)
+    reader, writer = await connect(listener)
+    writer.write(make_request(line="GET /elsewhere HTTP/1.1"))
+    refused = await read_all(reader)
+    # It does not close. Another one, opened later, runs into its time: so the first has, too.
+    later, second = await connect(listener)
+    second.write(make_request()[:-2])
+
+    assert (await read_all(later)).startswith(b"HTTP/1.1 408 ")
+    assert refused.startswith(b"HTTP/1.1 404 ") and refused.count(b"HTTP/1.1") == 1
+
+
 async def test_v41_connection_whose_link_never_answers_is_closed_in_time(
     listen: Listen, upgrade: Any
 ) -> None:
@@ -328,9 +344,73 @@ async def test_v46_nothing_of_a_request_is_logged(
     assert "canary" not in caplog.text
 
 
+# Proxies.
+
+
+async def test_client_is_whom_a_trusted_proxy_names(listen: Listen, upgrade: Any) -> None:
+    listener = await listen(trusted_proxies=("127.0.0.1",))
+    _, writer, link = await upgrade(listener, X_Forwarded_For="198.51.100.9, 192.0.2.7")
+
+    port = writer.get_extra_info("sockname")[1]
+    assert link.peer == Peer("192.0.2.7", port, "websocket", None, trusted=False)
+
+
+@pytest.mark.parametrize(("proto", "trusted"), [("https", True), ("http", False)])
+async def test_client_of_a_proxy_is_trusted_if_it_speaks_tls(
+    listen: Listen, upgrade: Any, proto: str, trusted: bool
+) -> None:
+    listener = await listen(trusted_proxies=("127.0.0.1",))
+    headers = {"X_Forwarded_For": "192.0.2.7", "X_Forwarded_Proto": proto}
+    _, _, link = await upgrade(listener, **headers)
+
+    assert link.peer.trusted is trusted
+
+
+async def test_proxy_that_names_only_proxies_has_its_own_address_and_no_trust(
+    listen: Listen, upgrade: Any
+) -> None:
+    listener = await listen(trusted_proxies=("127.0.0.1", "10.0.0.0/8"))
+    _, _, link = await upgrade(listener, X_Forwarded_For="10.0.0.2")
+
+    assert (link.peer.address, link.peer.trusted) == ("127.0.0.1", False)
+
+
+async def test_whoever_is_no_trusted_proxy_speaks_for_himself(listen: Listen, upgrade: Any) -> None:
+    listener = await listen(trusted_proxies=("10.0.0.0/8",))
+    _, _, link = await upgrade(listener, X_Forwarded_For="192.0.2.7", X_Forwarded_Proto="http")
+
+    assert (link.peer.address, link.peer.trusted) == ("127.0.0.1", True)
+
+
+async def test_forwarding_that_names_no_address_is_refused(listen: Listen, connect: Any, links: Any) -> None:
+    listener = await listen(trusted_proxies=("127.0.0.1",))
+    reader, writer = await connect(listener)
+    writer.write(make_request(X_Forwarded_For="unknown"))
+
+    assert (await read_head(reader))[0] == 400
+    assert links.all == []
+
+
+async def test_limits_count_the_client_of_a_proxy(
+    listen: Listen, connect: Any, links: Any, upgrade: Any
+) -> None:
+    listener = await listen(trusted_proxies=("127.0.0.1",), max_connections_per_address=1)
+    _, first, link = await upgrade(listener, X_Forwarded_For="192.0.2.7")
+    reader, writer = await connect(listener)
+    writer.write(make_request(X_Forwarded_For="192.0.2.7"))
+    status, headers = await read_head(reader)
+    assert (status, headers["Retry-After"]) == (503, "1")
+    await upgrade(listener, X_Forwarded_For="192.0.2.8")
+
+    first.close()
+    await link.until_lost()
+    await upgrade(listener, X_Forwarded_For="192.0.2.7")
+
+
 # Frames.
 
 
+# [MQTT-6.0.0-2] [MQTT311-6.0.0-2]
 async def test_frames_are_fed_on_whatever_their_borders(listen: Listen, upgrade: Any) -> None:
     listener = await listen()
     _, writer, link = await upgrade(listener)
@@ -362,6 +442,7 @@ async def test_frames_of_one_chunk_are_one_piece_for_the_link(listen: Listen, up
     assert link.calls == ["opened", "received"]
 
 
+# [MQTT-6.0.0-1] [MQTT311-6.0.0-1]
 @pytest.mark.parametrize("size", [1, 125, 126, 65_535, 65_536, 3_000_000])
 async def test_write_is_one_binary_frame(listen: Listen, upgrade: Any, size: int) -> None:
     listener = await listen()
@@ -437,6 +518,7 @@ async def test_write_after_a_close_frame_in_the_same_chunk_does_nothing(
     await link.until_lost()
 
 
+# [MQTT-6.0.0-1] [MQTT311-6.0.0-1]
 @pytest.mark.parametrize(
     ("bad", "code"),
     [

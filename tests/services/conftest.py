@@ -40,8 +40,9 @@ class Broker:
     def opened_by(self, org_id: str, client_id: str) -> str | None:
         return self.openers.get((org_id, client_id))
 
-    def revoke(self, org_id: str, token_ids: Collection[str], *, reason: str) -> int:
-        self.told.append(("revoke", org_id, sorted(token_ids), reason))
+    def revoke(self, org_id: str, token_ids: Collection[str], *, reason: str, keep_retained: bool) -> int:
+        kept = ("retained kept",) if keep_retained else ()
+        self.told.append(("revoke", org_id, sorted(token_ids), reason, *kept))
         return len(self.live & set(token_ids))
 
     def displace(self, org_id: str, token_ids: Collection[str], *, reason: str) -> int:

@@ -283,6 +283,17 @@ class TestRevoke:
         shown = await view(world, token)
         assert (shown.status, shown.family.revoked_reason) == (TokenStatus.REVOKED, "left")
 
+    async def test_retained_messages_are_kept_on_the_disk_and_in_the_broker_if_asked_for(self, world):
+        token, other = await world.issue(), await world.issue("bob")
+        await revoke(world, user_id="ann", keep_retained=True)
+        await revoke(world, user_id="bob")
+        assert [told[2:] for told in world.broker.told] == [
+            ([token.family.token_id], "revoked", "retained kept"),
+            ([other.family.token_id], "revoked"),
+        ]
+        assert (await view(world, token)).family.retained_kept
+        assert not (await view(world, other)).family.retained_kept
+
     async def test_v101_restart_brings_nothing_back(self, world):
         token = await world.issue()
         await revoke(world, token_id=token.family.token_id)

@@ -67,7 +67,8 @@ def test_refusal_names_the_text_and_the_reason(topic_filter: str, reason: str) -
     assert (caught.value.value, caught.value.reason) == (topic_filter, reason)
 
 
-# [MQTT-4.7.1-1], [MQTT-4.7.1-2], [MQTT-4.7.3-1..3]
+# [MQTT-4.7.1-1] [MQTT-4.7.1-2] [MQTT-4.7.3-1] [MQTT-4.7.3-2] [MQTT311-4.7.1-2] [MQTT311-4.7.1-3]
+# [MQTT311-4.7.3-1] [MQTT311-4.7.3-2]
 @given(WILD_TEXT)
 def test_q16_a_wildcard_stands_alone_and_hash_stands_last(text: str) -> None:
     levels = text.split("/")
@@ -101,7 +102,7 @@ def test_vectors_shares_are_split(topic_vectors: dict[str, Any]) -> None:
         assert split_share(case["text"]) == (case["group"], case["filter"]), case
 
 
-# [MQTT-4.8.2-1], [MQTT-4.8.2-2]
+# [MQTT-4.8.2-1] [MQTT-4.8.2-2]
 def test_q26_malformed_shares_are_refused(topic_vectors: dict[str, Any]) -> None:
     for text in topic_vectors["shares"]["invalid"]:
         with pytest.raises(InvalidTopicFilter):
@@ -248,7 +249,7 @@ def test_overlaps_holds_where_one_covers_the_other_and_is_symmetric(one: str, ot
         assert overlaps(one, other)
 
 
-# [MQTT-4.7.2-1]
+# [MQTT-4.7.2-1] [MQTT311-4.7.2-1]
 @given(FILTERS, st.sampled_from(["$", "$s", "$SYS/a", "$share/g/a", "$s/#", "$s/+"]))
 def test_q25_wildcards_at_the_front_never_reach_a_dollar_tree(topic_filter: str, dollar: str) -> None:
     if topic_filter[0] in "+#":

@@ -43,7 +43,7 @@ def test_limits_are_inclusive() -> None:
     check_name("aaaaa/ééé", max_bytes=12, max_levels=2)
 
 
-# [MQTT-1.5.4-1], [MQTT-1.5.4-2], §1.5.4
+# [MQTT-1.5.4-1] [MQTT-1.5.4-2] [MQTT-4.7.3-2] [MQTT311-1.5.3-2] [MQTT311-4.7.3-2], §1.5.4
 @pytest.mark.parametrize("code", [*range(0x20), *range(0x7F, 0xA0), 0xD800, 0xDBFF, 0xDC00, 0xDFFF])
 def test_q1_nul_controls_and_surrogates_are_refused_anywhere(code: int) -> None:
     for name in (chr(code), f"a{chr(code)}", f"a/{chr(code)}/b"):
@@ -51,13 +51,13 @@ def test_q1_nul_controls_and_surrogates_are_refused_anywhere(code: int) -> None:
             check_name(name)
 
 
-# [MQTT-1.5.4-3], [MQTT-4.7.3-4]
+# [MQTT-1.5.4-3] [MQTT-4.7.3-4] [MQTT311-1.5.3-3] [MQTT311-4.7.3-4]
 @pytest.mark.parametrize("name", ["\ufeffa", "é", "e\u0301", "\u00a0", "\u2028", "\U0010ffff", "\u00ad"])
 def test_q2_nothing_else_is_refused_or_changed(name: str) -> None:
     check_name(name)
 
 
-# [MQTT-4.7.3-3]
+# [MQTT-4.7.3-3] [MQTT311-4.7.3-3]
 @pytest.mark.parametrize("size", [65_535, 65_536])
 def test_q16_v13_length_ends_at_65535_bytes(size: int) -> None:
     if size <= 65_535:

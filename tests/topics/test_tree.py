@@ -42,6 +42,7 @@ def grid_tree(grid: Any) -> FilterTree[str]:
 # FilterTree: Grid A, exhaustively
 
 
+# [MQTT-3.3.2-3] [MQTT311-3.3.2-3]
 def test_grid_a_matching_is_the_spec(grid: Any, grid_tree: FilterTree[str]) -> None:
     for bit, topic in enumerate(grid.topics):
         found = grid_tree.matching(topic)
@@ -143,7 +144,7 @@ def test_an_emptied_tree_keeps_no_branch(pairs: list[tuple[str, int]], random: A
     assert tree._dollar.is_empty()
 
 
-# [MQTT-4.7.2-1]
+# [MQTT-4.7.2-1] [MQTT311-4.7.2-1]
 def test_q25_wildcards_at_the_front_never_reach_a_dollar_tree() -> None:
     tree = tree_of(("#", 1), ("+/#", 2), ("+", 3), ("+/x", 4), ("$s/#", 5))
     assert tree.matching("$s") == [5]
@@ -232,7 +233,7 @@ def test_an_absent_name_is_none() -> None:
     assert len(tree) == 1
 
 
-# [MQTT-4.7.2-1]
+# [MQTT-4.7.2-1] [MQTT311-4.7.2-1]
 def test_q25_names_of_a_dollar_tree_are_found_by_its_filters_only() -> None:
     tree: NameTree[int] = NameTree()
     for name in ("$s", "$s/a", "a", "a/$s"):

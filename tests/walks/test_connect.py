@@ -28,6 +28,14 @@ def test_connack_leaves_out_what_is_as_the_standard_has_it(world):
     assert connack.session_expiry_interval is None
 
 
+# [MQTT311-3.1.2-24]
+@pytest.mark.parametrize(("asked", "held"), [(1, 1), (4, 4), (60, 60), (0, 300), (1_000, 300)])
+def test_a_311_client_is_held_to_the_keep_alive_it_asked_for(world, asked, held):
+    client = world.client(version=4)
+    client.connect(world.person("alice"), keep_alive=asked)
+    assert client.link.connection.expires_at_mono == world.clock.mono + 1.5 * held
+
+
 def test_connack_311_has_session_present_0_for_clean_session_0(world):
     client = world.client(version=4)
     (connack,) = client.connect(world.person("alice"), clean_start=False)

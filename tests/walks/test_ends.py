@@ -88,7 +88,10 @@ def test_expiring_is_told_a_minute_or_a_tenth_before(world, life, warned_after):
 
 def test_revocation_closes_at_once_with_0x87(world):
     alice, other = world.joined("alice"), world.joined("bob")
-    assert world.hub.revoke(ORG, ["tok_alice_" + ORG, "tok_nobody"], reason="token revoked") == 1
+    assert (
+        world.hub.revoke(ORG, ["tok_alice_" + ORG, "tok_nobody"], reason="token revoked", keep_retained=False)
+        == 1
+    )
     (disconnect,) = alice.received()
     assert (disconnect.reason_code, disconnect.reason_string) == (0x87, "token revoked")
     assert alice.transport.closed
@@ -182,8 +185,9 @@ def test_nothing_is_left_of_sessions_that_ended(world):
             client.link.lost()
     broker = world.broker
     assert broker.tenants[ORG].sessions == {}
-    assert len(broker._expiries) == len(broker._warnings) == 0
-    assert broker._families == broker._keys == {}
+    lives = broker.lives
+    assert len(lives._expiries) == len(lives._warnings) == len(lives._leavings) == len(lives._wills) == 0
+    assert lives._families == lives._keys == {}
     assert len(broker.tenants[ORG].routes._subscriptions) == 0
     assert len(world.hub._deadlines) == 0
 

@@ -376,7 +376,7 @@ def ends(world, bob):
 
 
 def is_revoked(world, bob):
-    world.hub.revoke(ORG, [f"tok_bob_{ORG}"], reason="revoked")
+    world.hub.revoke(ORG, [f"tok_bob_{ORG}"], reason="revoked", keep_retained=False)
 
 
 @pytest.mark.parametrize("goes", [ends, is_revoked], ids=["ends", "is revoked"])
@@ -476,7 +476,7 @@ def test_v15_what_a_revoked_publisher_had_waiting_goes_nowhere(world, qos):
     alice = lasting(world, "alice")
     world.kept.waits = True
     alice.send(message(b"x", qos, 1), message(b"y", qos, 2))
-    world.hub.revoke(ORG, [f"tok_alice_{ORG}"], reason="revoked")
+    world.hub.revoke(ORG, [f"tok_alice_{ORG}"], reason="revoked", keep_retained=False)
     world.kept.go_on()
     assert bob.received() == []
     assert [p.reason_code for p in alice.received()] == [0x87]

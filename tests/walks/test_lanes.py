@@ -82,7 +82,7 @@ class Runner:
             while found := codec.frame(data, pos, 1 << 28):
                 packet = codec.decode(found[0], data, found[1], found[2], client.version, from_client=False)
                 if isinstance(packet, Publish) and packet.qos:
-                    assert packet.packet_id not in self.incomplete[n]  # [MQTT-2.2.1-4]
+                    assert packet.packet_id not in self.incomplete[n]  # [MQTT-2.2.1-4] [MQTT311-2.3.1-4]
                     self.incomplete[n].add(packet.packet_id)
                     self.unacknowledged[n].append((packet.packet_id, packet.qos))
                 elif isinstance(packet, Pubrec) and packet.reason_code < 0x80:
@@ -230,7 +230,7 @@ def test_a_lane_is_used_and_given_up(world):
     assert not kept.live
     alice.publish("chat/a")
     assert session.lanes[b"chat/a"].live
-    world.hub.revoke("org_aaaaaaaaaaaa", ["tok_bob_org_aaaaaaaaaaaa"], reason="x")
+    world.hub.revoke("org_aaaaaaaaaaaa", ["tok_bob_org_aaaaaaaaaaaa"], reason="x", keep_retained=False)
     assert not session.lanes[b"chat/a"].live
 
 

@@ -348,3 +348,10 @@ def test_events_are_seen_by_their_own_connection_only(world):
     bob.publish("other/x")
     assert alice.received() == []
     assert codes(alice.subscribe("$share/g/$auth/events")) == [0x87]
+
+
+def test_a_connections_own_events_carry_the_identifier_they_were_subscribed_with(world):
+    alice = world.joined("alice", "chat/#")
+    alice.subscribe("$auth/events", subscription_identifier=9)
+    (event,) = alice.publish("other/x")
+    assert (event.topic, event.subscription_identifiers) == ("$auth/events", (9,))

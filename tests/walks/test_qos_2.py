@@ -184,7 +184,7 @@ def test_a_refused_message_is_over_and_its_pubrel_finds_nothing(world, lasts):
 
 @lasting
 def test_q28_a_refused_message_in_311_goes_through_its_steps_to_nobody(world, lasts):
-    """3.1.1: [MQTT-3.3.5-2]."""
+    """[MQTT311-3.3.5-2]."""
     bob = joined(world, "bob", "#", version=4)
     bob.subscribe("#", qos=2)
     alice = joined(world, "alice", version=4, lasts=lasts)

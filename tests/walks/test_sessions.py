@@ -440,7 +440,7 @@ def test_revocation_ends_the_session_and_nothing_comes_back(world, connected, re
         bob.link.lost()
     world.joined("alice").publish("chat/a", b"x", qos=1)
     listener.received()
-    assert world.hub.revoke(ORG, [f"tok_bob_{ORG}"], reason="revoked") == 1
+    assert world.hub.revoke(ORG, [f"tok_bob_{ORG}"], reason="revoked", keep_retained=False) == 1
     if connected:
         assert bob.received()[-1].reason_code == 0x87
     world.tick()
@@ -695,5 +695,5 @@ def test_nothing_is_left_of_sessions_that_ended(world):
     world.tick()
     assert set(tenant.sessions) == {"c-alice"}
     assert (tenant.kept, tenant.away, tenant.overflowed) == (0, {}, {})
-    assert len(broker._leavings) == len(broker._wills) == 0
+    assert len(broker.lives._leavings) == len(broker.lives._wills) == 0
     assert world.kept.records == {}

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -30,6 +30,9 @@ MAX_CONNECTIONS = 800
 _FRAMING_BYTES = 1024
 
 
+Secure = Callable[[asyncio.Protocol], asyncio.Protocol]
+
+
 class HttpServer(uvicorn.Server):
     """A server that leaves signals to whoever runs it: `should_exit` ends it."""
 
@@ -39,23 +42,34 @@ class HttpServer(uvicorn.Server):
         yield
 
 
-def make_server(app: ASGIApp, settings: HttpSettings) -> HttpServer:
+def make_server(
+    app: ASGIApp,
+    settings: HttpSettings,
+    *,
+    secure: Secure | None = None,
+    beside: HttpServer | None = None,
+) -> HttpServer:
     """Make the server of an application; `serve(sockets=[…])` runs it.
 
     Args:
         app: from `create_app`.
         settings: limits and address.
+        secure: puts TLS in front of the protocol of a connection; None = no TLS.
+        beside: a server with which this one shares the limit on connections; they end together.
     """
 
     class Protocol(StrictHttpProtocol):
         limits = settings
 
-    return HttpServer(
+    def make_protocol(**given: Any) -> asyncio.Protocol:
+        return secure(Protocol(**given)) if secure else Protocol(**given)
+
+    server = HttpServer(
         uvicorn.Config(
             app,
             host=settings.host,
             port=settings.port,
-            http=Protocol,
+            http=cast("type[asyncio.Protocol]", make_protocol),
             ws="none",
             lifespan="off",
             log_config=None,
@@ -67,6 +81,9 @@ def make_server(app: ASGIApp, settings: HttpSettings) -> HttpServer:
             timeout_graceful_shutdown=settings.request_timeout_seconds,
         )
     )
+    if beside is not None:
+        server.server_state = beside.server_state
+    return server
 
 
 class StrictHttpProtocol(HttpToolsProtocol):

@@ -4,6 +4,7 @@
 """
 
 from tokenmq.app.first_start import Bootstrap, initialise
-from tokenmq.app.serving import Ready, serve
+from tokenmq.app.listening import Ready
+from tokenmq.app.serving import serve
 
 __all__ = ["Bootstrap", "Ready", "initialise", "serve"]

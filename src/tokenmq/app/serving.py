@@ -6,43 +6,29 @@ import asyncio
 import gc
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass, replace
 from typing import Any
 
 import structlog
 
+from tokenmq.access.addresses import CountedAddresses
 from tokenmq.api.application import create_app
-from tokenmq.api.serving import HttpServer, make_server
+from tokenmq.api.serving import HttpServer
 from tokenmq.app import logs
 from tokenmq.app.assembly import opened, run
-from tokenmq.config import HttpSettings, Settings
-from tokenmq.errors import InvalidSettings
-from tokenmq.server.admission import Admission, room_for_connections
-from tokenmq.server.binding import resolve, why_not_bound
+from tokenmq.app.listening import Ready, certified, http_servers, listen_http, listen_mqtt, ready
+from tokenmq.config import Settings
 from tokenmq.server.hub import Hub
-from tokenmq.server.listeners import Listener, listen_tcp
-from tokenmq.server.websocket import listen_websocket
-from tokenmq.services.bundle import Services
+from tokenmq.server.listeners import Listener
+from tokenmq.services.tarpit import Tarpit
 
 _log = structlog.get_logger("tokenmq")
 
-# Connections that the kernel holds for the token service; uvicorn's own default.
-_HTTP_BACKLOG = 2_048
 # Objects more than before after which the collector looks for circles among the youngest.
 _COLLECT_AFTER = 10_000
 # Time that closed connections have to take their last bytes at shutdown.
 _FAREWELL_SECONDS = 0.2
-
-
-@dataclass(frozen=True, slots=True)
-class Ready:
-    """Where everything listens."""
-
-    http_url: str
-    mqtt_url: str
-    websocket_url: str
 
 
 def serve(settings: Settings, on_ready: Callable[[Ready], None]) -> int:
@@ -65,10 +51,10 @@ async def _serve(settings: Settings, on_ready: Callable[[Ready], None]) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         with suppress(NotImplementedError):  # Windows
             loop.add_signal_handler(number, ended.set)
-    async with serving(settings) as ready:
+    async with serving(settings) as listening:
         _calm_collector()
-        _log.info("started", http=ready.http_url, mqtt=ready.mqtt_url, websocket=ready.websocket_url)
-        on_ready(ready)
+        _log.info("started", **listening.urls)
+        on_ready(listening)
         await ended.wait()
         _log.info("stopping")
     _log.info("stopped")
@@ -94,80 +80,55 @@ async def serving(settings: Settings) -> AsyncIterator[Ready]:
     """
     async with AsyncExitStack() as stack:
         services = await stack.enter_async_context(opened(settings))
+        tarpit = Tarpit(settings.auth, CountedAddresses(settings.broker.trusted_proxies))
         hub = Hub(
             settings.broker,
             services.authenticator,
             services.families,
             services.organizations,
             services.store.kept,
+            tarpit=tarpit,
         )
         hub.restore(await services.store.kept.load())
         services.attach(hub)
-        http = await _listen_http(settings.http)
-        stack.callback(http.close)
-        listeners = await _listen_mqtt(settings, hub, services)
-        stack.push_async_callback(_end_mqtt, hub, listeners)
+        certificates = await stack.enter_async_context(certified(settings))
+        http = await listen_http(settings)
+        for bound in http.values():
+            stack.callback(bound.close)
+        mqtt = await listen_mqtt(settings, hub, services.organizations.admits_origin, certificates)
+        stack.push_async_callback(_end_mqtt, hub, mqtt.values())
         await stack.enter_async_context(_running(hub.run()))
         services.upkeep.start()
-        server = make_server(create_app(services, settings.http), settings.http)
-        await stack.enter_async_context(_answering(server, http))
-        tcp, websocket = listeners
-        yield Ready(
-            http_url=_url("http", http.getsockname()),
-            mqtt_url=_url("mqtt", (tcp.address, tcp.port)),
-            websocket_url=_url("ws", (websocket.address, websocket.port)) + settings.websocket.path,
-        )
+        app = create_app(services, settings.http, tarpit=tarpit)
+        servers = http_servers(app, settings, certificates, hub.report)
+        await stack.enter_async_context(_answering([(servers[table], http[table]) for table in http]))
+        yield ready(settings, http, mqtt)
 
 
-async def _listen_mqtt(settings: Settings, hub: Hub, services: Services) -> tuple[Listener, Listener]:
-    room = room_for_connections(settings.broker.max_connections)
-    if room < settings.broker.max_connections:
-        _log.warning("few_file_descriptors", max_connections=settings.broker.max_connections, possible=room)
-    admission = Admission(replace(settings.broker, max_connections=room))
-    tcp = await listen_tcp(settings.mqtt, hub.make_link, admission)
-    try:
-        websocket = await listen_websocket(
-            settings.websocket,
-            hub.make_link,
-            admission,
-            limits=settings.broker,
-            origin_allowed=services.organizations.admits_origin,
-        )
-    except InvalidSettings:
-        tcp.close()
-        raise
-    return tcp, websocket
-
-
-async def _end_mqtt(hub: Hub, listeners: tuple[Listener, Listener]) -> None:
+async def _end_mqtt(hub: Hub, listeners: Collection[Listener]) -> None:
     for listener in listeners:
         listener.close()
     hub.shut_down()
     await asyncio.sleep(_FAREWELL_SECONDS)
 
 
-async def _listen_http(settings: HttpSettings) -> socket.socket:
-    (address, *_) = await resolve("http", settings)
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    try:
-        return socket.create_server((address, settings.port), family=family, backlog=_HTTP_BACKLOG)
-    except OSError as error:
-        raise InvalidSettings(why_not_bound("http", settings, error)) from error
-
-
 @asynccontextmanager
-async def _answering(server: HttpServer, listening: socket.socket) -> AsyncIterator[None]:
-    """Run the HTTP server; at the end let it finish what it is answering."""
-    task = asyncio.create_task(server.serve(sockets=[listening]), name="http")
-    while not server.started:
-        if task.done():
-            await task
+async def _answering(servers: Sequence[tuple[HttpServer, socket.socket]]) -> AsyncIterator[None]:
+    """Run the HTTP servers; at the end let them finish what they are answering."""
+    tasks = [
+        asyncio.create_task(server.serve(sockets=[listening]), name="http") for server, listening in servers
+    ]
+    while not all(server.started for server, _ in servers):
+        for task in tasks:
+            if task.done():
+                await task
         await asyncio.sleep(0)
     try:
         yield
     finally:
-        server.should_exit = True
-        await task
+        for server, _ in servers:
+            server.should_exit = True
+        await asyncio.gather(*tasks)
 
 
 @asynccontextmanager
@@ -180,8 +141,3 @@ async def _running(main: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
-
-
-def _url(scheme: str, bound: tuple[object, ...]) -> str:
-    host, port = bound[:2]
-    return f"{scheme}://[{host}]:{port}" if ":" in str(host) else f"{scheme}://{host}:{port}"

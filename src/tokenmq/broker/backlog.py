@@ -6,7 +6,8 @@ runs: each is an entry of its own, from the moment at which it is decided until 
 acknowledged it. If the session outlives its connection, each is kept in the store, too.
 
 Theory of operation. `reserve` gives a delivery its packet identifier, for good: a peer
-recognises a QoS 2 message by it, so after a restart it must be the same [MQTT-4.4.0-1].
+recognises a QoS 2 message by it, so after a restart it must be the same [MQTT-4.4.0-1]
+[MQTT311-4.4.0-1].
 `add` makes it due. `pump` sends what is due, in order, as far as link and window allow;
 when a connection is there anew, everything not acknowledged is due again. Whatever is sent
 is judged under the rights that hold then, and counted down if it expires.
@@ -48,7 +49,7 @@ class Delivery:
         scope: the rights under which it was judged last.
         group: the shared subscription that it came by.
         pending: it is reserved, and not due yet.
-        sent: it may have been sent before [MQTT-3.3.1-1].
+        sent: it may have been sent before [MQTT-3.3.1-1] [MQTT311-3.3.1-1].
         restored: nobody knows whether it was.
         released: PUBREL is what is sent; nothing else will be.
         releasing: PUBREC has come, but that is not kept yet.
@@ -69,6 +70,7 @@ class Delivery:
         "retain",
         "scope",
         "sent",
+        "uncertain",
     )
 
     def __init__(
@@ -221,7 +223,8 @@ class Backlog:
     def resume(self) -> None:
         """Begin anew on a new connection: all that was not acknowledged is due.
 
-        PUBREL goes out at once: only PUBLISH waits for the window [MQTT-4.9.0-3].
+        PUBREL goes out at once: only PUBLISH waits for the window [MQTT-4.9.0-3]. All of it is
+        sent until it is acknowledged [MQTT-4.3.3-3] [MQTT-4.3.3-5], shared or not [MQTT-4.8.2-4].
         """
         self._due.clear()
         self._bytes = 0

@@ -9,11 +9,7 @@ told before a CONNECT was admitted has already been obeyed.
 
 A CONNECT comes in with an `Identity` that `services.authenticate` has proven. The
 steps that a packet takes are in `connecting`, `subscribing` and `publishing`; this
-module holds the state that they share, and the life of a session:
-
-    open ──> connected ──lost, closed──> away ──resume──> connected
-                 │                        │
-                 └── expiry of 0 ──> end <┘ expiry, revocation, clean start
+module holds the state that they share; `lives` has the life of each session.
 
 What outlives a connection is kept in the store: `keeping` notes it, the owner of the
 broker has it kept after each entry and tells when it is.
@@ -22,19 +18,20 @@ broker has it kept after each entry and tells when it is.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from typing import Any, TypeVar
+from typing import Any
 
 from tokenmq.access.identity import Identity
-from tokenmq.broker import connecting, publishing, retaining, sharing, subscribing, wills
+from tokenmq.broker import connecting, publishing, retaining, subscribing
 from tokenmq.broker.backlog import Backlog
 from tokenmq.broker.counters import Counters
 from tokenmq.broker.effects import Close, Effect, Report
-from tokenmq.broker.events import Events, warn_at
+from tokenmq.broker.events import Events
 from tokenmq.broker.keeping import Keeping
+from tokenmq.broker.lives import Lives
 from tokenmq.broker.message import Message
 from tokenmq.broker.moment import Moment
 from tokenmq.broker.outbox import Outbox
-from tokenmq.broker.records import MessageRecord, SessionRecord
+from tokenmq.broker.records import MessageRecord
 from tokenmq.broker.session import Session, Subscription
 from tokenmq.broker.tenant import Tenant, TenantRules
 from tokenmq.broker.wheel import Wheel
@@ -56,8 +53,6 @@ from tokenmq.mqtt.packets import (
 )
 from tokenmq.timestamps import rfc3339
 
-Name = TypeVar("Name", str, tuple[str, str])
-
 
 class Broker:
     """All sessions of all tenants.
@@ -69,6 +64,7 @@ class Broker:
         effects: what else is to be done, in order; the caller performs and clears it.
         events: tells connections about themselves.
         tenants: by organization id.
+        lives: the sessions of all of them.
         moment: the time, set by the caller before each entry.
         keeping: what is to be kept; the caller takes it after each entry.
         nowhere: the outbox of all sessions without a connection.
@@ -90,15 +86,9 @@ class Broker:
         self.nowhere.closed = True
         self.unfinished: dict[Session, None] = {}
         self.retained_ends: Wheel[tuple[str, str]] = Wheel()
-        self._sessions_made = 0
         self._messages_made = 0
         self._position = 0
-        self._families: dict[str, dict[Session, None]] = {}
-        self._keys: dict[str, dict[Session, None]] = {}
-        self._expiries: Wheel[Session] = Wheel()
-        self._warnings: Wheel[Session] = Wheel()
-        self._leavings: Wheel[Session] = Wheel()
-        self._wills: Wheel[Session] = Wheel()
+        self.lives = Lives(self)
 
     # Tenants
 
@@ -141,7 +131,7 @@ class Broker:
         return connecting.connect(self, outbox, packet, identity, client_id, assigned=assigned)
 
     def refuse(self, outbox: Outbox, code: ReasonCode, text: str, **fields: Any) -> None:
-        """Answer a CONNECT with a refusal and close [MQTT-3.2.2-7]."""
+        """Answer a CONNECT with a refusal and close [MQTT-3.2.2-7] [MQTT311-3.2.2-5]."""
         connecting.refuse(self, outbox, code, text, **fields)
 
     def publish(self, session: Session, packet: Publish) -> None:
@@ -152,8 +142,8 @@ class Broker:
         """Take in what a receiver says of a message that it got."""
         if isinstance(packet, Pubrec) and packet.reason_code < ReasonCode.UNSPECIFIED_ERROR:
             session.taken((packet.packet_id,))
-        else:  # a PUBREC that refuses ends the delivery [MQTT-4.3.3-4]
-            session.acknowledged((packet.packet_id,))
+        else:  # a PUBREC that refuses ends the delivery [MQTT-4.3.3-4] [MQTT-4.4.0-2]
+            session.acknowledged((packet.packet_id,))  # [MQTT-4.8.2-6]
 
     def release(self, session: Session, packet: Pubrel) -> None:
         """Take in a PUBREL."""
@@ -172,12 +162,12 @@ class Broker:
         session = outbox.session
         outbox.closed = True
         if session is not None:
-            if packet.reason_code == ReasonCode.SUCCESS:  # [MQTT-3.14.4-3]
+            if packet.reason_code == ReasonCode.SUCCESS:  # [MQTT-3.14.4-3] [MQTT311-3.14.4-3]
                 session.will = None
             if packet.session_expiry_interval is not None and session.number:
                 longest = self.settings.max_session_expiry_seconds
                 session.expiry_seconds = min(packet.session_expiry_interval, longest)
-            self._leave(session, "client disconnected")
+            self.lives.leave(session, "client disconnected")
         self.effects.append(Close(outbox, "client disconnected", peer_left=True))
 
     def lost(self, outbox: Outbox, reason: str) -> None:
@@ -185,7 +175,7 @@ class Broker:
         session = outbox.session
         outbox.closed = True
         if session is not None:
-            self._leave(session, reason)
+            self.lives.leave(session, reason)
 
     # Everything that ends a connection from our side
 
@@ -198,27 +188,26 @@ class Broker:
             self.disconnect(outbox, code, str(error))
 
     def disconnect(self, outbox: Outbox, code: ReasonCode, text: str, *, waits: bool = True) -> None:
-        """Close a connection from our side, with DISCONNECT where the protocol has it.
+        """Close a connection from our side, with DISCONNECT where the protocol has it [MQTT-4.13.2-1].
 
         Args:
             waits: its session, if it goes on, waits for its client; else that is here.
 
-        Effects: its session is parted from it at once; nothing is written any more.
+        Effects: its session is parted from it at once; nothing is written any more [MQTT-3.14.4-2].
         """
         if outbox.closed:
             return
         outbox.closed = True
         session = outbox.session
         if session is not None:
-            self._leave(session, text, waits=waits, code=int(code))
+            self.lives.leave(session, text, waits=waits, code=int(code))
             if session.version == 5:
                 self.send(outbox, Disconnect(reason_code=code, reason_string=text))
         self.effects.append(Close(outbox, text))
 
     def revoke_families(self, token_ids: Collection[str], code: ReasonCode, text: str) -> int:
         """End every session of these token families, and what they left; return how many there were."""
-        sessions = [session for token_id in token_ids for session in self._families.get(token_id, ())]
-        return self._revoke(sessions, code, text)
+        return self._revoke(self.lives.of_families(token_ids), code, text)
 
     def forget_retained(self, org_id: str, token_ids: Collection[str]) -> None:
         """Clear the topics on which these families have left a message; the store has done so."""
@@ -229,12 +218,11 @@ class Broker:
 
     def close_families(self, token_ids: Collection[str], code: ReasonCode, text: str) -> int:
         """Close every connection of these token families; return how many there were."""
-        sessions = [session for token_id in token_ids for session in self._families.get(token_id, ())]
-        return self._disconnect_all([session for session in sessions if session.connected], code, text)
+        return self._disconnect_all(self.lives.of_families(token_ids), code, text)
 
     def revoke_key(self, key_id: str, code: ReasonCode, text: str) -> int:
         """End every session of a key; return how many there were."""
-        return self._revoke(list(self._keys.get(key_id, ())), code, text)
+        return self._revoke(self.lives.of_key(key_id), code, text)
 
     def end_tenant(self, org_id: str, code: ReasonCode, text: str) -> int:
         """End every session of an organization and forget it; return how many there were."""
@@ -244,14 +232,14 @@ class Broker:
     def close_all(self, code: ReasonCode, text: str) -> int:
         """Close every connection, as at shutdown; return how many there were."""
         sessions = [session for tenant in self.tenants.values() for session in tenant.sessions.values()]
-        return self._disconnect_all([session for session in sessions if session.connected], code, text)
+        return self._disconnect_all(sessions, code, text)
 
     def connected_families(self, token_ids: Collection[str]) -> set[str]:
         """Return those of these families that have a connection now."""
         return {
             token_id
             for token_id in token_ids
-            if any(session.connected for session in self._families.get(token_id, ()))
+            if any(session.connected for session in self.lives.of_families((token_id,)))
         }
 
     def go_on(self) -> None:
@@ -268,20 +256,9 @@ class Broker:
         """
         now = self.moment.now
         self.keeping.tick()
-        for session in self._wills.due(now):
-            session.will_second = None
-            wills.publish(self, session)
-        for session in self._leavings.due(now):
-            session.leaving_second = None
-            self.end(session)
+        self.lives.tick(now)
         for org_id, topic in self.retained_ends.due(now):
             retaining.expire(self, org_id, topic)
-        for session in self._warnings.due(now):
-            session.warning_second = None
-            self.events.expiring(session, now)
-        for session in self._expiries.due(now):
-            session.expiry_second = None
-            self.expire(session)
         for tenant in self.tenants.values():
             for session in list(tenant.overflowed):
                 if self.events.dropped(session):
@@ -296,7 +273,7 @@ class Broker:
     # For the modules that hold the steps
 
     def send(self, outbox: Outbox, packet: Packet) -> None:
-        """Append a packet, within the peer's maximum packet size."""
+        """Append a packet, within the peer's maximum packet size, at once [MQTT-3.3.4-10] [MQTT-4.9.0-3]."""
         encoded = outbox.connection.send(packet)
         if encoded is not None:
             if not outbox.chunks:
@@ -307,14 +284,13 @@ class Broker:
         """Add something to tell to the log."""
         self.effects.append(Report(event, fields))
 
-    def listen(self, session: Session) -> None:
-        """Let a session hear of itself: it subscribed to its own events."""
+    def listen(self, session: Session, identifier: int) -> None:
+        """Let a session hear of itself: it subscribed to its own events, under an identifier or 0."""
         session.listens = True
+        session.events_identifier = identifier
         if session.lost:
             session.tenant.overflowed[session] = None
-        moment = warn_at(session.identity, session.opened_at)
-        if moment is not None and session.warning_second is None:
-            session.warning_second = self._warnings.add(moment, session)
+        self.lives.warn(session)
 
     def next_message(self) -> int:
         """Return a number for a message that is to be kept."""
@@ -349,8 +325,8 @@ class Broker:
         self._messages_made = max(self._messages_made, messages)
         self._position = max(self._position, position)
 
-    def subscribe_again(self, subscription: Subscription) -> None:
-        """Take in a subscription out of the store."""
+    def enter_subscription(self, subscription: Subscription) -> None:
+        """Put a subscription in force."""
         session = subscription.session
         session.subscriptions[subscription.topic_filter] = subscription
         session.tenant.routes.subscribe(subscription)
@@ -367,162 +343,11 @@ class Broker:
             )
             session.tenant.routes.end_of(session.subscriptions.values())
 
-    # A session's life
-
-    def open(self, session: Session, expiry_seconds: int) -> None:
-        """Begin a session that has a connection."""
-        session.tenant.sessions[session.client_id] = session
-        if expiry_seconds:
-            self._sessions_made += 1
-            self._name(session, self._sessions_made, expiry_seconds)
-            self.keeping.put(session.record)
-        self._enter(session)
-
-    def resume(self, session: Session, outbox: Outbox, identity: Identity, expiry_seconds: int) -> None:
-        """Go on with a session over a new connection, under the rights that came with it."""
-        self._come_back(session)
-        self._leave_indexes(session)
-        session.attach(outbox, identity)
-        session.expiry_seconds = expiry_seconds
-        session.tenant.routes.end_of(session.subscriptions.values())
-        self._enter(session)
-        self.keeping.put(session.record)
-        if session.backlog is not None:
-            session.backlog.resume()
-
-    def restore(self, session: Session, record: SessionRecord) -> None:
-        """Take in a session out of the store, which has no connection."""
-        self._sessions_made = max(self._sessions_made, record.number)
-        session.tenant.sessions[session.client_id] = session
-        self._name(session, record.number, record.expiry_seconds)
-        session.will = record.will
-        session.is_kept = True
-        self._index(session)
-
-    def wait_for_client(self, session: Session) -> None:
-        """Let a restored session wait for its client, when all others are there, too.
-
-        One whose client id is another's by now had ended; the store did not get to know.
-        """
-        if session.tenant.sessions.get(session.client_id) is not session:
-            self._end(session)
-            return
-        if session.left_at is None:
-            session.left_at = self.moment.now
-            self.keeping.put(session.record)
-        self._go_away(session)
-        self._bound_away(session)
-
-    def end(self, session: Session) -> None:
-        """End a session without a connection, for good."""
-        self._come_back(session)
-        if session.will is not None:  # [MQTT-3.1.3-9]
-            wills.publish(self, session)
-        self._end(session)
-
-    def _name(self, session: Session, number: int, expiry_seconds: int) -> None:
-        """Make a session one that outlives its connection."""
-        session.number = number
-        session.expiry_seconds = expiry_seconds
-        session.tenant.kept += 1
-        self.give_backlog(session)
-
-    def _enter(self, session: Session) -> None:
-        """Enter a session that has a connection into everything that finds it again."""
-        session.outbox.session = session
-        self._index(session)
-        expires_at = session.identity.expires_at
-        if expires_at is not None:
-            session.expiry_second = self._expiries.add(expires_at, session)
-        session.tenant.connected += 1
-        self.counters.connected += 1
-
-    def _index(self, session: Session) -> None:
-        identity = session.identity
-        if identity.token_id is not None:
-            self._families.setdefault(identity.token_id, {})[session] = None
-        elif identity.key_id is not None:
-            self._keys.setdefault(identity.key_id, {})[session] = None
-
-    def _leave_indexes(self, session: Session) -> None:
-        self._forget(self._families, session.identity.token_id, session)
-        self._forget(self._keys, session.identity.key_id, session)
-
-    def _leave(self, session: Session, reason: str, *, waits: bool = True, **fields: Any) -> None:
-        """Part a session from its connection; what does not outlive it ends."""
-        self._stop_timers(session)
-        session.outbox.session = None
-        session.tenant.connected -= 1
-        self.report(
-            "disconnected",
-            org_id=session.tenant.org_id,
-            client_id=session.client_id,
-            user_id=session.identity.user_id,
-            reason=reason,
-            **fields,
-        )
-        session.detach(self.nowhere)
-        if session.expiry_seconds and not session.disowned:
-            self._go_away(session)
-            self.keeping.put(session.record)
-            if waits:
-                self._bound_away(session)
-        else:
-            if session.will is not None:
-                wills.publish(self, session)
-            self._end(session)
-
-    def _go_away(self, session: Session) -> None:
-        """Let a session wait for its client."""
-        left_at = session.left_at or self.moment.now
-        session.leaving_second = self._leavings.add(left_at + session.expiry_seconds, session)
-        if session.will is not None:
-            if session.will.delay_seconds:
-                session.will_second = self._wills.add(left_at + session.will.delay_seconds, session)
-            else:
-                wills.publish(self, session)
-        session.tenant.away.setdefault(session.identity.owner, {})[session] = None
-
-    def _bound_away(self, session: Session) -> None:
-        """Let one user have so many sessions that wait; the one away longest ends."""
-        away = session.tenant.away[session.identity.owner]
-        if len(away) > self.settings.max_sessions_per_user:
-            self.end(next(iter(away)))
-
-    def _come_back(self, session: Session) -> None:
-        """Take a session out of those that wait for their clients."""
-        if session.leaving_second is not None:
-            self._leavings.remove(session.leaving_second, session)
-            session.leaving_second = None
-        if session.will_second is not None:
-            self._wills.remove(session.will_second, session)
-            session.will_second = None
-        self._forget(session.tenant.away, session.identity.owner, session)
-
-    def _end(self, session: Session) -> None:
-        tenant = session.tenant
-        session.end()
-        if tenant.sessions.get(session.client_id) is session:
-            del tenant.sessions[session.client_id]
-        subscriptions, session.subscriptions = session.subscriptions, {}
-        for subscription in subscriptions.values():
-            tenant.routes.unsubscribe(subscription)
-        self._leave_indexes(session)
-        if session.number:
-            tenant.kept -= 1
-            self.keeping.drop(SessionRecord, session.number)
-            # Its client begins anew under the same packet identifiers: it must not come back.
-            self.keeping.flush()
-        if session.backlog is not None:
-            sharing.pass_on(self, tenant, session.backlog.forget_all())
-
-    def _stop_timers(self, session: Session) -> None:
-        if session.expiry_second is not None:
-            self._expiries.remove(session.expiry_second, session)
-            session.expiry_second = None
-        if session.warning_second is not None:
-            self._warnings.remove(session.warning_second, session)
-            session.warning_second = None
+    def _disconnect_all(self, sessions: Iterable[Session], code: ReasonCode, text: str) -> int:
+        connected = [session for session in sessions if session.connected]
+        for session in connected:
+            self.disconnect(session.outbox, code, text)
+        return len(connected)
 
     def _revoke(self, sessions: Iterable[Session], code: ReasonCode, text: str) -> int:
         """End sessions for good: nothing of them goes on, no will is published."""
@@ -533,20 +358,6 @@ class Broker:
             if session.connected:
                 self.disconnect(session.outbox, code, text)
             else:
-                self.end(session)
-            count += 1
-        return count
-
-    @staticmethod
-    def _forget(index: dict[Name, dict[Session, None]], key: Name | None, session: Session) -> None:
-        if key is not None and key in index:
-            index[key].pop(session, None)
-            if not index[key]:
-                del index[key]
-
-    def _disconnect_all(self, sessions: Iterable[Session], code: ReasonCode, text: str) -> int:
-        count = 0
-        for session in sessions:
-            self.disconnect(session.outbox, code, text)
+                self.lives.end(session)
             count += 1
         return count

@@ -2,7 +2,7 @@
 
 Order: who owns the client id, whether the will may be published, our limits; then the
 session that is gone on with or begun, and its CONNACK, which tells what this broker grants
-where that is not what was asked for [MQTT-3.2.2].
+where that is not what was asked for (§3.2.2).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def connect(
 ) -> Session | None:
     """Open a session or go on with one, and answer CONNACK; None if the CONNECT is refused."""
     tenant = broker.tenants[identity.org_id]
-    earlier = tenant.sessions.get(client_id)
+    earlier = tenant.sessions.get(client_id)  # [MQTT-3.1.3-2] [MQTT311-3.1.3-2]
     if earlier is not None and not _may_take_over(earlier, identity, client_id):
         text = "the client id is another user's"
         _refuse(broker, outbox, identity, client_id, ReasonCode.CLIENT_IDENTIFIER_NOT_VALID, text)
@@ -44,7 +44,7 @@ def connect(
     will = None
     if packet.will is not None:
         most = min(expiry_seconds, broker.settings.max_will_delay_seconds)
-        will = wills.will_of(packet.will, max_delay_seconds=most)
+        will = wills.will_of(packet.will, max_delay_seconds=most)  # [MQTT-3.1.2-7]
         text = _will_refused(broker, tenant, identity, client_id, will)
         if text:
             _refuse(broker, outbox, identity, client_id, ReasonCode.NOT_AUTHORIZED, text)
@@ -65,17 +65,17 @@ def connect(
         assigned=assigned, resumed=resumed, expiry_seconds=expiry_seconds,
     )  # fmt: skip
     if earlier is not None:
-        _take_over(broker, earlier, resumed=resumed)  # [MQTT-3.1.4-3]
+        _take_over(broker, earlier, resumed=resumed)  # [MQTT-3.1.4-3] [MQTT311-3.1.4-2]
     broker.dirty.append(outbox)
     outbox.chunks.append(connack)
     session = earlier if resumed and earlier is not None else None
     if session is None:
         session = Session(tenant, outbox, identity, client_id, settings=broker.settings, moment=broker.moment)
         session.will = will
-        broker.open(session, expiry_seconds)
+        broker.lives.open(session, expiry_seconds)
     else:
         session.will = will
-        broker.resume(session, outbox, identity, expiry_seconds)
+        broker.lives.resume(session, outbox, identity, expiry_seconds)
     broker.report(
         "connected",
         **_who(identity, client_id),
@@ -116,7 +116,10 @@ def _may_take_over(earlier: Session, identity: Identity, client_id: str) -> bool
 
 
 def _goes_on(earlier: Session, packet: Connect, identity: Identity) -> bool:
-    """Tell whether this CONNECT goes on with a session [MQTT-3.1.2-4], [MQTT-3.1.2-5]."""
+    """Tell whether this CONNECT goes on with a session [MQTT-3.1.2-4] [MQTT-3.1.2-5].
+
+    If not, a new one is begun [MQTT-3.1.2-6] [MQTT-3.1.4-4] [MQTT311-3.1.2-6] [MQTT311-3.1.4-3].
+    """
     outlives = earlier.number > 0 and earlier.expiry_seconds > 0
     return outlives and not packet.clean_start and earlier.identity.owner == identity.owner
 
@@ -125,7 +128,7 @@ def _session_expiry(broker: Broker, tenant: Tenant, packet: Connect) -> int:
     """Return how long the session will outlive its connection, seconds."""
     longest = broker.settings.max_session_expiry_seconds
     if packet.protocol_version == 4:
-        return 0 if packet.clean_start else longest
+        return 0 if packet.clean_start else longest  # [MQTT311-3.1.2-4]
     wanted = packet.session_expiry_interval
     if wanted is None and not packet.clean_start:
         wanted = tenant.rules.default_session_expiry_seconds
@@ -145,7 +148,7 @@ def _take_over(broker: Broker, earlier: Session, *, resumed: bool) -> None:
         text = "session taken over"
         broker.disconnect(earlier.outbox, ReasonCode.SESSION_TAKEN_OVER, text, waits=False)
     if not resumed and not earlier.ended:
-        broker.end(earlier)
+        broker.lives.end(earlier)
 
 
 def _connack(
@@ -166,17 +169,19 @@ def _connack(
     keep_alive = packet.keep_alive
     if keep_alive == 0 or keep_alive > settings.max_keep_alive_seconds:
         keep_alive = settings.max_keep_alive_seconds
-    keep_alive = max(keep_alive, settings.min_keep_alive_seconds)
+    if packet.protocol_version == 5:  # 3.1.1 has no word for another one than was asked for
+        keep_alive = max(keep_alive, settings.min_keep_alive_seconds)
     asked = packet.session_expiry_interval or 0
     connack = Connack(
+        # [MQTT-3.2.2-2] [MQTT-3.2.2-3] [MQTT311-3.2.2-1] [MQTT311-3.2.2-2] [MQTT311-3.2.2-3]
         session_present=resumed,
         reason_code=ReasonCode.SUCCESS,
         session_expiry_interval=None if expiry_seconds == asked else expiry_seconds,
         receive_maximum=None if settings.receive_maximum == 65_535 else settings.receive_maximum,
         maximum_packet_size=settings.max_packet_bytes,
-        assigned_client_identifier=client_id if assigned else None,
+        assigned_client_identifier=client_id if assigned else None,  # [MQTT-3.1.3-7]
         topic_alias_maximum=settings.topic_alias_maximum or None,
-        server_keep_alive=None if keep_alive == packet.keep_alive else keep_alive,
+        server_keep_alive=None if keep_alive == packet.keep_alive else keep_alive,  # [MQTT-3.2.2-22]
         authentication_method=packet.authentication_method,
     )
     return outbox.connection.connected(connack, keep_alive_seconds=keep_alive)

@@ -69,7 +69,8 @@ class Events:
         if session.outbox.paused:
             return
         message = Message(EVENTS_TOPIC, msgspec.json.encode(event), 0, 0, b"")
-        packet = message.form(session.version, 0, ()).packet
+        identifiers = (session.events_identifier,) if session.events_identifier else ()
+        packet = message.form(session.version, 0, identifiers).packet
         if len(packet) > session.max_packet_bytes:
             return
         if not session.chunks:

@@ -54,7 +54,8 @@ class Message:
         qos: quality of service that the publisher asked for, 0 to 2.
         packet_id: the publisher's Packet Identifier; 0 where there is none.
         forward: the encoded MQTT 5 properties that travel with it, unchanged
-            [MQTT-3.3.2-4, -15, -16, -17, -18].
+            [MQTT-3.3.2-4] [MQTT-3.3.2-15] [MQTT-3.3.2-16] [MQTT-3.3.2-17] [MQTT-3.3.2-18]
+            [MQTT-3.3.2-20].
         retain: whether the publisher asked for it to be retained.
         expires_at: unix seconds; None: it does not expire.
         number: names it in the store; 0 while it is not there.

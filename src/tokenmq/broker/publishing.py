@@ -31,7 +31,7 @@ def publish(broker: Broker, session: Session, packet: Publish) -> None:
     kept and does the rest when it is.
     """
     broker.counters.received += 1
-    if packet.qos == 2 and packet.packet_id in session.unreleased:  # [MQTT-4.3.3-10]
+    if packet.qos == 2 and packet.packet_id in session.unreleased:  # [MQTT-4.3.3-10] [MQTT311-4.3.3-2]
         _receive_again(session, packet)
         return
     if packet.qos and _owed(session) >= broker.settings.receive_maximum:  # [MQTT-3.3.4-7]
@@ -45,14 +45,14 @@ def publish(broker: Broker, session: Session, packet: Publish) -> None:
     if refused is not None:
         refuse(broker, session, packet, refused)
         return
-    if packet.retain or (packet.qos and _waits(session, packet)):
+    if packet.retain or (packet.qos and _waits(session, packet)):  # [MQTT-3.3.1-8] [MQTT311-3.3.1-12]
         arriving.arrive(broker, session, packet, session.outbox)
         return
     receivers = route(broker, session, message_of(packet, broker.moment.now), {})
     if packet.qos == 1:
         acknowledge(session, packet, receivers)
     elif packet.qos == 2:
-        session.unreleased.add(packet.packet_id)
+        session.unreleased.add(packet.packet_id)  # not where it was refused [MQTT-4.3.3-9]
         received(session, packet, receivers)
     _keep_lane(broker, session, packet)
 
@@ -93,8 +93,8 @@ def route(
                 continue
             target = own
         receivers += 1
-        qos = min(message.qos, target.qos)
-        if qos and receiver.backlog is not None:
+        qos = min(message.qos, target.qos)  # [MQTT-3.8.4-8] [MQTT311-3.8.4-6]
+        if qos and receiver.backlog is not None:  # [MQTT-4.5.0-1] [MQTT311-3.1.2-5] [MQTT311-4.5.0-1]
             delivery = reserved.pop(receiver, None)
             if delivery is not None:
                 receiver.backlog.add(delivery)
@@ -102,7 +102,8 @@ def route(
         if over:
             receiver.count_expired()
             continue
-        retain = message.retain and target.retain_as_published  # [MQTT-3.3.1-12], [MQTT-3.3.1-13]
+        # [MQTT-3.3.1-12] [MQTT-3.3.1-13] [MQTT311-3.3.1-9]
+        retain = message.retain and target.retain_as_published
         form = message.form(receiver.version, qos, target.identifiers, retain=retain)
         receiver.deliver(form.packet, len(form.packet), form.offset, form.expiry)
     for group, members in found.groups:
@@ -122,7 +123,7 @@ def route(
 
 
 def acknowledge(session: Session, packet: Publish, receivers: int) -> None:
-    """Answer PUBACK [MQTT-4.3.2-4]."""
+    """Answer PUBACK; the identifier is free then [MQTT-4.3.2-4] [MQTT-4.3.2-5] [MQTT311-4.3.2-2]."""
     _answer(session, b"\x40", packet, receivers)
 
 
@@ -135,7 +136,8 @@ def release(broker: Broker, session: Session, packet_id: int) -> None:
     """Take in a PUBREL: free the identifier, answer PUBCOMP [MQTT-4.3.3-11].
 
     That of a session that outlives its connection is free when that is kept: what comes
-    next under the same identifier is another message, after a restart, too.
+    next under the same identifier is another message [MQTT-4.3.3-12], after a restart, too.
+    Whether the message is over is not asked [MQTT-4.3.3-13].
     """
     if session.releasing and packet_id in session.releasing:  # its PUBCOMP is to come
         return
@@ -183,7 +185,7 @@ def refuse(
         broker.disconnect(session.outbox, refused.code, refused.text)
         return
     if packet.qos:
-        # [MQTT-3.3.5-2] of 3.1.1: acknowledged, or closed; a client resends for ever after a close.
+        # [MQTT311-3.3.5-2]: acknowledged, or closed; a client resends for ever after a close.
         answer = Puback if packet.qos == 1 else Pubrec
         broker.send(session.outbox, answer(packet_id=packet.packet_id))
     broker.events.denied(session, "publish", packet.topic, refused.text, broker.moment.now)
@@ -234,6 +236,7 @@ def _complete(session: Session, packet_id: int, *, known: bool) -> None:
 
 
 def _answer(session: Session, first: bytes, packet: Publish, receivers: int) -> None:
+    # [MQTT-2.2.1-5] [MQTT-3.3.4-1] [MQTT311-2.3.1-6] [MQTT311-3.3.4-1]
     packet_id = packet.packet_id.to_bytes(2, "big")
     if receivers or session.version == 4:
         session.append(first + b"\x02" + packet_id)

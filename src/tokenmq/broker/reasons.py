@@ -22,7 +22,7 @@ _CODES: tuple[tuple[type[TokenmqError], ReasonCode], ...] = (
     (InvalidToken, ReasonCode.NOT_AUTHORIZED),
     (BadCredentials, ReasonCode.BAD_USER_NAME_OR_PASSWORD),
     (InvalidKey, ReasonCode.BAD_USER_NAME_OR_PASSWORD),
-    (ClientIdNotPermitted, ReasonCode.CLIENT_IDENTIFIER_NOT_VALID),
+    (ClientIdNotPermitted, ReasonCode.CLIENT_IDENTIFIER_NOT_VALID),  # [MQTT-3.1.3-8] [MQTT311-3.1.3-9]
     (UnknownMethod, ReasonCode.BAD_AUTHENTICATION_METHOD),
     (Unavailable, ReasonCode.SERVER_UNAVAILABLE),
 )

@@ -4,11 +4,13 @@ Theory of operation. Messages come as *runs*: encoded PUBLISH packets of one siz
 after the other, as they go out (one packet is a run of one). While the receiver is
 `ready` (its link takes bytes and its queue is empty) a run is appended to the link as
 it is; as far as link or window do not allow that, it waits in the queue, and everything
-after it waits behind it, so order is kept [MQTT-4.6.0-6]. A run is bytes and two
+after it waits behind it, so order is kept [MQTT-4.6.0-5] [MQTT-4.6.0-6] [MQTT311-4.6.0-5]
+[MQTT311-4.6.0-6]. A run is bytes and two
 numbers, shared by all receivers, whether it waits or not.
 
 At QoS 1 and 2 a packet keeps the packet identifier that its publisher gave it where that
-is free here, else it gets the next free one [MQTT-2.2.1-4]. Most runs need no change then.
+is free here, else it gets the next free one [MQTT-2.2.1-4] [MQTT-4.3.2-1]
+[MQTT-4.3.3-1] [MQTT311-2.3.1-4]. Most runs need no change then.
 
 What must outlive the connection, or may have to go to somebody else, does not come as runs
 but one by one: `backlog`. It shares window and packet identifiers with them.
@@ -154,7 +156,7 @@ class Receiver:
         self.max_packet_bytes = connection.peer_max_packet_bytes
         self.window = min(self._max_inflight, connection.peer_receive_maximum)
         aliases = min(self._alias_maximum, connection.peer_topic_alias_maximum)
-        self.aliases = OutboundAliases(aliases) if aliases else None
+        self.aliases = OutboundAliases(aliases) if aliases else None  # [MQTT-3.1.2-27]
         self.inflight: set[int] = set()
         self.connected = not outbox.closed
         self.ready = self.connected and not outbox.paused
@@ -168,7 +170,7 @@ class Receiver:
             offset: where its packet identifier stands in each; 0 at QoS 0.
             expiry: when they are over.
         """
-        if size > self.max_packet_bytes or not self.connected:
+        if size > self.max_packet_bytes or not self.connected:  # [MQTT-3.1.2-25]
             self._counters.dropped += len(run) // size
             return
         start = self._send(run, size, offset, 0) if self.ready else 0
@@ -182,13 +184,13 @@ class Receiver:
             self._trim()
 
     def acknowledged(self, packet_ids: Iterable[int]) -> None:
-        """Free packet identifiers and send what waited for them [MQTT-4.3.2-3], [MQTT-4.3.3-6]."""
+        """Free packet identifiers and send what waited for them [MQTT-4.3.2-3] [MQTT-4.3.3-6]."""
         self.inflight.difference_update(packet_ids)
         if self.queue:
             self._drain()
 
     def taken(self, packet_ids: Iterable[int]) -> None:
-        """Answer PUBRECs: release what the peer has taken over [MQTT-4.3.3-4]."""
+        """Answer PUBRECs: release what the peer has taken over [MQTT-4.3.3-4] [MQTT311-4.3.3-1]."""
         for packet_id in packet_ids:
             self.release(packet_id, known=packet_id in self.inflight)
 
@@ -255,7 +257,7 @@ class Receiver:
         self.queue.popleft()
 
     def _send(self, run: bytes, size: int, offset: int, start: int) -> int:
-        """Append what the window takes of a run; return where the rest begins."""
+        """Append what the window takes [MQTT-3.3.4-9] [MQTT-4.9.0-2]; return where the rest begins."""
         stop = len(run)
         if offset:
             stop = min(stop, start + (self.window - len(self.inflight)) * size)

@@ -24,7 +24,7 @@ def restore(broker: Broker, kept: Kept) -> None:
     sessions = _sessions(broker, kept)
     for subscription in kept.subscriptions:
         session = sessions[subscription.session]
-        broker.subscribe_again(
+        broker.enter_subscription(
             Subscription(
                 session,
                 subscription.topic_filter,
@@ -42,7 +42,7 @@ def restore(broker: Broker, kept: Kept) -> None:
     now = broker.moment.now
     # Now there is somebody to get their wills. The one away longest comes first.
     for session in sorted(sessions.values(), key=lambda session: session.left_at or now):
-        broker.wait_for_client(session)
+        broker.lives.wait_for_client(session)
 
 
 def _sessions(broker: Broker, kept: Kept) -> dict[int, Session]:
@@ -58,7 +58,7 @@ def _sessions(broker: Broker, kept: Kept) -> dict[int, Session]:
         )
         session.left_at = record.left_at
         sessions[record.number] = session
-        broker.restore(session, record)
+        broker.lives.restore(session, record)
     return sessions
 
 

@@ -1,4 +1,4 @@
-"""Retained messages of one tenant (MQTT 5 §3.3.1.3).
+"""Retained messages of one tenant (MQTT 5 §3.3.1.3), of no session [MQTT311-3.1.2-7].
 
 Each remembers who left it there: whether it is delivered is judged by the receiver's
 rights, and by what its publisher may still do (SECURITY, ruling 11).

@@ -54,8 +54,8 @@ class Replay:
 
 
 def record_of(broker: Broker, session: Session, message: Message) -> RetainedRecord | None:
-    """Return what is kept of a message, None where it clears its topic [MQTT-3.3.1-6], [MQTT-3.3.1-7]."""
-    if not message.payload:
+    """Return what is kept of a message, None where it clears its topic [MQTT-3.3.1-6] [MQTT-3.3.1-7]."""
+    if not message.payload:  # [MQTT311-3.3.1-10] [MQTT311-3.3.1-11]
         return None
     now = broker.moment.now
     longest = now + broker.settings.max_retained_seconds
@@ -74,7 +74,7 @@ def record_of(broker: Broker, session: Session, message: Message) -> RetainedRec
 
 
 def retain(broker: Broker, session: Session, message: Message) -> None:
-    """Leave a message on its topic, or clear it [MQTT-3.3.1-5]."""
+    """Leave a message on its topic, or clear it [MQTT-3.3.1-5] [MQTT311-3.3.1-5] [MQTT311-3.3.1-7]."""
     tenant = session.tenant
     forget(broker, tenant, message.topic)
     record = record_of(broker, session, message)
@@ -122,7 +122,7 @@ def disown(broker: Broker, tenant: Tenant, token_id: str) -> None:
 
 
 def begin(broker: Broker, subscription: Subscription) -> None:
-    """Begin to send what a new subscription matches [MQTT-3.3.1-9]."""
+    """Begin to send what a new subscription matches [MQTT-3.3.1-9] [MQTT311-3.3.1-6]."""
     session = subscription.session
     if not session.connected or not len(session.tenant.retained):
         return
@@ -163,7 +163,7 @@ def _send(broker: Broker, subscription: Subscription, topic: str) -> int:
         _keep_for(broker, session.backlog, message, qos, identifiers)
     else:
         message.packet_id = session.free_packet_id() if qos else 0
-        form = message.form(session.version, qos, identifiers, retain=True)
+        form = message.form(session.version, qos, identifiers, retain=True)  # [MQTT311-3.3.1-8]
         session.deliver(form.packet, len(form.packet), form.offset, form.expiry)
     return message.size
 

@@ -1,8 +1,8 @@
 """Who receives a topic: the subscriptions of one tenant and the routes made of them.
 
 Theory of operation. A route is the judged answer to "who receives this topic": each
-session once [MQTT-3.3.4-2 is ours to choose: one copy], with the highest QoS of its
-matching subscriptions and all their identifiers [MQTT-3.3.4-3, -4], asked again for
+session once (one copy is ours to choose), with the highest QoS [MQTT-3.3.4-2] [MQTT311-3.3.5-1]
+of its matching subscriptions and all their identifiers [MQTT-3.3.4-3] [MQTT-3.3.4-4], asked again for
 the right to receive. It is built at the first message on a topic and kept until
 something that it stands on changes: a subscription that comes or goes ends the routes
 of the topics that its filter matches, a change of rights those of its session. Ended

@@ -126,6 +126,7 @@ class Session(Receiver):
         blocks: raw property blocks, with their length, that were looked at and go on as they
             are; empty in 3.1.1.
         listens: this connection has subscribed to its own events.
+        events_identifier: the Subscription Identifier of that, 0 for none.
         denied_told_at: when it was last told of a refusal, unix seconds.
         expiry_second: its place in the wheel of expiries, None if it does not expire.
         warning_second: likewise in the wheel of warnings.
@@ -144,6 +145,7 @@ class Session(Receiver):
         "client_id",
         "denied_told_at",
         "disowned",
+        "events_identifier",
         "expiry_second",
         "expiry_seconds",
         "identity",
@@ -218,6 +220,7 @@ class Session(Receiver):
         self.opened_at = self._moment.now
         self.left_at: float | None = None
         self.listens = False
+        self.events_identifier = 0
         self.denied_told_at = 0.0
         self.judgements: dict[str, Refusal | None] = {}
         self.lanes: dict[bytes, Lane] = {}

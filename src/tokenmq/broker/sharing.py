@@ -36,7 +36,7 @@ def pass_on(broker: Broker, tenant: Tenant, deliveries: Iterable[Delivery]) -> N
         moved = backlog.reserve(
             message,
             broker.next_position(),
-            qos=min(message.qos, chosen.qos),
+            qos=min(message.qos, chosen.qos),  # [MQTT-4.8.2-3]
             retain=delivery.retain,
             identifiers=chosen.identifiers,
             group=delivery.group,

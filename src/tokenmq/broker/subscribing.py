@@ -1,4 +1,4 @@
-"""SUBSCRIBE and UNSUBSCRIBE: one answer for each filter, in order [MQTT-3.8.4-6].
+"""SUBSCRIBE and UNSUBSCRIBE: one answer for each filter, in order [MQTT-3.8.4-6] [MQTT311-3.8.4-5].
 
 A filter is admitted only if it lies within one granted filter (*covers*, never
 *matches*: a grant of `chat/+` does not admit `chat/#`).
@@ -33,10 +33,14 @@ def subscribe(broker: Broker, session: Session, packet: Subscribe) -> None:
 
     Where the session outlives its connection, that is when the subscriptions are kept: what
     is acknowledged after that is kept for them, too.
+
+    That is [MQTT-3.8.4-1] [MQTT-3.8.4-5] [MQTT311-3.8.4-1] [MQTT311-3.8.4-4], with its packet identifier
+    [MQTT-2.2.1-6] [MQTT-3.8.4-2] [MQTT311-2.3.1-7] [MQTT311-3.8.4-2], the codes in the order of the
+    filters [MQTT-3.9.3-1] [MQTT311-3.9.3-1].
     """
     codes: list[ReasonCode] = []
     refused: list[tuple[str, str]] = []
-    admitted: list[tuple[Request, Subscription | None]] = []
+    admitted: list[tuple[Request, Subscription]] = []
     new: set[str] = set()
     for index, request in enumerate(packet.subscriptions):
         if index >= broker.settings.max_filters_per_subscribe:
@@ -54,19 +58,25 @@ def subscribe(broker: Broker, session: Session, packet: Subscribe) -> None:
         _report_refused(broker, session, refused)
     suback = Suback(packet_id=packet.packet_id, reason_codes=tuple(codes), reason_string=reason_string)
     outbox = session.outbox
-    if not session.number or not any(subscription for _, subscription in admitted):
+    kept = [subscription for _, subscription in admitted if subscription.topic_filter != EVENTS_TOPIC]
+    if not session.number or not kept:
         _admit(broker, session, outbox, admitted, suback)
         return
     broker.keep_session(session)
-    for _, subscription in admitted:
-        if subscription is not None:
-            broker.keeping.put(_record(subscription), owned=True)
+    for subscription in kept:
+        broker.keeping.put(_record(subscription), owned=True)
     session.joining |= new
     broker.keeping.when_kept(partial(_kept, broker, session, outbox, admitted, suback))
 
 
 def unsubscribe(broker: Broker, session: Session, packet: Unsubscribe) -> None:
-    """End subscriptions by their exact filter [MQTT-3.10.4-1], answer with one UNSUBACK."""
+    """End subscriptions by their exact filter [MQTT-3.10.4-1], answer with one UNSUBACK.
+
+    By the filter: [MQTT311-3.10.4-1]. Nothing new is added [MQTT-3.10.4-2] [MQTT311-3.10.4-2], what is
+    under way stays [MQTT-3.10.4-3] [MQTT311-3.10.4-3]. One UNSUBACK with the packet identifier, whatever was
+    there: [MQTT-3.10.4-4] [MQTT-3.10.4-5] [MQTT-3.10.4-6] [MQTT311-3.10.4-4] [MQTT311-3.10.4-5]
+    [MQTT311-3.10.4-6], its codes in the order of the filters [MQTT-3.11.3-1].
+    """
     outbox = session.outbox
     if not session.number:
         _take_out(broker, session, outbox, packet)
@@ -103,7 +113,7 @@ def _take_out(broker: Broker, session: Session, outbox: Outbox, packet: Unsubscr
 
 
 def _judge(broker: Broker, session: Session, request: Request, new: set[str]) -> tuple[ReasonCode, str]:
-    """Return the granted QoS and no text, or a refusal with its reason.
+    """Return the granted QoS and no text, or a refusal with its reason [MQTT-3.8.4-7].
 
     Args:
         new: filters that the same packet adds; added to.
@@ -144,10 +154,7 @@ def _report_refused(broker: Broker, session: Session, refused: list[tuple[str, s
     )
 
 
-def _subscription(session: Session, request: Request, identifier: int | None) -> Subscription | None:
-    """Return the subscription that is asked for; None for a connection's own events, which is none."""
-    if request.topic_filter == EVENTS_TOPIC:
-        return None
+def _subscription(session: Session, request: Request, identifier: int | None) -> Subscription:
     return Subscription(
         session,
         request.topic_filter,
@@ -162,7 +169,7 @@ def _kept(
     broker: Broker,
     session: Session,
     outbox: Outbox,
-    admitted: list[tuple[Request, Subscription | None]],
+    admitted: list[tuple[Request, Subscription]],
     suback: Suback,
     *,
     kept: bool,
@@ -170,7 +177,7 @@ def _kept(
     """Admit what is kept now; what could not be is refused."""
     if session.ended:
         return
-    session.joining -= {subscription.topic_filter for _, subscription in admitted if subscription is not None}
+    session.joining -= {subscription.topic_filter for _, subscription in admitted}
     if kept:
         session.is_kept = True
         _admit(broker, session, outbox, admitted, suback)
@@ -188,24 +195,24 @@ def _admit(
     broker: Broker,
     session: Session,
     outbox: Outbox,
-    admitted: list[tuple[Request, Subscription | None]],
+    admitted: list[tuple[Request, Subscription]],
     suback: Suback,
 ) -> None:
     """Put subscriptions in force, answer, and send what is retained."""
     here = outbox is session.outbox and session.connected
     replayed: list[Subscription] = []
     for request, subscription in admitted:
-        if subscription is None:
+        if subscription.topic_filter == EVENTS_TOPIC:
             if here:
-                broker.listen(session)
+                broker.listen(session, subscription.identifier)
             continue
         replaced = session.subscriptions.get(subscription.topic_filter)
-        if replaced is not None:  # [MQTT-3.8.4-3]
+        if replaced is not None:  # [MQTT-3.8.4-3] [MQTT311-3.8.4-3]
             session.tenant.routes.unsubscribe(replaced)
         if subscription.group is not None and subscription.qos:
             broker.give_backlog(session)
-        broker.subscribe_again(subscription)
-        is_new = replaced is None
+        broker.enter_subscription(subscription)
+        is_new = replaced is None  # [MQTT-3.3.1-10] [MQTT-3.3.1-11] [MQTT-3.8.4-4]
         if subscription.group is None and (
             request.retain_handling == 0 or (request.retain_handling == 1 and is_new)
         ):

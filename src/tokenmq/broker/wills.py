@@ -43,9 +43,12 @@ def refusal(broker: Broker, tenant: Tenant, scope: Scope, will: Will) -> Refusal
 
 
 def publish(broker: Broker, session: Session) -> None:
-    """Publish the will of a session, once, if it may be [MQTT-3.1.2-8], [MQTT-3.1.2-10]."""
+    """Publish the will of a session, once, if it may be.
+
+    [MQTT-3.1.2-8] [MQTT-3.1.2-10] [MQTT311-3.1.2-8] [MQTT311-3.1.2-10].
+    """
     will, session.will = session.will, None
-    if will is None or session.disowned:
+    if will is None or session.disowned:  # [MQTT311-3.1.2-12]
         return
     if session.number and not session.ended:
         broker.keeping.put(session.record)
@@ -65,8 +68,9 @@ def publish(broker: Broker, session: Session) -> None:
         will.topic,
         will.payload,
         will.qos,
-        will.retain,
-        forward=will.forward,
+        will.retain,  # [MQTT-3.1.2-14] [MQTT-3.1.2-15] [MQTT311-3.1.2-16] [MQTT311-3.1.2-17]
+        packet_id=1,  # as good as any: receivers give it one that is free with them
+        forward=will.forward,  # [MQTT-3.1.3-10]
         message_expiry_interval=will.expiry_seconds,
     )
     arriving.arrive(broker, session, packet, None)

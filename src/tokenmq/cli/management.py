@@ -99,12 +99,16 @@ def read_dash(text: str | None) -> str | None:
 
 def address(settings: Settings) -> str:
     """Return where the service of these settings can be reached from this machine."""
-    return f"http://{reachable(settings.http.host)}:{settings.http.port}"
+    if settings.http.enabled:
+        return f"http://{reachable(settings.http.host)}:{settings.http.port}"
+    return f"https://{reachable(settings.https.host)}:{settings.https.port}"
 
 
 def broker_address(settings: Settings) -> str:
     """Return where the broker of these settings can be reached from this machine."""
-    return f"mqtt://{reachable(settings.mqtt.host)}:{settings.mqtt.port}"
+    if settings.mqtt.enabled or settings.tls.certificate is None:
+        return f"mqtt://{reachable(settings.mqtt.host)}:{settings.mqtt.port}"
+    return f"mqtts://{reachable(settings.mqtts.host)}:{settings.mqtts.port}"
 
 
 def broker_of(service: Service, url: str) -> str | None:

@@ -21,18 +21,43 @@ if TYPE_CHECKING:
     from tokenmq.app import Ready
 
 
+# What is listened on, and how a person calls it, in the order of telling.
+_LISTENERS = {
+    "http": "Token service",
+    "https": "Token service",
+    "mqtt": "MQTT",
+    "mqtts": "MQTT",
+    "websocket": "MQTT, browsers",
+    "wss": "MQTT, browsers",
+}
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Addresses:
-    """Where everything can be reached from this machine."""
+    """Where everything can be reached from this machine.
 
-    http: str
-    mqtt: str
-    websocket: str
+    Attributes:
+        urls: by the name of the listener.
+    """
+
+    urls: dict[str, str]
 
     @classmethod
     def of(cls, ready: Ready) -> Addresses:
         """Put an address that can be connected to where all addresses are listened on."""
-        return cls(*(_connectable(url) for url in (ready.http_url, ready.mqtt_url, ready.websocket_url)))
+        return cls({name: _connectable(url) for name, url in ready.urls.items()})
+
+    @property
+    def http(self) -> str:
+        """The token service, in the open where that is listened on."""
+        return self.urls.get("http") or self.urls["https"]
+
+    @property
+    def mqtt(self) -> str | None:
+        """The broker, over TCP if it listens there."""
+        return next(
+            (self.urls[name] for name in ("mqtt", "mqtts", "websocket", "wss") if name in self.urls), None
+        )
 
 
 def serve(
@@ -78,11 +103,7 @@ def _remember(settings: Settings, admin: AdminFile | None, here: Addresses) -> N
 
 
 def _machine(here: Addresses, demo: DemoFile | None) -> dict[str, object]:
-    told: dict[str, object] = {
-        "http_url": here.http,
-        "mqtt_url": here.mqtt,
-        "websocket_url": here.websocket,
-    }
+    told: dict[str, object] = {f"{name}_url": here.urls[name] for name in _LISTENERS if name in here.urls}
     if demo:
         told |= {"organization_id": demo.organization_id, "secret_key": demo.secret_key}
     return told
@@ -91,9 +112,7 @@ def _machine(here: Addresses, demo: DemoFile | None) -> dict[str, object]:
 def _lines(here: Addresses, demo: DemoFile | None, settings: Settings) -> list[str]:
     lines = [
         "",
-        f"Token service   {here.http}",
-        f"MQTT            {here.mqtt}",
-        f"MQTT, browsers  {here.websocket}",
+        *(f"{label:<16}{here.urls[name]}" for name, label in _LISTENERS.items() if name in here.urls),
     ]
     if demo is None:
         return lines
@@ -134,7 +153,7 @@ def _tour(here: Addresses, demo: DemoFile, settings: Settings) -> list[str]:
         *("token", "create", "--url", here.http, "--org", demo.organization_id, "--user", "alice"),
         *("--permission", "publish", "--permission", "subscribe", "--topic", "chat/#", "--out", saved),
     )
-    held = ("--url", here.mqtt, "--token-file", saved)
+    held = (*(("--url", here.mqtt) if here.mqtt else ()), "--token-file", saved)
     return [
         "In a second terminal, in this folder, make a token for alice, good for an hour. Either",
         "",

@@ -1,6 +1,6 @@
 """Everything that can be set: declared once, loaded from one file and the environment.
 
-`settings` declares, `loading` reads `tokenmq.toml` and `TOKENMQ_…` variables,
+`settings` and `listening` declare, `loading` reads `tokenmq.toml` and `TOKENMQ_…` variables,
 `describing` tells what is set and writes the reference page. The maxima that
 the standards fix, and that nobody sets, are in `limits`.
 """
@@ -8,26 +8,46 @@ the standards fix, and that nobody sets, are in `limits`.
 from __future__ import annotations
 
 from tokenmq.config.describing import Effective, document, effective
+from tokenmq.config.listening import (
+    WITH_TLS,
+    HttpSettings,
+    HttpsSettings,
+    Listening,
+    MqttSettings,
+    MqttsSettings,
+    PlainListener,
+    TlsListener,
+    TlsSettings,
+    WebsocketSettings,
+    WssSettings,
+)
 from tokenmq.config.loading import load
 from tokenmq.config.secret import Secret
 from tokenmq.config.settings import (
+    AuthSettings,
     BrokerSettings,
     DatabaseSettings,
     DataSettings,
-    HttpSettings,
     LogSettings,
-    MqttSettings,
     Settings,
     TokenSettings,
-    WebsocketSettings,
 )
 
 __all__ = [
     "Settings",
     "HttpSettings",
+    "HttpsSettings",
     "MqttSettings",
+    "MqttsSettings",
     "WebsocketSettings",
+    "WssSettings",
+    "TlsSettings",
+    "PlainListener",
+    "TlsListener",
+    "Listening",
+    "WITH_TLS",
     "BrokerSettings",
+    "AuthSettings",
     "DataSettings",
     "DatabaseSettings",
     "TokenSettings",

@@ -13,15 +13,9 @@ from typing import Any, NamedTuple
 import msgspec
 
 from tokenmq.config.declared import Declared, declarations
+from tokenmq.config.listening import WITH_TLS, PlainListener, TlsListener
 from tokenmq.config.secret import Secret
-from tokenmq.config.settings import (
-    OTHER_VARIABLES,
-    TABLES,
-    HttpSettings,
-    MqttSettings,
-    Settings,
-    WebsocketSettings,
-)
+from tokenmq.config.settings import OTHER_VARIABLES, TABLES, Settings
 from tokenmq.errors import InvalidSettings
 
 FILE_NAME = "tokenmq.toml"
@@ -137,22 +131,8 @@ def _nearest(name: str, known: Iterable[str]) -> str:
 
 def _check_together(settings: Settings) -> None:
     """Refuse what is wrong only in combination, or only in meaning."""
-    listeners: dict[str, HttpSettings | MqttSettings | WebsocketSettings] = {
-        "http": settings.http,
-        "mqtt": settings.mqtt,
-        "websocket": settings.websocket,
-    }
-    taken: dict[int, str] = {}
-    for table, listener in listeners.items():
-        if not listener.allow_plaintext and not _is_loopback(listener.host):
-            raise InvalidSettings(
-                f"[{table}] host {listener.host} is not loopback and this listener has no TLS; "
-                f"set [{table}] allow_plaintext = true if that is wanted"
-            )
-        if listener.port in taken:
-            raise InvalidSettings(f"[{table}] port {listener.port} is also [{taken[listener.port]}] port")
-        if listener.port:
-            taken[listener.port] = table
+    _check_listeners(settings)
+    _check_tls(settings)
     broker = settings.broker
     if broker.min_keep_alive_seconds > broker.max_keep_alive_seconds:
         raise InvalidSettings(
@@ -166,6 +146,46 @@ def _check_together(settings: Settings) -> None:
             raise InvalidSettings(
                 f"[broker] trusted_proxies: {network!r} is not an address or network, as 10.0.0.0/8"
             ) from None
+
+
+def _check_listeners(settings: Settings) -> None:
+    plain: dict[str, PlainListener] = {table: getattr(settings, table) for table in WITH_TLS}
+    secure: dict[str, TlsListener] = {table: getattr(settings, table) for table in WITH_TLS.values()}
+    for table, listener in plain.items():
+        if listener.enabled and not listener.allow_plaintext and not _is_loopback(listener.host):
+            raise InvalidSettings(
+                f"[{table}] host {listener.host} is not loopback and this listener has no TLS; "
+                f"[{WITH_TLS[table]}] has, with [tls] certificate; "
+                f"set [{table}] allow_plaintext = true if none is wanted"
+            )
+    if not settings.http.enabled and not settings.https.enabled:
+        raise InvalidSettings("[http] enabled and [https] enabled are both false: nobody could make a token")
+    taken: dict[int, str] = {}
+    for table, each in (plain | secure).items():
+        if not each.enabled or (table in secure and settings.tls.certificate is None):
+            continue
+        if each.port in taken:
+            raise InvalidSettings(f"[{table}] port {each.port} is also [{taken[each.port]}] port")
+        if each.port:
+            taken[each.port] = table
+        if getattr(each, "proxy_protocol", False) and not settings.broker.trusted_proxies:
+            raise InvalidSettings(
+                f"[{table}] proxy_protocol is true, and [broker] trusted_proxies names no proxy: "
+                "nobody could connect"
+            )
+
+
+def _check_tls(settings: Settings) -> None:
+    tls = settings.tls
+    if tls.certificate is None:
+        for key in ("private_key", "client_ca"):
+            if getattr(tls, key) is not None:
+                raise InvalidSettings(f"[tls] {key} is set, and [tls] certificate is not")
+        if settings.https.enabled:
+            raise InvalidSettings("[https] enabled is true, and [tls] certificate is not set")
+    if tls.client_ca is None and (tls.client_crl is not None or tls.require_client_certificate):
+        key = "client_crl" if tls.client_crl is not None else "require_client_certificate"
+        raise InvalidSettings(f"[tls] {key} is set, and [tls] client_ca is not")
 
 
 def _is_loopback(host: str) -> bool:

@@ -16,63 +16,20 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
+from tokenmq.config.listening import (
+    KIB,
+    MIB,
+    HttpSettings,
+    HttpsSettings,
+    MqttSettings,
+    MqttsSettings,
+    TlsSettings,
+    WebsocketSettings,
+    WssSettings,
+)
 from tokenmq.config.secret import Secret
 
-KIB = 1024
-MIB = 1024 * KIB
-
-Host = Annotated[str, Meta(min_length=1)]
-Port = Annotated[int, Meta(ge=0, le=65_535)]
 Positive = Annotated[int, Meta(ge=1)]
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class HttpSettings:
-    """The token service's listener."""
-
-    host: Annotated[Host, Meta(description="Address that the token service listens on.")] = "127.0.0.1"
-    port: Annotated[Port, Meta(description="Port of the token service; 0 takes any free one.")] = 8080
-    allow_plaintext: Annotated[
-        bool, Meta(description="Allow an address that is not loopback, though this listener has no TLS.")
-    ] = False
-    max_body_bytes: Annotated[int, Meta(ge=KIB, le=MIB, description="Longest request body.")] = 64 * KIB
-    max_url_bytes: Annotated[
-        int, Meta(ge=256, le=64 * KIB, description="Longest request target, query included.")
-    ] = 4 * KIB
-    max_header_bytes: Annotated[
-        int, Meta(ge=KIB, le=64 * KIB, description="All header names and values of one request together.")
-    ] = 16 * KIB
-    request_timeout_seconds: Annotated[
-        int, Meta(ge=1, le=300, description="Time in which a request must have arrived and been answered.")
-    ] = 10
-    keep_alive_seconds: Annotated[
-        int, Meta(ge=1, le=600, description="Time that an idle HTTP connection is kept open.")
-    ] = 30
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class MqttSettings:
-    """The broker's TCP listener."""
-
-    host: Annotated[Host, Meta(description="Address that the broker listens on.")] = "127.0.0.1"
-    port: Annotated[Port, Meta(description="Port of MQTT over TCP; 0 takes any free one.")] = 1883
-    allow_plaintext: Annotated[
-        bool, Meta(description="Allow an address that is not loopback, though this listener has no TLS.")
-    ] = False
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class WebsocketSettings:
-    """The broker's WebSocket listener."""
-
-    host: Annotated[Host, Meta(description="Address that MQTT over WebSocket listens on.")] = "127.0.0.1"
-    port: Annotated[Port, Meta(description="Port of MQTT over WebSocket; 0 takes any free one.")] = 8083
-    path: Annotated[
-        str, Meta(pattern=r"^/[!-~]*$", description="Path that a WebSocket upgrade must ask for.")
-    ] = "/mqtt"
-    allow_plaintext: Annotated[
-        bool, Meta(description="Allow an address that is not loopback, though this listener has no TLS.")
-    ] = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -95,6 +52,7 @@ class BrokerSettings:
     max_topic_levels: Annotated[
         int, Meta(ge=1, le=128, description="Most levels of a topic name or topic filter.")
     ] = 32
+    # Not below 23: [MQTT-3.1.3-5] [MQTT311-3.1.3-5].
     max_client_id_bytes: Annotated[int, Meta(ge=23, le=1_024, description="Longest client id, in UTF-8.")] = (
         128
     )
@@ -185,8 +143,35 @@ class BrokerSettings:
     ] = 100
     trusted_proxies: Annotated[
         tuple[str, ...],
-        Meta(description="Networks of proxies, as 10.0.0.0/8, that no limit per address counts."),
+        Meta(
+            description="Networks of proxies, as 10.0.0.0/8, that no limit per address counts, and that are "
+            "believed whom they speak for: PROXY protocol, `X-Forwarded-For`."
+        ),
     ] = ()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class AuthSettings:
+    """How failed authentications are slowed, over MQTT and HTTP alike."""
+
+    failure_burst: Annotated[
+        Positive,
+        Meta(
+            description="Failed authentications of one address, or with one key's id, that are answered at "
+            "once; loopback and trusted proxies are not counted as addresses."
+        ),
+    ] = 5
+    failure_rate_per_minute: Annotated[
+        Positive, Meta(description="Failed authentications that are forgiven in a minute.")
+    ] = 6
+    max_failure_delay_seconds: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=10,
+            description="Longest time that the answer to a failed authentication is held back; 0 holds none.",
+        ),
+    ] = 5
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -253,10 +238,15 @@ class Settings:
             name); a setting that is not in it has its default.
     """
 
-    http: HttpSettings = HttpSettings()
-    mqtt: MqttSettings = MqttSettings()
-    websocket: WebsocketSettings = WebsocketSettings()
+    http: HttpSettings = dataclasses.field(default_factory=HttpSettings)
+    https: HttpsSettings = dataclasses.field(default_factory=HttpsSettings)
+    mqtt: MqttSettings = dataclasses.field(default_factory=MqttSettings)
+    mqtts: MqttsSettings = dataclasses.field(default_factory=MqttsSettings)
+    websocket: WebsocketSettings = dataclasses.field(default_factory=WebsocketSettings)
+    wss: WssSettings = dataclasses.field(default_factory=WssSettings)
+    tls: TlsSettings = dataclasses.field(default_factory=TlsSettings)
     broker: BrokerSettings = BrokerSettings()
+    auth: AuthSettings = AuthSettings()
     data: DataSettings = DataSettings()
     database: DatabaseSettings = DatabaseSettings()
     tokens: TokenSettings = TokenSettings()
@@ -267,9 +257,14 @@ class Settings:
 TABLES: Mapping[str, type] = MappingProxyType(
     {
         "http": HttpSettings,
+        "https": HttpsSettings,
         "mqtt": MqttSettings,
+        "mqtts": MqttsSettings,
         "websocket": WebsocketSettings,
+        "wss": WssSettings,
+        "tls": TlsSettings,
         "broker": BrokerSettings,
+        "auth": AuthSettings,
         "data": DataSettings,
         "database": DatabaseSettings,
         "tokens": TokenSettings,

@@ -49,7 +49,7 @@ class InboundAliases:
             )
         if publish.topic:
             # The beginning of a topic that is too long is as much too long.
-            self._topics[alias] = publish.topic[: self._max_topic_bytes + 1]
+            self._topics[alias] = publish.topic[: self._max_topic_bytes + 1]  # [MQTT-3.3.2-12]
             return
         topic = self._topics.get(alias)
         if topic is None:
@@ -83,7 +83,7 @@ class OutboundAliases:
         shown = b"" if alias is not None else topic
         if alias is None:
             alias = len(self._aliases) + 1
-            if alias > self._maximum or len(topic) <= _ALIAS_BYTES:
+            if alias > self._maximum or len(topic) <= _ALIAS_BYTES:  # [MQTT-3.3.2-11]
                 return packet
         block_at = topic_end + 2 if packet[0] & 0x06 else topic_end
         length, start = wire.read_variable(packet, block_at, len(packet))

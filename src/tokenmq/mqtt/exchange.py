@@ -36,7 +36,7 @@ class Exchange:
         """
         if self.method is None:  # [MQTT-4.12.0-7]
             raise wire.protocol_error("AUTH, but the CONNECT had no authentication method")
-        if auth.authentication_method != self.method:  # [MQTT-4.12.0-5], [MQTT-4.12.1-1]
+        if auth.authentication_method != self.method:  # [MQTT-4.12.0-5] [MQTT-4.12.1-1]
             raise wire.protocol_error("AUTH with another authentication method than the CONNECT")
         begins = auth.reason_code == ReasonCode.RE_AUTHENTICATE
         if begins and not connected:

@@ -1,7 +1,11 @@
 """Packets within what a peer accepts (MQTT 5 §3.1.2.11.4 and .7).
 
 Reason Strings and User Properties explain; where they are too much or not wanted, the
-packet goes without them [MQTT-3.2.2-19], [MQTT-3.2.2-20].
+packet goes without them, the Reason String first: of CONNACK [MQTT-3.2.2-19] [MQTT-3.2.2-20],
+PUBACK [MQTT-3.4.2-2] [MQTT-3.4.2-3], PUBREC [MQTT-3.5.2-2] [MQTT-3.5.2-3],
+PUBREL [MQTT-3.6.2-2] [MQTT-3.6.2-3], PUBCOMP [MQTT-3.7.2-2] [MQTT-3.7.2-3],
+SUBACK [MQTT-3.9.2-1] [MQTT-3.9.2-2], UNSUBACK [MQTT-3.11.2-1] [MQTT-3.11.2-2],
+DISCONNECT [MQTT-3.14.2-3] [MQTT-3.14.2-4] and AUTH [MQTT-3.15.2-2] [MQTT-3.15.2-3].
 """
 
 from __future__ import annotations

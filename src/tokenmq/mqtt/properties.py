@@ -73,7 +73,7 @@ _FOUR_BYTES = Kind(wire.read_four_bytes, wire.write_four_bytes)
 _TEXT = Kind(wire.read_text, wire.write_text)
 _BINARY = Kind(wire.read_binary, wire.write_binary)
 _PAIR = Kind(wire.read_pair, wire.write_pair)
-_TOPIC = Kind(wire.read_topic, wire.write_text)  # [MQTT-3.3.2-14]
+_TOPIC = Kind(wire.read_topic, wire.write_text)  # [MQTT-3.3.2-13] [MQTT-3.3.2-14]
 _IDENTIFIER = Kind(
     _not_zero(wire.read_variable, "a subscription identifier", ReasonCode.PROTOCOL_ERROR), wire.write_variable
 )
@@ -307,6 +307,6 @@ def write(packet: object, packet_type: int, *, leave_out: frozenset[int] = froze
 
 
 def block(packet: object, packet_type: int) -> bytes:
-    """Write a packet's properties with their length before them."""
+    """Write a packet's properties with their length before them, 0 without any [MQTT-2.2.2-1]."""
     written = write(packet, packet_type)
     return wire.write_variable(len(written)) + written

@@ -67,7 +67,7 @@ def read_packet_id(data: bytes, pos: int, stop: int) -> tuple[int, int]:
         raise malformed("the packet ends inside the packet identifier")
     packet_id = data[pos] << 8 | data[pos + 1]
     if not packet_id:
-        raise protocol_error("packet identifier 0")  # [MQTT-2.2.1-3]
+        raise protocol_error("packet identifier 0")  # [MQTT-2.2.1-3] [MQTT311-2.3.1-1]
     return packet_id, pos + 2
 
 
@@ -100,12 +100,14 @@ def read_binary(data: bytes, pos: int, stop: int) -> tuple[bytes, int]:
 
 
 def _ill_formed(error: UnicodeDecodeError) -> ProtocolError:
-    return malformed(f"ill-formed UTF-8 at byte {error.start} of a string")  # [MQTT-1.5.4-1]
+    # [MQTT-1.5.4-1] [MQTT311-1.5.3-1]
+    return malformed(f"ill-formed UTF-8 at byte {error.start} of a string")
 
 
 def _check_characters(text: str) -> None:
     if found := _CONTROL.search(text):
-        raise malformed(f"control character U+{ord(found[0]):04X} in a string")  # [MQTT-1.5.4-2]
+        # [MQTT-1.5.4-2] [MQTT311-1.5.3-2]
+        raise malformed(f"control character U+{ord(found[0]):04X} in a string")
 
 
 def decode_topic(raw: bytes) -> str:
@@ -143,7 +145,7 @@ def check_payload(payload: bytes) -> None:
 def read_text(data: bytes, pos: int, stop: int) -> tuple[str, int]:
     """Read a UTF-8 Encoded String without control characters (§1.5.4).
 
-    U+FEFF stays, nothing is normalised [MQTT-1.5.4-3].
+    U+FEFF stays, nothing is normalised [MQTT-1.5.4-3] [MQTT311-1.5.3-3].
     """
     start = pos + 2
     if start > stop:
@@ -168,7 +170,7 @@ def read_filter(data: bytes, pos: int, stop: int) -> tuple[str, int]:
     except UnicodeDecodeError as error:
         raise _ill_formed(error) from None
     if "\x00" in text:
-        raise malformed("U+0000 in a topic filter")  # [MQTT-1.5.4-2]
+        raise malformed("U+0000 in a topic filter")  # [MQTT-1.5.4-2] [MQTT311-1.5.3-2]
     return text, pos
 
 
@@ -179,7 +181,7 @@ def read_topic(data: bytes, pos: int, stop: int) -> tuple[str, int]:
 
 
 def read_pair(data: bytes, pos: int, stop: int) -> tuple[tuple[str, str], int]:
-    """Read a UTF-8 String Pair without control characters (§1.5.7)."""
+    """Read a UTF-8 String Pair without control characters (§1.5.7) [MQTT-1.5.7-1]."""
     # Two times read_text in one: user properties are many, and calls cost.
     start = pos + 2
     if start > stop:

@@ -1,6 +1,6 @@
 """Addresses that may be listened on, and what to say of one that may or can not.
 
-An address that others can reach needs `allow_plaintext` as long as a listener has no TLS
+An address that others can reach needs a listener with TLS, or `allow_plaintext`
 (SECURITY, ruling 18). Every refusal names the setting that changes it.
 """
 
@@ -10,14 +10,12 @@ import asyncio
 import errno
 import socket
 
-from tokenmq.config import HttpSettings, MqttSettings, WebsocketSettings
+from tokenmq.config import WITH_TLS, Listening, PlainListener
 from tokenmq.errors import InvalidSettings
 from tokenmq.server.endpoint import is_loopback
 
-Address = HttpSettings | MqttSettings | WebsocketSettings
 
-
-async def resolve(table: str, settings: Address) -> list[str]:
+async def resolve(table: str, settings: Listening) -> list[str]:
     """Return the IP addresses of a table's host, if they may be listened on.
 
     Args:
@@ -33,15 +31,23 @@ async def resolve(table: str, settings: Address) -> list[str]:
     except OSError as error:
         raise InvalidSettings(f"{host} is {settings.host!r}, which is no address of this machine") from error
     addresses = list(dict.fromkeys(str(address[0]) for *_, address in found))
-    if not settings.allow_plaintext and not all(is_loopback(address) for address in addresses):
-        raise InvalidSettings(
-            f"{host} is {settings.host}, which other machines can reach without TLS; "
-            f"listen on 127.0.0.1 or set {_setting(table, 'allow_plaintext')} to true"
-        )
+    if isinstance(settings, PlainListener) and not settings.allow_plaintext:
+        _refuse_public(table, settings, addresses)
     return addresses
 
 
-def why_not_bound(table: str, settings: Address, error: OSError) -> str:
+def _refuse_public(table: str, settings: PlainListener, addresses: list[str]) -> None:
+    if all(is_loopback(address) for address in addresses):
+        return
+    with_tls = WITH_TLS[table]
+    raise InvalidSettings(
+        f"{_setting(table, 'host')} is {settings.host}, which other machines can reach without TLS; "
+        f"listen on 127.0.0.1 and let others come in over TLS, with {_setting('tls', 'certificate')} and "
+        f"{_setting(with_tls, 'host')}, or set {_setting(table, 'allow_plaintext')} to true"
+    )
+
+
+def why_not_bound(table: str, settings: Listening, error: OSError) -> str:
     """Say why a port cannot be listened on, and which setting moves it."""
     where = f"port {settings.port} on {settings.host}"
     if error.errno == errno.EADDRINUSE:

@@ -15,7 +15,7 @@ import asyncio
 import dataclasses
 import ipaddress
 from functools import lru_cache
-from typing import cast
+from typing import NamedTuple, Protocol, cast
 
 from tokenmq import clock
 from tokenmq.server.admission import Admission, Refusal
@@ -34,6 +34,27 @@ MAX_REFUSING = 1_000
 _ADDRESSES = 4_096
 
 
+class Caller(NamedTuple):
+    """Where a connection comes from, if not from where its socket says.
+
+    Attributes:
+        address: IP address, IPv4 never written as IPv6.
+        port: its port.
+        trusted: as in `Peer`.
+    """
+
+    address: str
+    port: int
+    trusted: bool
+
+
+class Early(Protocol):
+    """A connection that has no link (yet)."""
+
+    def abort(self) -> None:
+        """End it now."""
+
+
 @dataclasses.dataclass(slots=True)
 class Entrance:
     """What all endpoints of one listener share.
@@ -41,21 +62,28 @@ class Entrance:
     Attributes:
         make_link: builds the link of an accepted connection.
         admission: the limits on connections, shared by all listeners.
-        early: endpoints that have no link (yet): refused ones, unfinished upgrades.
+        secure: it has TLS, so whoever comes in is trusted; and to tell somebody why he is
+            refused would cost a handshake, so he is just cut.
+        early: what has no link (yet): refused ones, unfinished upgrades.
         refusing: how many of `early` are refused ones.
     """
 
     make_link: MakeLink
     admission: Admission
-    early: set[Endpoint] = dataclasses.field(default_factory=set)
+    secure: bool = False
+    early: set[Early] = dataclasses.field(default_factory=set)
     refusing: int = 0
 
 
 class Endpoint(asyncio.Protocol):
     """One accepted connection, and the `LinkTransport` of its link; abstract.
 
-    A transport adds `accepted` (build the link), `refused` (say why not) and
+    A kind of transport adds `accepted` (build the link), `refused` (say why not) and
     `data_received`, and may override `write` and `close`.
+
+    Attributes:
+        address: the peer's IP address.
+        caller: where it comes from, set before `connection_made` if a proxy has told.
     """
 
     __slots__ = (
@@ -64,23 +92,23 @@ class Endpoint(asyncio.Protocol):
         "_entered",
         "_entrance",
         "_link",
-        "_loop",
         "_refusing",
         "_transport",
         "address",
+        "caller",
     )
 
     _transport: asyncio.Transport
 
     def __init__(self, entrance: Entrance) -> None:
         self._entrance = entrance
-        self._loop = asyncio.get_running_loop()
         self._link: Link | None = None
         self._cut: asyncio.TimerHandle | None = None
         self._ending = False
         self._entered = False
         self._refusing = False
         self.address = ""
+        self.caller: Caller | None = None
 
     def accepted(self, port: int) -> None:
         """Take a connection that is within the limits."""
@@ -96,7 +124,7 @@ class Endpoint(asyncio.Protocol):
         """Look at the limits before anything is read."""
         # uvloop's transports are asyncio.Transport in all but the class.
         self._transport = cast("asyncio.Transport", transport)
-        peername = self._transport.get_extra_info("peername")
+        peername = self.caller or self._transport.get_extra_info("peername")
         if not peername:  # it has gone already
             self._transport.abort()
             return
@@ -106,7 +134,7 @@ class Endpoint(asyncio.Protocol):
         if refusal is None:
             self._entered = True
             self.accepted(peername[1])
-        elif self._entrance.refusing >= MAX_REFUSING:
+        elif self._entrance.secure or self._entrance.refusing >= MAX_REFUSING:
             self._transport.abort()
         else:
             self._entrance.refusing += 1
@@ -143,6 +171,12 @@ class Endpoint(asyncio.Protocol):
         if self._link is not None and not self._ending:
             self._link.writing_resumed()
 
+    def is_trusted(self) -> bool:
+        """Tell whether nobody can read along."""
+        if self.caller is not None:
+            return self.caller.trusted
+        return self._entrance.secure or is_loopback(self.address)
+
     # The link's side.
 
     def write(self, data: bytes) -> None:
@@ -174,7 +208,7 @@ class Endpoint(asyncio.Protocol):
         if not self._ending:
             self._transport.resume_reading()
 
-    # For the transports.
+    # For the kinds of transports.
 
     def finish(self) -> None:
         """Send FIN after what was written, and cut if the peer's does not come."""
@@ -182,15 +216,14 @@ class Endpoint(asyncio.Protocol):
         self._cut_later()
         if self._transport.is_closing():
             return
-        if self._transport.can_write_eof():
-            self._transport.write_eof()
+        self._transport.write_eof()
+        # Before a TLS handshake is done there is nobody to say it to, and this was the end.
+        if not self._transport.is_closing():
             self._transport.resume_reading()
-        else:
-            self._transport.close()
 
     def _cut_later(self) -> None:
         if self._cut is None:
-            self._cut = self._loop.call_later(LINGER_SECONDS, self._transport.abort)
+            self._cut = asyncio.get_running_loop().call_later(LINGER_SECONDS, self._transport.abort)
 
     def _tell_lost(self) -> None:
         link, self._link = self._link, None

@@ -7,6 +7,7 @@ with `settle`: dirty links are written, each once, and effects are performed in 
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Collection
 from functools import partial
 
@@ -16,7 +17,7 @@ from tokenmq import clock
 from tokenmq.access.identity import Identity
 from tokenmq.broker import restoring
 from tokenmq.broker.broker import Broker
-from tokenmq.broker.effects import Close
+from tokenmq.broker.effects import Close, Report
 from tokenmq.broker.keeping import Batch
 from tokenmq.broker.outbox import Outbox
 from tokenmq.broker.reasons import reason_code
@@ -30,10 +31,12 @@ from tokenmq.mqtt.connection import ConnectionLimits
 from tokenmq.mqtt.packets import Connect
 from tokenmq.server.link import Link
 from tokenmq.server.peer import Peer
+from tokenmq.server.refusals import Refusals
 from tokenmq.server.reporting import Reporter
 from tokenmq.services.authenticate import Authenticator
 from tokenmq.services.families import Families
 from tokenmq.services.organizations import Organizations
+from tokenmq.services.tarpit import Tarpit
 from tokenmq.stores.base import KeptStore
 from tokenmq.tokens.records import OrganizationRecord
 from tokenmq.tracebacks import told
@@ -52,6 +55,9 @@ class Hub:
         broker: the core.
         authenticator: makes identities out of what a CONNECT shows.
         connection_limits: what every connection is held to.
+
+    Args:
+        tarpit: says how long the answer to failed credentials waits; None: not at all.
     """
 
     def __init__(
@@ -61,6 +67,8 @@ class Hub:
         families: Families,
         organizations: Organizations,
         kept: KeptStore,
+        *,
+        tarpit: Tarpit | None = None,
     ) -> None:
         self.broker = Broker(settings)
         self.authenticator = authenticator
@@ -79,6 +87,8 @@ class Hub:
         self._kept = kept
         self._going_on = False
         self._deadlines: Wheel[Link] = Wheel()
+        self._tarpit = tarpit
+        self._refusals: Refusals[Link] = Refusals()
 
     def restore(self, kept: Kept) -> None:
         """Take in what the store has kept; to be called before anybody connects."""
@@ -110,6 +120,7 @@ class Hub:
         self.broker.tick()
         for link in self._deadlines.due(mono):
             self._look_at(link, mono)
+        self._refusals.answer(mono)
         self.settle()
         self._reporter.turn()
 
@@ -139,7 +150,7 @@ class Hub:
     def go_on(self) -> None:
         """Let those have their next page who are to get more than one."""
         self._going_on = False
-        self.broker.moment.now = clock.now()
+        self._enter()
         self.broker.go_on()
         self.settle()
 
@@ -147,7 +158,7 @@ class Hub:
         """Go on with what waited for the store."""
         if error is not None:
             _log.error("not_stored", reason=str(error), changes=len(batch.changes))
-        self.broker.moment.now = clock.now()
+        self._enter()
         batch.settled(kept=error is None)
         self.settle()
 
@@ -161,6 +172,7 @@ class Hub:
 
     def unwatch(self, link: Link) -> None:
         """Forget a link that is gone."""
+        self._refusals.forget(link)
         if link.deadline_second is not None:
             self._deadlines.remove(link.deadline_second, link)
             link.deadline_second = None
@@ -190,16 +202,27 @@ class Hub:
             self.unwatch(link)
             self.watch(link)
 
+    def report(self, event: str, **fields: object) -> None:
+        """Write of a connection that has no link yet, as much as there may be of one kind."""
+        self._reporter.tell(Report(event, fields))
+
     def refuse(self, link: Link, error: TokenmqError, client_id: str) -> None:
-        """Answer a CONNECT that is not let in."""
-        self.broker.refuse(
-            link.outbox,
-            reason_code(error),
-            str(error),
-            client_id=client_id,
-            address=link.peer.address,
-            error=error.code,
-        )
+        """Answer a CONNECT that is not let in; after a time, if its credentials are one more that fail."""
+        mono = clock.mono()
+        delay = self._tarpit.delay(error, link.peer.address, mono) if self._tarpit is not None else 0.0
+        # Not the error itself: its traceback would hold what the peer has sent.
+        fields = {"client_id": client_id, "address": link.peer.address, "error": error.code}
+        answer = partial(self._refuse, link, reason_code(error), str(error), fields)
+        if delay:
+            self.unwatch(link)
+            link.wait()
+            self._refusals.hold(link, mono + delay, answer)
+        else:
+            answer()
+
+    def _refuse(self, link: Link, code: ReasonCode, text: str, fields: dict[str, str]) -> None:
+        link.outbox.closed = False
+        self.broker.refuse(link.outbox, code, text, **fields)
 
     # Live: what services tell and ask
 
@@ -213,20 +236,27 @@ class Hub:
         session = tenant.sessions.get(client_id) if tenant else None
         return session.identity.token_id if session else None
 
-    def revoke(self, org_id: str, token_ids: Collection[str], *, reason: str) -> int:  # noqa: ARG002
-        """End the sessions of revoked families."""
-        return self._settled(self.broker.revoke_families(token_ids, ReasonCode.NOT_AUTHORIZED, reason))
+    def revoke(self, org_id: str, token_ids: Collection[str], *, reason: str, keep_retained: bool) -> int:
+        """End the sessions of revoked families, and what they have left on topics."""
+        self._enter()
+        count = self.broker.revoke_families(token_ids, ReasonCode.NOT_AUTHORIZED, reason)
+        if not keep_retained:
+            self.broker.forget_retained(org_id, token_ids)
+        return self._settled(count)
 
     def displace(self, org_id: str, token_ids: Collection[str], *, reason: str) -> int:  # noqa: ARG002
         """Close the connections of replaced families."""
+        self._enter()
         return self._settled(self.broker.close_families(token_ids, ReasonCode.ADMINISTRATIVE_ACTION, reason))
 
     def end_key(self, org_id: str, key_id: str, *, reason: str) -> int:  # noqa: ARG002
         """End the sessions of a key that was revoked."""
+        self._enter()
         return self._settled(self.broker.revoke_key(key_id, ReasonCode.NOT_AUTHORIZED, reason))
 
     def end_organization(self, org_id: str) -> int:
         """Close every connection of an organization that is gone."""
+        self._enter()
         count = self.broker.end_tenant(org_id, ReasonCode.NOT_AUTHORIZED, "organization deleted")
         return self._settled(count)
 
@@ -238,9 +268,14 @@ class Hub:
 
     def shut_down(self) -> None:
         """Tell every connection that the server goes, and close it."""
-        self.broker.moment.now = clock.now()
+        self._enter()
         self.broker.keeping.flush()
+        self._refusals.answer(math.inf)
         self._settled(self.broker.close_all(ReasonCode.SERVER_SHUTTING_DOWN, "server shutting down"))
+
+    def _enter(self) -> None:
+        """Tell the core what time it is."""
+        self.broker.moment.now = clock.now()
 
     def _settled(self, count: int) -> int:
         self.settle()

@@ -115,7 +115,7 @@ class Link:
         except ProtocolError as error:
             self._broker.fail(self.outbox, error)
         except Exception as error:  # the one wide except: a defect of ours must not admit or stay
-            _log.error("defect", **told(error))
+            _log.error("defect", **told(error))  # [MQTT311-4.8.0-2]
             self._broker.disconnect(self.outbox, ReasonCode.UNSPECIFIED_ERROR, "internal error")
         finally:
             self._hub.settle()
@@ -161,6 +161,12 @@ class Link:
         chunks.clear()
         if self.outbox.held:
             self._let_go()
+
+    def wait(self) -> None:
+        """Take in nothing more: its refusal waits, and opens the outbox once more for its answer."""
+        self.outbox.closed = True
+        if self._transport is not None:
+            self._transport.pause_reading()
 
     def close(self, *, peer_left: bool) -> None:
         """Close after what was written."""
@@ -241,7 +247,7 @@ class Link:
     def _connect(self, packet: Connect, now: float) -> None:
         hub = self._hub
         assigned = not packet.client_id
-        # [MQTT-3.1.3-6] 128 bits: nobody guesses another's.
+        # [MQTT-3.1.3-6] [MQTT-3.2.2-16] [MQTT311-3.1.3-6] 128 bits: nobody guesses another's.
         client_id = packet.client_id or f"auto-{secrets.token_hex(16)}"
         try:
             self._check_sizes(packet)
@@ -259,7 +265,7 @@ class Link:
             )
             hub.admit(self.outbox, packet, identity, client_id, assigned=assigned, now=now)
         except TokenmqError as error:
-            hub.refuse(self, error, client_id)
+            hub.refuse(self, error, client_id)  # [MQTT-3.1.4-2] [MQTT-4.12.0-4]
 
     def _check_sizes(self, packet: Connect) -> None:
         """Hold what a CONNECT shows against our limits, before anybody looks at it.
@@ -294,7 +300,7 @@ class Link:
         self._broker.unsubscribe(self._session(), packet)
 
     def _pingreq(self, packet: Pingreq, now: float) -> None:  # noqa: ARG002
-        self._broker.send(self.outbox, Pingresp())
+        self._broker.send(self.outbox, Pingresp())  # [MQTT-3.12.4-1] [MQTT311-3.12.4-1]
 
     def _disconnect(self, packet: Disconnect, now: float) -> None:  # noqa: ARG002
         self._broker.goodbye(self.outbox, packet)

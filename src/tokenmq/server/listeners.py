@@ -1,25 +1,34 @@
-"""Listening sockets, and MQTT over TCP.
+"""Listening sockets, what stands in front of MQTT, and MQTT over TCP.
 
-Binding is the same for both transports: an address that others can reach needs
-`allow_plaintext` (SECURITY, ruling 18), and a taken port is an error that names the
-setting that moves it. MQTT over WebSocket is in `websocket`.
+Binding is the same for all listeners of the broker: an address that others can reach
+needs TLS or `allow_plaintext` (SECURITY, ruling 18), and a taken port is an error that
+names the setting that moves it. A connection is, from the socket up: a proxy's header
+(`proxied`) and TLS (`secured`) where the listener has them, then MQTT: here over TCP, in
+`websocket` over WebSocket. A plain connection has nothing in front of it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
 from collections.abc import Callable
 
-from tokenmq.config import MqttSettings, WebsocketSettings
+from tokenmq.config import MqttSettings, MqttsSettings, WebsocketSettings, WssSettings
 from tokenmq.errors import InvalidSettings
+from tokenmq.mqtt.packets.connect import BRIDGE_BIT
 from tokenmq.server.admission import Admission, Refusal
 from tokenmq.server.binding import resolve, why_not_bound
-from tokenmq.server.endpoint import Endpoint, Entrance, is_loopback
+from tokenmq.server.endpoint import Endpoint, Entrance
 from tokenmq.server.peer import MakeLink, Peer
+from tokenmq.server.proxied import Proxied
+from tokenmq.server.secured import ContextSource, ReportEvent, Secured, unheard
 
 # Connections that the kernel holds until the loop gets to them: a second of the
 # quickest connect rate measured. The kernel cuts it to net.core.somaxconn.
 BACKLOG = 4_096
+# How many of them are taken in one turn of the loop, whatever else there is to do in it.
+_ACCEPTED_IN_A_TURN = 8
 
 # MQTT 5 §3.2: session present 0, the reason code, no properties.
 _CONNACK_5 = {Refusal.TOO_MANY: b"\x20\x03\x00\x97\x00", Refusal.TOO_FAST: b"\x20\x03\x00\x9f\x00"}
@@ -32,6 +41,9 @@ _CONNECT = 0x10
 _MOST_CONNECT_HEAD_BYTES = 12
 
 
+BrokerListener = MqttSettings | MqttsSettings | WebsocketSettings | WssSettings
+
+
 class Listener:
     """A listening socket; connections that have a link live on when it closes.
 
@@ -40,40 +52,67 @@ class Listener:
         port: the port it is bound to, also where 0 was asked for.
     """
 
-    def __init__(self, server: asyncio.Server, entrance: Entrance) -> None:
-        self._server = server
+    def __init__(self, servers: list[asyncio.Server], entrance: Entrance) -> None:
+        self._servers = servers
         self._entrance = entrance
         self.address: str
         self.port: int
-        self.address, self.port = server.sockets[0].getsockname()[:2]
+        self.address, self.port = servers[0].sockets[0].getsockname()[:2]
 
     def close(self) -> None:
         """Accept nothing more, and cut connections that have no link yet."""
-        self._server.close()
+        for server in self._servers:
+            server.close()
         for endpoint in tuple(self._entrance.early):
             endpoint.abort()
 
 
-async def listen_tcp(settings: MqttSettings, make_link: MakeLink, admission: Admission) -> Listener:
-    """Listen for MQTT over TCP.
+async def listen_tcp(
+    settings: MqttSettings | MqttsSettings,
+    make_link: MakeLink,
+    admission: Admission,
+    *,
+    report: ReportEvent = unheard,
+    certificates: ContextSource | None = None,
+) -> Listener:
+    """Listen for MQTT over TCP [MQTT-4.2.0-1] [MQTT311-7.1.1-1], or over TLS where there are certificates.
 
     Args:
-        settings: host, port (0 takes a free one), allow_plaintext.
+        settings: host, port (0 takes a free one), proxy_protocol, allow_plaintext.
         make_link: called for each connection that `admission` lets in.
         admission: limits on connections, the same object for all listeners.
+        report: told of what is worth a line before there is a link.
+        certificates: what the listener shows; None = no TLS.
 
     Raises: InvalidSettings if the port is taken, or the address cannot be used or may
         not be used without TLS.
     """
-    entrance = Entrance(make_link, admission)
-    return await bind("mqtt", settings, entrance, lambda: TcpEndpoint(entrance))
+    entrance = Entrance(make_link, admission, secure=certificates is not None)
+    table = "mqtt" if certificates is None else "mqtts"
+    make = in_front(lambda: TcpEndpoint(entrance), entrance, settings, report, certificates)
+    return await bind(table, settings, entrance, make)
+
+
+def in_front(
+    make_endpoint: Callable[[], Endpoint],
+    entrance: Entrance,
+    settings: BrokerListener,
+    report: ReportEvent,
+    certificates: ContextSource | None,
+) -> Callable[[], asyncio.Protocol]:
+    """Put what comes before MQTT, a proxy's header and TLS, in front of endpoints."""
+    if settings.proxy_protocol:
+        return lambda: Proxied(entrance, make_endpoint, report, certificates)
+    if certificates is not None:
+        return lambda: Secured(make_endpoint(), certificates, report)
+    return make_endpoint
 
 
 async def bind(
     table: str,
-    settings: MqttSettings | WebsocketSettings,
+    settings: BrokerListener,
     entrance: Entrance,
-    make_endpoint: Callable[[], Endpoint],
+    make_protocol: Callable[[], asyncio.Protocol],
 ) -> Listener:
     """Open a listening socket for a table of the settings.
 
@@ -81,7 +120,7 @@ async def bind(
         table: the table's name, for messages.
         settings: host, port, allow_plaintext.
         entrance: what the endpoints share.
-        make_endpoint: called for each connection.
+        make_protocol: called for each connection.
 
     Raises: as `listen_tcp`.
     """
@@ -89,10 +128,16 @@ async def bind(
     loop = asyncio.get_running_loop()
     try:
         # Both uvloop and asyncio set TCP_NODELAY on what they accept.
-        server = await loop.create_server(make_endpoint, addresses, settings.port, backlog=BACKLOG)
+        server = await loop.create_server(make_protocol, addresses, settings.port, backlog=BACKLOG)
     except OSError as error:
         raise InvalidSettings(why_not_bound(table, settings, error)) from error
-    return Listener(server, entrance)
+    servers = [server]
+    for listening in server.sockets:
+        for _ in range(_ACCEPTED_IN_A_TURN - 1):
+            # uvloop takes one connection in each turn of the loop from each handle that it has.
+            again = socket.socket(fileno=os.dup(listening.fileno()))
+            servers.append(await loop.create_server(make_protocol, sock=again, backlog=BACKLOG))
+    return Listener(servers, entrance)
 
 
 class TcpEndpoint(Endpoint):
@@ -102,7 +147,7 @@ class TcpEndpoint(Endpoint):
 
     def accepted(self, port: int) -> None:
         """Build the link at once."""
-        peer = Peer(self.address, port, "tcp", None, trusted=is_loopback(self.address))
+        peer = Peer(self.address, port, "tcp", None, trusted=self.is_trusted())
         self._link = self._entrance.make_link(peer)
         self._link.opened(self)
 
@@ -133,7 +178,8 @@ class TcpEndpoint(Endpoint):
         if version is None and len(self._head) < _MOST_CONNECT_HEAD_BYTES:
             return
         if version is not None:
-            self._transport.write(_CONNACK_5[self._refusal] if version >= 5 else _CONNACK_311)
+            is_5 = version & ~BRIDGE_BIT >= 5
+            self._transport.write(_CONNACK_5[self._refusal] if is_5 else _CONNACK_311)
         self.finish()
 
 

@@ -2,8 +2,8 @@
 
 The framing is websockets' sans-I/O protocol; here stand the rules for the upgrade,
 the limits, and the way between frames and a link. MQTT packets and frames have
-nothing to do with one another [MQTT-6.0.0-2]: the data of all frames of one chunk
-goes to the link in one piece, and one write of the link is one frame.
+nothing to do with one another [MQTT-6.0.0-2] [MQTT311-6.0.0-2]: the data of all frames
+of one chunk goes to the link in one piece, and one write of the link is one frame.
 
 Until the link writes for the first time (its CONNACK) the peer is nobody: it gets
 `connect_timeout_seconds` from the accept on, upgrade included, and a message of at
@@ -26,11 +26,14 @@ from websockets.protocol import Event, State
 from websockets.server import ServerProtocol
 from websockets.typing import StatusLike, Subprotocol
 
-from tokenmq.config import BrokerSettings, WebsocketSettings
+from tokenmq import clock
+from tokenmq.config import BrokerSettings, WebsocketSettings, WssSettings
 from tokenmq.server.admission import Admission, Refusal
-from tokenmq.server.endpoint import Endpoint, Entrance, is_loopback
-from tokenmq.server.listeners import Listener, bind
+from tokenmq.server.endpoint import Caller, Endpoint, Entrance
+from tokenmq.server.forwarded import BadForwarding, came_over_tls, client_address
+from tokenmq.server.listeners import Listener, bind, in_front
 from tokenmq.server.peer import MakeLink, Peer
+from tokenmq.server.secured import ContextSource, ReportEvent, unheard
 
 # Request line and headers together (SECURITY 6.2: headers 16 KiB), and the target alone.
 MAX_UPGRADE_BYTES = 16 * 1024
@@ -38,7 +41,7 @@ MAX_TARGET_BYTES = 4 * 1024
 # What a message may hold beyond one packet (SECURITY 6.2).
 FRAME_ALLOWANCE_BYTES = 16
 
-_SUBPROTOCOL = Subprotocol("mqtt")
+_SUBPROTOCOL = Subprotocol("mqtt")  # [MQTT-6.0.0-4] [MQTT311-6.0.0-4]
 _DATA = (Opcode.BINARY, Opcode.CONT)
 _REFUSALS = {
     Refusal.TOO_MANY: http.HTTPStatus.SERVICE_UNAVAILABLE,
@@ -54,28 +57,34 @@ OriginAllowed = Callable[[str], bool]
 
 
 async def listen_websocket(
-    settings: WebsocketSettings,
+    settings: WebsocketSettings | WssSettings,
     make_link: MakeLink,
     admission: Admission,
     *,
     limits: BrokerSettings,
     origin_allowed: OriginAllowed,
+    report: ReportEvent = unheard,
+    certificates: ContextSource | None = None,
 ) -> Listener:
-    """Listen for MQTT over WebSocket.
+    """Listen for MQTT over WebSocket, with TLS where there are certificates.
 
     Args:
-        settings: host, port (0 takes a free one), path, allow_plaintext.
+        settings: host, port (0 takes a free one), path, proxy_protocol, allow_plaintext.
         make_link: called for each connection whose upgrade is complete.
         admission: limits on connections, the same object for all listeners.
         limits: connect_timeout_seconds, max_connect_bytes, max_packet_bytes.
         origin_allowed: asked with the `Origin` of an upgrade; one without is let in,
             because only browsers send it.
+        report: told of what is worth a line before there is a link.
+        certificates: what the listener shows; None = no TLS.
 
     Raises: as `listeners.listen_tcp`.
     """
-    entrance = Entrance(make_link, admission)
+    entrance = Entrance(make_link, admission, secure=certificates is not None)
     rules = _Rules(settings.path, limits, origin_allowed)
-    return await bind("websocket", settings, entrance, lambda: WebsocketEndpoint(entrance, rules))
+    table = "websocket" if certificates is None else "wss"
+    make = in_front(lambda: WebsocketEndpoint(entrance, rules), entrance, settings, report, certificates)
+    return await bind(table, settings, entrance, make)
 
 
 class _Rules:
@@ -127,13 +136,12 @@ class WebsocketEndpoint(Endpoint):
         """Wait for the upgrade."""
         self._port = port
         self._entrance.early.add(self)
-        self._deadline = self._loop.call_later(self._rules.connect_timeout_seconds, self._too_late)
+        loop = asyncio.get_running_loop()
+        self._deadline = loop.call_later(self._rules.connect_timeout_seconds, self._too_late)
 
     def refused(self, refusal: Refusal) -> None:
         """Answer in HTTP, which a server may do before the request is there."""
-        response = self._protocol.reject(_REFUSALS[refusal], f"{refusal.value}\n")
-        response.headers["Retry-After"] = "1"
-        self._respond(response)
+        self._respond(self._refusal(refusal))
 
     def data_received(self, data: bytes) -> None:
         """Take the upgrade, then frames."""
@@ -199,6 +207,8 @@ class WebsocketEndpoint(Endpoint):
     def _answer(self, request: Event) -> None:
         assert isinstance(request, Request)
         response = self._judge(request)
+        if response.status_code == http.HTTPStatus.SWITCHING_PROTOCOLS:
+            response = self._meet_client(request) or response
         self._respond(response)
         if response.status_code == http.HTTPStatus.SWITCHING_PROTOCOLS:
             self._open(request.headers.get("Origin"))
@@ -221,6 +231,32 @@ class WebsocketEndpoint(Endpoint):
             )
         return self._protocol.accept(request)
 
+    def _meet_client(self, request: Request) -> Response | None:
+        """Go on with the client that a trusted proxy speaks for; return the answer if it is refused."""
+        admission = self._entrance.admission
+        values = request.headers.get_all("X-Forwarded-For")
+        if not values or not admission.is_proxy(self.address):
+            return None
+        try:
+            address = client_address(values, admission.is_proxy)
+        except BadForwarding as error:
+            return self._protocol.reject(http.HTTPStatus.BAD_REQUEST, f"{error}\n")
+        # Whether the way from the client to the proxy is safe, our own listener does not show.
+        trusted = came_over_tls(request.headers.get_all("X-Forwarded-Proto"))
+        self.caller = Caller(address or self.address, self._port, trusted=trusted)
+        self._entered = False
+        refusal = admission.move(self.address, self.caller.address, clock.mono())
+        if refusal is not None:
+            return self._refusal(refusal)
+        self._entered = True
+        self.address = self.caller.address
+        return None
+
+    def _refusal(self, refusal: Refusal) -> Response:
+        response = self._protocol.reject(_REFUSALS[refusal], f"{refusal.value}\n")
+        response.headers["Retry-After"] = "1"
+        return response
+
     def _refuse(self, status: http.HTTPStatus, why: str) -> None:
         self._respond(self._protocol.reject(status, f"{why}\n"))
 
@@ -230,12 +266,14 @@ class WebsocketEndpoint(Endpoint):
 
     def _open(self, origin: str | None) -> None:
         self._entrance.early.discard(self)
-        peer = Peer(self.address, self._port, "websocket", origin, trusted=is_loopback(self.address))
+        peer = Peer(self.address, self._port, "websocket", origin, trusted=self.is_trusted())
         self._link = self._entrance.make_link(peer)
         self._link.opened(self)
 
     def _too_late(self) -> None:
         self._deadline = None
+        if self._ending:
+            return  # refused before, and slow to take it in
         if self._link is None:
             self._refuse(http.HTTPStatus.REQUEST_TIMEOUT, "the upgrade took too long")
         else:
@@ -260,7 +298,7 @@ class WebsocketEndpoint(Endpoint):
             if frame.opcode in _DATA:
                 payloads.append(bytes(frame.data))
             elif frame.opcode is Opcode.TEXT:
-                # [MQTT-6.0.0-1]
+                # [MQTT-6.0.0-1] [MQTT311-6.0.0-1]
                 unsupported = True
                 break
         data = b"".join(payloads)

@@ -98,7 +98,7 @@ class Authenticator:
         return self._by_token(credentials.password, credentials, now)
 
     def _by_method(self, credentials: Credentials, now: float) -> Identity:
-        if credentials.method not in METHODS:
+        if credentials.method not in METHODS:  # [MQTT-4.12.0-1]
             raise UnknownMethod("authentication method is none of JWT, OAUTH2-JWT, CUSTOM-JWT")
         if credentials.data is None:
             raise InvalidToken("authentication data is missing: it must be a token")
@@ -157,7 +157,7 @@ class Authenticator:
         try:
             key = self._keys.authenticate(credentials.password, now)
         except InvalidKey as error:
-            raise BadCredentials(str(error)) from error
+            raise BadCredentials(str(error), key_id=error.key_id) from error
         organization = self._organizations.find(org_id)
         if key.org_id != org_id or organization is None:
             raise BadCredentials("key is of another organization than the username")

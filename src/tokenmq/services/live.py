@@ -24,8 +24,11 @@ class Live(Protocol):
         """Return the family whose token opened the session of this client id, if there is one."""
         ...
 
-    def revoke(self, org_id: str, token_ids: Collection[str], *, reason: str) -> int:
-        """Close the connections of these families (0x87, will dropped); return the sessions ended."""
+    def revoke(self, org_id: str, token_ids: Collection[str], *, reason: str, keep_retained: bool) -> int:
+        """Close the connections of these families (0x87, will dropped); return the sessions ended.
+
+        Their retained messages go too, unless they are to be kept.
+        """
         ...
 
     def displace(self, org_id: str, token_ids: Collection[str], *, reason: str) -> int:
@@ -56,7 +59,14 @@ class NothingLive:
         """Return None."""
         return None
 
-    def revoke(self, org_id: str, token_ids: Collection[str], *, reason: str) -> int:  # noqa: ARG002
+    def revoke(
+        self,
+        org_id: str,  # noqa: ARG002
+        token_ids: Collection[str],  # noqa: ARG002
+        *,
+        reason: str,  # noqa: ARG002
+        keep_retained: bool,  # noqa: ARG002
+    ) -> int:
         """Close nothing."""
         return 0
 

@@ -24,6 +24,7 @@ class RevokeRequest:
         all: every family of the organization.
         issued_before: only families first issued before this, unix seconds.
         reason: kept with the family, told to the connections that end; at most 255 bytes.
+        keep_retained: let the retained messages that they left stay.
     """
 
     token_id: str | None = None
@@ -33,6 +34,7 @@ class RevokeRequest:
     all: bool = False
     issued_before: float | None = None
     reason: str | None = None
+    keep_retained: bool = False
 
 
 def check_revocation(request: RevokeRequest) -> None:
@@ -69,4 +71,5 @@ def selection_of(
         all=request.all,
         opened_by=None if request.client_id is None else opened_by,
         issued_before=request.issued_before,
+        keep_retained=request.keep_retained,
     )

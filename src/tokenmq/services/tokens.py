@@ -272,7 +272,11 @@ class Tokens:
         def applied(ended: Sequence[EndedFamily]) -> Revoked:
             self._families.mark(ended, now)
             token_ids = [one.token_id for one in ended]
-            closed = self._door.live.revoke(org_id, token_ids, reason=reason or _REVOKED) if ended else 0
+            if not ended:
+                return Revoked(0, 0)
+            closed = self._door.live.revoke(
+                org_id, token_ids, reason=reason or _REVOKED, keep_retained=selection.keep_retained
+            )
             return Revoked(len(ended), closed)
 
         return await self._store.families.revoke(selection, now=now, reason=reason, applied=applied)

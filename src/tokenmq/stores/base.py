@@ -34,7 +34,7 @@ class Replacing(enum.Enum):
 
     NONE = "none"
     IDLE = "idle"  # those without a live connection stop refreshing
-    ALL = "all"  # all of them, with their sessions, and their passwords open nothing any more
+    ALL = "all"  # all of them, and their passwords open nothing any more
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,7 +298,7 @@ class KeptStore(Protocol):
         their session, or without their message before they are released, messages that
         nobody waits for, subscriptions and received identifiers without a session; sessions
         and retained messages of an organization that is gone or a family that was revoked,
-        sessions of a family that was replaced with them or of a deleted key.
+        sessions of a deleted key.
 
         Raises: Unavailable.
         """

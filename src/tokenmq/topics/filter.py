@@ -52,7 +52,7 @@ def split_share(text: str) -> tuple[str | None, str]:
         raise InvalidTopicFilter(text, "no topic filter after the share name")  # [MQTT-4.8.2-2]
     problem = text_problem(group, max_bytes=MAX_STRING_BYTES, max_levels=1)
     if problem is None and ("+" in group or "#" in group):
-        problem = "a wildcard"
+        problem = "a wildcard"  # [MQTT-4.8.2-2]
     if problem is not None:
         raise InvalidTopicFilter(text, f"share name: {problem}")  # [MQTT-4.8.2-1]
     return group, topic_filter
@@ -63,7 +63,7 @@ def matches(topic_filter: str, topic: str) -> bool:
     if "+" not in topic_filter and "#" not in topic_filter:
         return topic_filter == topic
     if topic.startswith("$") and topic_filter.startswith(_WILDCARDS):
-        return False  # [MQTT-4.7.2-1]
+        return False  # [MQTT-4.7.2-1] [MQTT311-4.7.2-1]
     wanted = topic_filter.split("/")
     levels = topic.split("/")
     for want, level in zip(wanted, levels, strict=False):
@@ -123,9 +123,9 @@ def _wildcard_problem(text: str) -> str | None:
         return None
     levels = text.split("/")
     if text.count("#") != (levels[-1] == "#"):
-        return "# stands alone in the last level or nowhere"  # [MQTT-4.7.1-1]
+        return "# stands alone in the last level or nowhere"  # [MQTT-4.7.1-1] [MQTT311-4.7.1-2]
     if text.count("+") != levels.count("+"):
-        return "+ stands alone in its level or nowhere"  # [MQTT-4.7.1-2]
+        return "+ stands alone in its level or nowhere"  # [MQTT-4.7.1-2] [MQTT311-4.7.1-3]
     return None
 
 

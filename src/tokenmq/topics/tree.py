@@ -6,8 +6,8 @@ the node a, because it meets the topic `a` as well as all below. `+` is a link o
 and never a key, so a text that contains one finds nothing by it.
 
 Filters and names that begin with `$` have a root of their own. No wildcard can stand at
-that root, so what begins with `+` or `#` cannot reach them [MQTT-4.7.2-1]: there is no
-flag to forget.
+that root, so what begins with `+` or `#` cannot reach them [MQTT-4.7.2-1]
+[MQTT311-4.7.2-1]: there is no flag to forget.
 
 A walk goes level by level and holds the set of nodes reached. Two paths never meet in
 one node, so however filters and topics are chosen no walk touches a node twice: its cost
@@ -102,7 +102,7 @@ class FilterTree(Generic[V]):
         return True
 
     def matching(self, topic: str) -> list[V]:
-        """Return the values of all filters that match a topic."""
+        """Return the values of all filters that match a topic [MQTT-3.3.2-3] [MQTT311-3.3.2-3]."""
         found: list[V] = []
         for node in _reach(self._root_of(topic), topic.split("/"), found):
             if node.values:

@@ -16,6 +16,9 @@ from tokenmq.mqtt.properties import DEFAULT_LIMITS
         ("0004 4d515454 05", 5),
         ("0004 4d515454 06", 5),
         ("0004 4d515454 ff", 5),
+        ("0004 4d515454 85", 5),
+        ("0004 4d515454 84", 4),
+        ("0004 4d515454 83", 4),
         ("0004 4d515454 03", 4),
         ("0006 4d5149736470 03", 4),
         ("0004 6d717474 05", 0),
@@ -31,7 +34,12 @@ def test_the_version_of_an_answer_is_the_nearest_that_the_client_may_know(writte
 
 @pytest.mark.parametrize("version", [4, 5])
 def test_q7_every_combination_of_connect_flags_is_read_or_refused_by_the_book(version: int) -> None:
-    """[MQTT-3.1.2-3], [MQTT-3.1.2-11] to [MQTT-3.1.2-13], 3.1.1 [MQTT-3.1.2-22]."""
+    """[MQTT-3.1.2-3] [MQTT-3.1.2-9] [MQTT-3.1.2-11] [MQTT-3.1.2-12] [MQTT-3.1.2-13] [MQTT-3.1.2-17].
+
+    [MQTT-3.1.2-19] [MQTT-3.1.3-1] [MQTT311-3.1.2-3] [MQTT311-3.1.2-9] [MQTT311-3.1.2-11] [MQTT311-3.1.2-13]
+    [MQTT311-3.1.2-14] [MQTT311-3.1.2-15] [MQTT311-3.1.2-19] [MQTT311-3.1.2-21] [MQTT311-3.1.2-22]
+    [MQTT311-3.1.3-1].
+    """
     for flags in range(256):
         will, qos, retain = flags >> 2 & 1, flags >> 3 & 3, flags >> 5 & 1
         username, password, reserved = flags >> 7, flags >> 6 & 1, flags & 1
@@ -54,7 +62,7 @@ def test_q7_every_combination_of_connect_flags_is_read_or_refused_by_the_book(ve
 
 
 def test_q7_every_other_protocol_name_and_version_is_0x84() -> None:
-    """[MQTT-3.1.2-1], [MQTT-3.1.2-2]."""
+    """[MQTT-3.1.2-1] [MQTT-3.1.2-2] [MQTT311-3.1.2-1] [MQTT311-3.1.2-2]."""
     names = [b"", b"MQTT", b"mqtt", b"MQTT\x00", b"MQIsdp", b"HTTP", b"\xff\xff"]
     for name, version in itertools.product(names, range(256)):
         if name == b"MQTT" and version in (4, 5):

@@ -88,7 +88,10 @@ def test_a_packet_that_mqtt_cannot_say_is_not_composed() -> None:
     ],
 )
 def test_what_goes_on_to_receivers_is_what_came_without_the_alias(block: str, forward: str) -> None:
-    """[MQTT-3.3.2-4], [MQTT-3.3.2-15] to [MQTT-3.3.2-18]: the others go on unaltered."""
+    """The others go on unaltered.
+
+    [MQTT-3.3.2-4] [MQTT-3.3.2-15] [MQTT-3.3.2-16] [MQTT-3.3.2-17] [MQTT-3.3.2-18] [MQTT-3.3.2-20].
+    """
     raw = bytes.fromhex(block)
     body = b"\x00\x01a" + bytes((len(raw),)) + raw
     assert _decoded(bytes((0x30, len(body))) + body).forward == bytes.fromhex(forward)

@@ -33,7 +33,10 @@ CASES = {
 def test_only_the_reason_codes_of_the_packet_and_the_sender_are_accepted(
     case: tuple[str, str, str, bool, str],
 ) -> None:
-    """[MQTT-3.2.2-8], [MQTT-3.4.2-1] to [MQTT-3.7.2-1], [MQTT-3.9.3-2], [MQTT-3.14.2-1], [MQTT-3.15.2-1]."""
+    """[MQTT-3.2.2-8] [MQTT-3.4.2-1] [MQTT-3.5.2-1] [MQTT-3.6.2-1] [MQTT-3.7.2-1] [MQTT-3.9.3-2].
+
+    [MQTT-3.11.3-2] [MQTT-3.14.2-1] [MQTT-3.15.2-1].
+    """
     first, before, after, from_client, allowed = case
     outcomes: dict[int, int | None] = {}
     for code in range(256):

@@ -1,6 +1,7 @@
 """Migrations make exactly the tables that the statements are written for."""
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
@@ -22,6 +23,61 @@ async def test_migrated_tables_are_those_of_the_metadata(folder):
     writer, reader = sqlite_runners(folder)
     await writer.run(migrate)
     assert await reader.run(differences) == []
+    for runner in (writer, reader):
+        await runner.close()
+
+
+async def test_migrated_tables_are_laid_out_as_those_of_the_metadata(folder, tmp_path):
+    """What SQLite keeps in the key's index, and under the number itself, no comparison tells."""
+    layouts = []
+    for place, make in ((folder, migrate), (tmp_path / "other", metadata.create_all)):
+        writer, reader = sqlite_runners(place)
+        await writer.run(make)
+        found = await reader.run(lambda c: c.execute(text("SELECT name, sql FROM sqlite_master")).all())
+        layouts.append(
+            {
+                name: ("WITHOUT ROWID" in sql, "number INTEGER" in sql)
+                for name, sql in found
+                if sql and name != "alembic_version"
+            }
+        )
+        for runner in (writer, reader):
+            await runner.close()
+    assert layouts[0] == layouts[1]
+    assert layouts[0]["deliveries"] == (True, False)
+    assert layouts[0]["messages"] == (False, True)
+
+
+async def test_families_of_the_first_version_are_taken_over(folder):
+    writer, reader = sqlite_runners(folder)
+    config = Config()
+    config.set_main_option("script_location", str(migrating.SCRIPTS))
+
+    def migrate_to_the_first(connection):
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        connection.execute(text("INSERT INTO organizations VALUES ('o', 'n', '{}', 1)"))
+        columns = ["token_id", "org_id", "user_id", "user_email", "key_id", "renewable", "grants", "metadata"]
+        columns += [
+            "first_issued_at",
+            "ttl_seconds",
+            "gen",
+            "jti",
+            "kid",
+            "issued_at",
+            "expires_at",
+            "ends_at",
+        ]
+        values = ", ".join("'o'" if column == "org_id" else "'1'" for column in columns)
+        names = ", ".join(columns)
+        connection.execute(text(f"INSERT INTO families ({names}, sessions_replaced) VALUES ({values}, 0)"))
+
+    await writer.run(migrate_to_the_first)
+    await writer.run(migrate)
+    assert await reader.run(differences) == []
+    assert await reader.run(
+        lambda c: c.execute(text("SELECT retained_kept FROM families")).scalars().all()
+    ) == [0]
     for runner in (writer, reader):
         await runner.close()
 

@@ -235,3 +235,108 @@ async def test_close_finishes_what_was_accepted_and_refuses_the_rest(runner):
     assert await asked == "applied A"
     with pytest.raises(Unavailable):
         await writer.submit(FIRST, "late", applied)
+
+
+class Told:
+    """Notes what posts were told, in its order."""
+
+    def __init__(self, writer):
+        self.writer = writer
+        self.calls = []
+
+    def post(self, operation, *, size=1, work=FIRST):
+        self.writer.post(work, operation, lambda error: self.calls.append((operation, error)), size=size)
+
+    async def after(self, count):
+        for _ in range(100):
+            if len(self.calls) >= count:
+                break
+            await asyncio.sleep(0)
+        return [(operation, None if error is None else type(error)) for operation, error in self.calls]
+
+
+@pytest.fixture
+def told(writer):
+    return Told(writer)
+
+
+class TestPosts:
+    async def test_posts_share_the_commit_with_operations_and_are_told_in_order(self, writer, runner, told):
+        asked = asyncio.ensure_future(writer.submit(SECOND, "z", applied))
+        await asyncio.sleep(0)
+        for letter in "abc":
+            told.post(letter)
+        assert told.calls == []
+        assert await asked == "applied Z"
+        assert await told.after(3) == [("a", None), ("b", None), ("c", None)]
+        assert [group.ran for group in runner.groups] == [[["a", "b", "c"], ["z"]]]
+
+    async def test_post_is_told_its_own_error_or_that_of_its_group(self, runner, told):
+        for operation in ("a", "missing", "b"):
+            told.post(operation)
+        assert await told.after(3) == [("a", None), ("missing", NotFound), ("b", None)]
+        told.calls.clear()
+        runner.failure = OperationalError("COMMIT", {}, Exception("disk full"))
+        told.post("a")
+        told.post("b")
+        assert await told.after(2) == [("a", Unavailable), ("b", Unavailable)]
+        assert told.calls[0][1] is not told.calls[1][1]
+
+    async def test_defect_in_whoever_is_told_reaches_the_loop_and_no_other(self, writer, told):
+        defects = []
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: defects.append(context))
+
+        def broken(error):
+            raise ZeroDivisionError
+
+        writer.post(FIRST, "a", broken, size=1)
+        told.post("b")
+        assert await told.after(1) == [("b", None)]
+        assert [type(context["exception"]) for context in defects] == [ZeroDivisionError]
+
+    async def test_posts_are_bounded_by_their_size_and_refused_in_their_turn(self, told, runner, monkeypatch):
+        monkeypatch.setattr(writer_module, "MAX_POSTED", 10)
+        for operation, size in (("a", 9), ("b", 500), ("c", 1)):
+            told.post(operation, size=size)
+        assert await told.after(3) == [("a", None), ("b", None), ("c", Unavailable)]
+        # There is room again.
+        told.post("d", size=500)
+        assert await told.after(4) == [("a", None), ("b", None), ("c", Unavailable), ("d", None)]
+        assert [group.ran for group in runner.groups] == [[["a", "b"]], [["d"]]]
+
+    async def test_posts_take_no_room_of_operations(self, writer, told, monkeypatch):
+        monkeypatch.setattr(writer_module, "MAX_WAITING", 1)
+        for letter in "abc":
+            told.post(letter)
+        assert await writer.submit(FIRST, "d", applied) == "applied D"
+
+    async def test_large_posts_are_cut_into_groups_without_overtaking(
+        self, writer, told, runner, monkeypatch
+    ):
+        monkeypatch.setattr(writer_module, "MAX_GROUP_POSTED", 10)
+        for letter in "abc":
+            told.post(letter, size=6)
+        asked = asyncio.ensure_future(writer.submit(SECOND, "z", applied))
+        await asked
+        assert await told.after(3) == [("a", None), ("b", None), ("c", None)]
+        assert [group.ran for group in runner.groups] == [[["a", "b"]], [["c"], ["z"]]]
+
+    async def test_before_the_start_and_after_the_close_posts_are_refused_later(self, runner):
+        told = Told(GroupWriter(runner))
+        told.post("early")
+        assert told.calls == []
+        assert await told.after(1) == [("early", Unavailable)]
+        told.writer.start()
+        told.post("a")
+        closing = asyncio.ensure_future(told.writer.close())
+        await asyncio.sleep(0)
+        told.post("late")
+        await closing
+        told.post("last")
+        assert await told.after(4) == [
+            ("early", Unavailable),
+            ("a", None),
+            ("late", Unavailable),
+            ("last", Unavailable),
+        ]
+        assert [group.ran for group in runner.groups] == [[["a"]]]

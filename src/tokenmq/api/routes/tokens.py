@@ -87,6 +87,7 @@ async def revoke(call: Call[RevokeBody, OrganizationQuery]) -> Answer:
         all=body.all is True,
         issued_before=None if before is None else before.timestamp(),
         reason=given(body.reason),
+        keep_retained=body.keep_retained,
     )
     done = await call.services.tokens.revoke(request, key=call.caller(), org_id=call.about().id, now=call.now)
     return ok(views.revoked(done))

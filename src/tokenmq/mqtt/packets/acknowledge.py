@@ -65,7 +65,7 @@ def decode_acknowledgement(
     else:
         allowed = codes.CLIENT_PUBACK_CODES if from_client else codes.SERVER_PUBACK_CODES
     if reason_code not in allowed:
-        # [MQTT-3.4.2-1], [MQTT-3.5.2-1], [MQTT-3.6.2-1], [MQTT-3.7.2-1]
+        # [MQTT-3.4.2-1] [MQTT-3.5.2-1] [MQTT-3.6.2-1] [MQTT-3.7.2-1]
         raise wire.protocol_error(f"reason code 0x{reason_code:02x} in a {PacketType(kind).name}")
     packet = _CLASSES[kind](packet_id, reason_code)
     pos += 1

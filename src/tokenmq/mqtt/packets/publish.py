@@ -63,7 +63,7 @@ def decode_publish(
     end = pos + (data[start] << 8 | data[start + 1]) if pos <= stop else pos
     if end > stop:
         raise wire.malformed("the topic name ends beyond the packet")
-    raw_topic = data[pos:end]
+    raw_topic = data[pos:end]  # [MQTT-3.3.2-1] [MQTT311-3.3.2-1]
     packet_id = 0
     qos = first >> 1 & 3
     if qos:
@@ -97,7 +97,7 @@ def _forward(publish: Publish, data: bytes, pos: int, end: int) -> bytes:
 
 def forward_properties(publish: Publish) -> bytes:
     """Encode the properties of a PUBLISH that go on to receivers, without their length."""
-    return properties.write(publish, PacketType.PUBLISH, leave_out=_NOT_FORWARDED)
+    return properties.write(publish, _PUBLISH, leave_out=_NOT_FORWARDED)
 
 
 def encode_publish(
@@ -120,7 +120,8 @@ def encode_publish(
         version: 4 or 5; 4 has no properties.
         qos: 0 to 2.
         retain: as the receiver shall see it.
-        dup: a second attempt, QoS 1 and 2 only.
+        dup: a second attempt, QoS 1 and 2 only; never what a publisher said [MQTT-3.3.1-3]
+            [MQTT311-3.3.1-3].
         packet_id: written at QoS 1 and 2; 0 leaves room for one to be patched in.
         forward: encoded properties without their length, such as `Publish.forward`.
         subscription_identifiers: of the receiver's subscriptions that match.
@@ -142,8 +143,9 @@ def encode_publish(
     size = len(topic)
     rest = 2 + size + len(length) + len(forward) + len(payload)
     first, topic_size = _FIRST[flags], size.to_bytes(2, "big")
-    if not qos:
+    if not qos:  # no identifier, no DUP: [MQTT-2.2.1-2] [MQTT-4.3.1-1] [MQTT311-2.3.1-5] [MQTT311-4.3.1-1]
         return b"".join((first, wire.write_variable(rest), topic_size, topic, length, forward, payload))
+    # [MQTT-4.3.2-2] [MQTT-4.3.3-2] [MQTT311-4.3.2-1]
     rest_size, identifier_bytes = wire.write_variable(rest + 2), packet_id.to_bytes(2, "big")
     return b"".join((first, rest_size, topic_size, topic, identifier_bytes, length, forward, payload))
 
@@ -184,7 +186,7 @@ def publish_halves(
 
 def encode(publish: Publish, version: int) -> bytes:
     """Encode a PUBLISH from its attributes."""
-    block = properties.block(publish, PacketType.PUBLISH) if version == 5 else b""
+    block = properties.block(publish, _PUBLISH) if version == 5 else b""
     first = 0x30 | publish.qos << 1 | (publish.dup and _DUP) | publish.retain
     packet_id = wire.write_two_bytes(publish.packet_id) if publish.qos else b""
     return wire.packet(first, wire.write_text(publish.topic), packet_id, block, publish.payload)

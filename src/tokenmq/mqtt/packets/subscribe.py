@@ -72,10 +72,11 @@ def decode_subscribe(
     if version == 5:
         pos = properties.read_block(subscribe, PacketType.SUBSCRIBE, data, pos, stop, limits)
     if pos == stop:
-        raise wire.protocol_error("a SUBSCRIBE without a topic filter")  # [MQTT-3.8.3-2]
+        # [MQTT-3.8.3-2] [MQTT311-3.8.3-3]
+        raise wire.protocol_error("a SUBSCRIBE without a topic filter")
     subscriptions: list[Subscription] = []
     while pos < stop:
-        topic_filter, pos = wire.read_filter(data, pos, stop)
+        topic_filter, pos = wire.read_filter(data, pos, stop)  # [MQTT-3.8.3-1] [MQTT311-3.8.3-1]
         options, pos = wire.read_byte(data, pos, stop)
         subscriptions.append(_subscription(topic_filter, options, version))
     subscribe.subscriptions = tuple(subscriptions)
@@ -84,11 +85,12 @@ def decode_subscribe(
 
 def _subscription(topic_filter: str, options: int, version: int) -> Subscription:
     if options >> (6 if version == 5 else 2):
-        raise wire.malformed("reserved bits of subscription options are set")  # [MQTT-3.8.3-5]
+        # [MQTT-3.8.3-5] [MQTT311-3.8.3-4]
+        raise wire.malformed("reserved bits of subscription options are set")
     qos = options & 3
     retain_handling = options >> 4
     if qos == 3:
-        raise wire.protocol_error("a subscription with QoS 3")
+        raise wire.protocol_error("a subscription with QoS 3")  # [MQTT311-3.8.3-4]
     if retain_handling == 3:
         raise wire.protocol_error("retain handling 3")
     no_local = bool(options & _NO_LOCAL)
@@ -120,10 +122,11 @@ def decode_unsubscribe(
     if version == 5:
         pos = properties.read_block(unsubscribe, PacketType.UNSUBSCRIBE, data, pos, stop, limits)
     if pos == stop:
-        raise wire.protocol_error("an UNSUBSCRIBE without a topic filter")  # [MQTT-3.10.3-2]
+        # [MQTT-3.10.3-2] [MQTT311-3.10.3-2]
+        raise wire.protocol_error("an UNSUBSCRIBE without a topic filter")
     topic_filters: list[str] = []
     while pos < stop:
-        topic_filter, pos = wire.read_filter(data, pos, stop)
+        topic_filter, pos = wire.read_filter(data, pos, stop)  # [MQTT-3.10.3-1] [MQTT311-3.10.3-1]
         topic_filters.append(topic_filter)
     unsubscribe.topic_filters = tuple(topic_filters)
     return unsubscribe
@@ -164,13 +167,13 @@ def _reason_codes(raw: bytes, allowed: frozenset[int]) -> tuple[int, ...]:
     if not raw:
         raise wire.protocol_error("an acknowledgement without a reason code")
     if not allowed.issuperset(raw):
-        # [MQTT-3.9.3-2], [MQTT-3.11.3-2]
+        # [MQTT-3.9.3-2] [MQTT-3.11.3-2] [MQTT311-3.9.3-2]
         raise wire.protocol_error("a reason code that this acknowledgement may not carry")
     return tuple(raw)
 
 
 def encode_suback(suback: Suback, version: int) -> bytes:
-    """Encode a SUBACK; every refusal is 0x80 in 3.1.1."""
+    """Encode a SUBACK; every refusal is 0x80 in 3.1.1 [MQTT311-3.9.3-2]."""
     packet_id = wire.write_two_bytes(suback.packet_id)
     if version == 4:
         return wire.packet(0x90, packet_id, bytes(min(code, 0x80) for code in suback.reason_codes))

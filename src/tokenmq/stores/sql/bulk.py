@@ -8,8 +8,9 @@ that SQLAlchemy wrote once.
 A statement takes many rows, for the sake of the threads: SQLite's driver lets go of
 Python's lock and takes it again for each step, and whoever takes it again beside a busy
 event loop has to wait for it, up to five milliseconds. Statements have a few sizes only,
-so that the driver finds them prepared: a batch of 100 is one of 64 rows, two of 16, one of
-four. Those of one size go to the driver together.
+so that the driver finds them prepared: 100 rows are one statement of 64, four of 8 and four
+of one. Those of one size go through SQLAlchemy together, for that costs as much as some
+ten rows.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from sqlalchemy import Column, Compiled, Connection, Dialect, Table, and_, bindp
 from tokenmq.stores.sql.dialect import upsert
 
 # Rows of a statement, largest first. More would hold more payloads twice.
-SIZES = (64, 16, 4, 1)
+SIZES = (64, 8, 1)
 
 Row = tuple[Any, ...]
 

@@ -20,7 +20,6 @@ from tokenmq.stores.base import (
     NewFamily,
     Replacing,
 )
-from tokenmq.stores.sql.ending import end_sessions
 from tokenmq.stores.sql.keys import good_keys
 from tokenmq.stores.sql.order import Order
 from tokenmq.stores.sql.rows import family_row, idempotency_row
@@ -162,8 +161,6 @@ def _replace(connection: Connection, part: list[NewFamily], now: int) -> dict[_O
             ended[owner] = [family for family, _ in candidates]
     if changes:
         connection.execute(_REPLACE, changes)
-    token_ids = [family.token_id for families_ in ended.values() for family in families_]
-    end_sessions(connection, "token_id", token_ids)
     return ended
 
 

@@ -44,14 +44,12 @@ def _organization_is_gone(table: Table) -> ColumnElement[bool]:
     return not_(exists().where(organizations.c.id == table.c.org_id))
 
 
-# What is over for a session is not over for a retained message: replaced with its sessions.
+# A session belongs to its user: that a later token has replaced the family of its last
+# connection ends nothing of it.
 _DELETE_SESSIONS = delete(sessions).where(
     or_(
         _organization_is_gone(sessions),
-        exists().where(
-            families.c.token_id == sessions.c.token_id,
-            or_(families.c.revoked_at.is_not(None), families.c.sessions_replaced.is_(True)),
-        ),
+        exists().where(families.c.token_id == sessions.c.token_id, families.c.revoked_at.is_not(None)),
         and_(
             sessions.c.key_id.is_not(None),
             not_(exists().where(keys.c.id == sessions.c.key_id, keys.c.deleted_at.is_(None))),

@@ -6,7 +6,6 @@ session undoes what the batch has put under it so far, and drops what is stored 
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeAlias, cast
 
@@ -26,8 +25,8 @@ from tokenmq.stores.sql.bulk import Row, drop_rows, primary_key, put_rows
 from tokenmq.stores.sql.kept_rows import delivery_row, key_row, plain_row, session_row
 from tokenmq.stores.sql.tables import deliveries, messages, received, retained, sessions, subscriptions
 
-_Key: TypeAlias = Any  # of the kind it stands under
-_Last: TypeAlias = dict[_Key, Record | None]
+# The last record under each key of a kind; None where it is dropped.
+_Last: TypeAlias = dict[Any, Record | None]
 
 _ROWS: dict[type[Record], tuple[Table, Callable[[Any], Row]]] = {
     SessionRecord: (sessions, session_row),
@@ -52,17 +51,11 @@ def save(connection: Connection, batch: Sequence[Sequence[Change]]) -> list[None
         changes.add(saved)
     if changes.ended:
         drop_from_sessions(connection, list(changes.ended))
-    for kind, (table, row_of) in _ROWS.items():
-        rows: list[Row] = []
-        keys: list[Row] = []
-        for last in changes.of(kind):
-            for key, record in last.items():
-                if record is not None:
-                    rows.append(row_of(record))
-                else:
-                    keys.append(key_row(key))
-        put_rows(connection, table, rows)
-        drop_rows(connection, primary_key(table), keys)
+    for kind, last in changes.left().items():
+        table, row_of = _ROWS[kind]
+        put_rows(connection, table, [row_of(record) for record in last.values() if record is not None])
+        dropped = [key_row(key) for key, record in last.items() if record is None]
+        drop_rows(connection, primary_key(table), dropped)
     return [None] * len(batch)
 
 
@@ -82,29 +75,30 @@ class _Coalesced:
 
     def __init__(self) -> None:
         self.ended: set[int] = set()
-        self._hanging: dict[type[Record], defaultdict[int, _Last]] = {
-            kind: defaultdict(dict) for kind in _OF_SESSION
-        }
-        self._others: dict[type[Record], _Last] = {kind: {} for kind in _ROWS if kind not in _OF_SESSION}
+        self._last: dict[type[Record], _Last] = {kind: {} for kind in _ROWS}
+        # Of these, what was put before they ended is still there.
+        self._unswept: set[int] = set()
 
     def add(self, changes: Iterable[Change]) -> None:
         """Take the next changes."""
-        hanging = self._hanging
+        last, unswept = self._last, self._unswept
         for kind, key, record in changes:
-            by_session = hanging.get(kind)
-            if by_session is not None:
-                by_session[cast("tuple[int, Any]", key)[0]][key] = record
-                continue
-            self._others[kind][key] = record
+            if unswept and kind in _OF_SESSION and cast("tuple[int, Any]", key)[0] in unswept:
+                self._sweep()
+            last[kind][key] = record
             if kind is SessionRecord and record is None:
-                self._end(cast("int", key))
+                self.ended.add(cast("int", key))
+                unswept.add(cast("int", key))
 
-    def of(self, kind: type[Record]) -> Iterable[_Last]:
-        """Return what is left of a kind, in parts."""
-        by_session = self._hanging.get(kind)
-        return [self._others[kind]] if by_session is None else by_session.values()
+    def left(self) -> dict[type[Record], _Last]:
+        """Return what is left, by kind."""
+        if self._unswept:
+            self._sweep()
+        return self._last
 
-    def _end(self, number: int) -> None:
-        self.ended.add(number)
-        for by_session in self._hanging.values():
-            by_session.pop(number, None)
+    def _sweep(self) -> None:
+        """Forget what hung on sessions that ended: all at once, for each look goes over everything."""
+        for kind in _OF_SESSION:
+            last = self._last[kind]
+            self._last[kind] = {key: last[key] for key in last if key[0] not in self._unswept}
+        self._unswept.clear()

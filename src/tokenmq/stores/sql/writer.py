@@ -53,8 +53,9 @@ MAX_POSTED = 100_000
 # A group of this size waits for no more: at 4,000 operations a second, 32 ms.
 GATHERED = 128
 # Operations of one transaction, and size of its posts: bounds on how long one can take.
+# By then a commit of its own costs next to nothing beside the rows.
 MAX_GROUP = 1_000
-MAX_GROUP_POSTED = 20_000
+MAX_GROUP_POSTED = 5_000
 
 
 def contradiction(operation: object) -> TokenmqError:  # noqa: ARG001
