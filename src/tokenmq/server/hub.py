@@ -136,9 +136,9 @@ class Hub:
                 todo = effects.copy()
                 effects.clear()
                 for effect in todo:
-                    if isinstance(effect, Close):
+                    if type(effect) is Close:  # isinstance() takes a long way around a metaclass
                         self._close(effect)
-                    else:
+                    elif type(effect) is Report:
                         self._reporter.tell(effect)
         batch = broker.keeping.take()
         if batch is not None:

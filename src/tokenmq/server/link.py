@@ -142,9 +142,10 @@ class Link:
     def lost(self) -> None:
         """End: the connection is gone."""
         self._hub.unwatch(self)
-        self._broker.moment.now = clock.now()
-        self._broker.lost(self.outbox, "connection lost")
-        self._hub.settle()
+        if self.outbox.session is not None:
+            self._broker.moment.now = clock.now()
+            self._broker.lost(self.outbox, "connection lost")
+            self._hub.settle()
         self.outbox.let_go()
         self._transport = None
 
