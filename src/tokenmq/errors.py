@@ -23,7 +23,8 @@
     ├── BrokerError              a reason code of a broker that is not success, to its client
     ├── Unreachable              no token service or broker answers, to its client
     ├── InvalidSettings          configuration that cannot be used
-    └── DataFolderInUse          another process serves this data folder
+    ├── DataFolderInUse          another process serves this data folder
+    └── DatabaseInUse            another process serves this database, or has served it meanwhile
 
 `code` is stable and part of the API. Messages are one sentence in lower case: what was
 got, what was wanted; never a secret, never a whole payload. The edges translate:
@@ -286,3 +287,9 @@ class DataFolderInUse(TokenmqError):
     """Another process serves this data folder."""
 
     code = "data_folder_in_use"
+
+
+class DatabaseInUse(TokenmqError):
+    """Another process serves this database, or has served it meanwhile."""
+
+    code = "database_in_use"

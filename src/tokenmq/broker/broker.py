@@ -164,6 +164,7 @@ class Broker:
         """Take in a client's DISCONNECT: close without a word [MQTT-3.14.4-1]."""
         session = outbox.session
         outbox.closed = True
+        self.effects.append(Close(outbox, "client disconnected", peer_left=True))
         if session is not None:
             if packet.reason_code == _SUCCESS:  # [MQTT-3.14.4-3] [MQTT311-3.14.4-3]
                 session.will = None
@@ -171,7 +172,6 @@ class Broker:
                 longest = self.settings.max_session_expiry_seconds
                 session.expiry_seconds = min(packet.session_expiry_interval, longest)
             self.lives.leave(session, "client disconnected")
-        self.effects.append(Close(outbox, "client disconnected", peer_left=True))
 
     def lost(self, outbox: Outbox, reason: str) -> None:
         """Part the session of a connection that is gone from it."""
@@ -201,12 +201,12 @@ class Broker:
         if outbox.closed:
             return
         outbox.closed = True
+        self.effects.append(Close(outbox, text))  # first: whatever fails from here on, it is closed
         session = outbox.session
         if session is not None:
             self.lives.leave(session, text, waits=waits, code=int(code))
             if session.version == 5:
                 self.send(outbox, Disconnect(reason_code=code, reason_string=text))
-        self.effects.append(Close(outbox, text))
 
     def revoke_families(self, token_ids: Collection[str], code: ReasonCode, text: str) -> int:
         """End every session of these token families, and what they left; return how many there were."""

@@ -7,6 +7,7 @@ the standards fix, and that nobody sets, are in `limits`.
 
 from __future__ import annotations
 
+from tokenmq.config.database_url import DatabaseAddress, database_address
 from tokenmq.config.describing import Effective, document, effective
 from tokenmq.config.listening import (
     WITH_TLS,
@@ -52,7 +53,9 @@ __all__ = [
     "DatabaseSettings",
     "TokenSettings",
     "LogSettings",
+    "DatabaseAddress",
     "Secret",
+    "database_address",
     "load",
     "effective",
     "Effective",

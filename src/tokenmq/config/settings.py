@@ -193,10 +193,19 @@ class DatabaseSettings:
     url: Annotated[
         Secret | None,
         Meta(
-            description="Database URL, for a later version. This one has the SQLite file in the data folder "
-            "only, and does not start when a URL is set."
+            description="PostgreSQL database that holds everything but the credential files, as "
+            "postgresql://user:password@host:port/name. None is SQLite, in the data folder."
         ),
     ] = None
+    max_outage_seconds: Annotated[
+        int,
+        Meta(
+            ge=5,
+            le=86_400,
+            description="Time that the service goes on without its PostgreSQL database; then it ends, for "
+            "another process may have taken its place.",
+        ),
+    ] = 60
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

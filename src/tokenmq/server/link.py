@@ -111,9 +111,7 @@ class Link:
             data = b"".join((self._rest, data))
             self._rest.clear()
         try:
-            self._consume(data)
-        except ProtocolError as error:
-            self._broker.fail(self.outbox, error)
+            self._take_in(data)
         except Exception as error:  # the one wide except: a defect of ours must not admit or stay
             _log.error("defect", **told(error))  # [MQTT311-4.8.0-2]
             self._broker.disconnect(self.outbox, ReasonCode.UNSPECIFIED_ERROR, "internal error")
@@ -200,6 +198,12 @@ class Link:
                 self._transport.resume_reading()
 
     # The loop
+
+    def _take_in(self, data: bytes) -> None:
+        try:
+            self._consume(data)
+        except ProtocolError as error:
+            self._broker.fail(self.outbox, error)
 
     def _consume(self, data: bytes) -> None:
         broker = self._broker
