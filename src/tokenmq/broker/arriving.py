@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from tokenmq.broker import publishing, retaining
 from tokenmq.broker.message import Message
-from tokenmq.broker.records import ReceivedRecord, RetainedRecord
+from tokenmq.broker.records import ReceivedRecord
 from tokenmq.broker.refusals import FULL, Refusal, refusal
 from tokenmq.mqtt.packets import Publish
 
@@ -46,9 +46,21 @@ class Publication:
             the shared subscription through which they were chosen.
         refused: why it is not taken.
         ready: it waits for nothing but those before it.
+        overwritten: what it had kept as its topic's retained message may not be what the
+            store has in the end.
     """
 
-    __slots__ = ("deliveries", "message", "outbox", "packet", "position", "ready", "refused", "session")
+    __slots__ = (
+        "deliveries",
+        "message",
+        "outbox",
+        "overwritten",
+        "packet",
+        "position",
+        "ready",
+        "refused",
+        "session",
+    )
 
     def __init__(
         self, session: Session, packet: Publish, message: Message, outbox: Outbox | None, position: int
@@ -61,6 +73,7 @@ class Publication:
         self.deliveries: dict[Session | Group, Delivery] = {}
         self.refused: Refusal | None = None
         self.ready = False
+        self.overwritten = False
 
     @property
     def is_received(self) -> bool:
@@ -145,7 +158,7 @@ def _begin(broker: Broker, publication: Publication) -> None:
             broker.keeping.put(ReceivedRecord(session.number, packet.packet_id), owned=True)
             waits = True
     if packet.retain:
-        _keep_retained(broker, publication)
+        retaining.keep(broker, publication)
         waits = True
     if packet.qos:
         waits = _reserve(broker, publication) or waits
@@ -222,14 +235,6 @@ def _give_up(publication: Publication, key: Session | Group) -> None:
     delivery.backlog.forget(delivery)
 
 
-def _keep_retained(broker: Broker, publication: Publication) -> None:
-    record = retaining.record_of(broker, publication.session, publication.message)
-    if record is None:
-        broker.keeping.drop(RetainedRecord, (publication.session.tenant.org_id, publication.packet.topic))
-    else:
-        broker.keeping.put(record, owned=True)
-
-
 def _wait(broker: Broker, publication: Publication) -> None:
     publication.ready = False
     broker.keeping.when_kept(partial(_kept, broker, publication))
@@ -260,9 +265,7 @@ def _go_on(broker: Broker, session: Session) -> None:
             if publication.outbox is not None:
                 answers = publication.is_received or publication.outbox is session.outbox
                 publishing.refuse(broker, session, publication.packet, publication.refused, answers=answers)
-        elif publication.packet.qos and _reserve(broker, publication):
-            if publication.packet.retain:  # others may have been kept since
-                _keep_retained(broker, publication)
+        elif _waits_again(broker, publication):
             _wait(broker, publication)
             return
         else:
@@ -270,6 +273,15 @@ def _go_on(broker: Broker, session: Session) -> None:
         arriving.pop()
     if session.connected and session.outbox.held:
         session.touch()
+
+
+def _waits_again(broker: Broker, publication: Publication) -> bool:
+    """Have kept what others have made necessary since it was begun."""
+    waits = publication.packet.qos > 0 and _reserve(broker, publication)
+    waits = waits or publication.overwritten
+    if waits and publication.packet.retain:
+        retaining.keep(broker, publication)
+    return waits
 
 
 def _undo(broker: Broker, publication: Publication) -> None:
@@ -281,15 +293,14 @@ def _undo(broker: Broker, publication: Publication) -> None:
         session.unreleased.discard(packet.packet_id)
         if session.number:
             broker.keeping.drop(ReceivedRecord, (session.number, packet.packet_id))
-    if packet.retain:
-        retaining.keep_as_it_is(broker, session.tenant, packet.topic)
+    retaining.take_back(broker, publication)
 
 
 def _finish(broker: Broker, publication: Publication) -> None:
     """Route to those who are subscribed and allowed now, and answer."""
     session, packet, message = publication.session, publication.packet, publication.message
     if packet.retain:
-        retaining.retain(broker, session, message)
+        retaining.retain(broker, publication)
     receivers = publishing.route(broker, session, message, publication.deliveries, waited=True)
     for key in list(publication.deliveries):  # who is not to get it any more
         _give_up(publication, key)

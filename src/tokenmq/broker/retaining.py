@@ -22,6 +22,7 @@ from tokenmq.broker.records import RetainedRecord
 from tokenmq.broker.retained import Retained
 
 if TYPE_CHECKING:
+    from tokenmq.broker.arriving import Publication
     from tokenmq.broker.backlog import Backlog
     from tokenmq.broker.broker import Broker
     from tokenmq.broker.message import Message
@@ -73,13 +74,49 @@ def record_of(broker: Broker, session: Session, message: Message) -> RetainedRec
     )
 
 
-def retain(broker: Broker, session: Session, message: Message) -> None:
-    """Leave a message on its topic, or clear it [MQTT-3.3.1-5] [MQTT311-3.3.1-5] [MQTT311-3.3.1-7]."""
-    tenant = session.tenant
+def keep(broker: Broker, publication: Publication) -> None:
+    """Have kept what a publication leaves on its topic, in place of all that was given before."""
+    tenant, topic = publication.session.tenant, publication.message.topic
+    rivals = tenant.retaining.setdefault(topic, {})
+    rivals.pop(publication, None)
+    rivals[publication] = None
+    publication.overwritten = False
+    record = record_of(broker, publication.session, publication.message)
+    if record is None:
+        broker.keeping.drop(RetainedRecord, (tenant.org_id, topic))
+    else:
+        broker.keeping.put(record, owned=True)
+
+
+def retain(broker: Broker, publication: Publication) -> None:
+    """Leave a kept message on its topic, or clear it [MQTT-3.3.1-5] [MQTT311-3.3.1-5] [MQTT311-3.3.1-7].
+
+    What was given to the store before it, but is through only after it, is given again.
+    """
+    tenant, message = publication.session.tenant, publication.message
+    for earlier in tenant.retaining[message.topic]:
+        if earlier is publication:
+            break
+        earlier.overwritten = True
+    _no_rival_any_more(publication)
     forget(broker, tenant, message.topic)
-    record = record_of(broker, session, message)
+    record = record_of(broker, publication.session, message)
     if record is not None:
         restore(broker, tenant, record)
+
+
+def take_back(broker: Broker, publication: Publication) -> None:
+    """Have kept what the topic has, if a publication that is not taken was given to the store."""
+    tenant, topic = publication.session.tenant, publication.message.topic
+    if publication not in tenant.retaining.get(topic, ()):
+        return
+    _no_rival_any_more(publication)
+    _overwrite(tenant, topic)
+    retained = tenant.retained.get(topic)
+    if retained is None:
+        broker.keeping.drop(RetainedRecord, (tenant.org_id, topic))
+    else:
+        broker.keeping.put(retained.record)
 
 
 def restore(broker: Broker, tenant: Tenant, record: RetainedRecord) -> None:
@@ -95,21 +132,26 @@ def forget(broker: Broker, tenant: Tenant, topic: str) -> None:
         broker.retained_ends.remove(ceil(retained.record.expires_at), (tenant.org_id, topic))
 
 
-def keep_as_it_is(broker: Broker, tenant: Tenant, topic: str) -> None:
-    """Have kept what the topic has, after something else was to be kept."""
-    retained = tenant.retained.get(topic)
-    if retained is None:
-        broker.keeping.drop(RetainedRecord, (tenant.org_id, topic))
-    else:
-        broker.keeping.put(retained.record)
-
-
 def expire(broker: Broker, org_id: str, topic: str) -> None:
     """Clear a topic whose message is over, in the store too [MQTT-3.3.2-5]."""
     tenant = broker.tenants.get(org_id)
     if tenant is not None:
         tenant.retained.pop(topic)
         broker.keeping.drop(RetainedRecord, (org_id, topic))
+        _overwrite(tenant, topic)
+
+
+def _overwrite(tenant: Tenant, topic: str) -> None:
+    """Let those that were given to the store before be given again."""
+    for publication in tenant.retaining.get(topic, ()):
+        publication.overwritten = True
+
+
+def _no_rival_any_more(publication: Publication) -> None:
+    topic, retaining = publication.message.topic, publication.session.tenant.retaining
+    del retaining[topic][publication]
+    if not retaining[topic]:
+        del retaining[topic]
 
 
 def disown(broker: Broker, tenant: Tenant, token_id: str) -> None:

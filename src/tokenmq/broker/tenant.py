@@ -7,6 +7,7 @@ nothing outside the tenant that it was looked up in.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from tokenmq.access.policy import Policy
 from tokenmq.broker.counters import Counters
@@ -14,6 +15,9 @@ from tokenmq.broker.outbox import Outbox
 from tokenmq.broker.retained import RetainedMessages
 from tokenmq.broker.routing import Routes
 from tokenmq.broker.session import Session
+
+if TYPE_CHECKING:
+    from tokenmq.broker.arriving import Publication
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +56,8 @@ class Tenant:
         kept: how many of them outlive their connections.
         away: those without a connection, by owner, the one that has been away longest first.
         retained: the retained messages.
+        retaining: publications that are to be retained and wait for the store, by topic, in
+            the order in which they were given to it.
     """
 
     __slots__ = (
@@ -63,6 +69,7 @@ class Tenant:
         "org_id",
         "overflowed",
         "retained",
+        "retaining",
         "routes",
         "rules",
         "sessions",
@@ -89,6 +96,7 @@ class Tenant:
         self.kept = 0
         self.away: dict[tuple[str, str], dict[Session, None]] = {}
         self.retained = RetainedMessages()
+        self.retaining: dict[str, dict[Publication, None]] = {}
         self.routes = Routes()
 
     def knows(self, topic: str) -> bool:
