@@ -6,7 +6,13 @@ import msgspec
 import pytest
 
 from tokenmq.access.policy import Policy
-from tokenmq.broker.records import DeliveryRecord, MessageRecord, ReceivedRecord, SubscriptionRecord
+from tokenmq.broker.records import (
+    DeliveryRecord,
+    MessageRecord,
+    ReceivedRecord,
+    RetainedRecord,
+    SubscriptionRecord,
+)
 from tokenmq.mqtt.packets import (
     Disconnect,
     Pingreq,
@@ -590,3 +596,70 @@ def test_an_organization_that_is_deleted_while_messages_wait_leaves_nothing(worl
     assert world.kept.records == {}
     world.doors.settings = msgspec.structs.replace(world.doors.settings, max_sessions=1)
     assert lasting(world, "bob").behind == []
+
+
+# What is retained is on the disk as it is in memory
+
+
+def retained(world):
+    """Return what is retained in memory and on the disk, by topic."""
+    tenant = world.broker.tenants[ORG]
+    there = {topic: tenant.retained.get(topic).record.payload for topic in tenant.retained.matching("#")}
+    return there, {record.topic: record.payload for record in world.kept.all(RetainedRecord)}
+
+
+def test_n1_a_retained_message_outlives_the_failure_of_the_one_before(world):
+    alice = world.joined("alice")
+    world.kept.waits = True
+    alice.publish("chat/a", b"first", qos=1, packet_id=1, retain=True)
+    alice.publish("chat/a", b"second", qos=1, packet_id=2, retain=True)
+    world.kept.fails = True
+    world.kept.go_on(1)
+    world.kept.fails = False
+    world.kept.go_on()
+    assert [p.reason_code for p in alice.received()] == [0x97, 0x10]
+    world.tick()
+    world.kept.go_on()
+    assert retained(world) == ({"chat/a": b"second"},) * 2
+
+
+def test_n1_a_retained_message_outlives_the_revocation_of_the_one_before(world):
+    alice, mallory = world.joined("alice"), world.joined("mallory")
+    world.kept.waits = True
+    mallory.publish("chat/a", b"first", qos=1, retain=True)
+    alice.publish("chat/a", b"second", qos=1, packet_id=2, retain=True)
+    world.hub.revoke(ORG, [f"tok_mallory_{ORG}"], reason="revoked", keep_retained=False)
+    world.kept.go_on()
+    assert [p.packet_id for p in alice.received()] == [2]
+    world.tick()
+    world.kept.go_on()
+    assert retained(world) == ({"chat/a": b"second"},) * 2
+
+
+def test_n1_a_retained_message_outlives_the_end_of_the_one_before(world):
+    alice = world.joined("alice")
+    alice.publish("chat/a", b"first", qos=1, retain=True, message_expiry_interval=10)
+    world.kept.waits = True
+    world.clock.advance(10)
+    alice.publish("chat/a", b"second", qos=1, retain=True)
+    world.tick()
+    world.kept.go_on()
+    world.tick()
+    world.kept.go_on()
+    assert retained(world) == ({"chat/a": b"second"},) * 2
+
+
+def test_of_two_publishers_the_one_that_comes_last_is_retained_on_the_disk_too(world):
+    carol = lasting(world, "carol")
+    listening(world, topic_filter="chat/kept")
+    alice, dave = world.joined("alice"), world.joined("dave")
+    world.kept.waits = True
+    carol.subscribe("chat/kept", qos=1)
+    alice.publish("chat/kept", b"x", qos=1)  # waits twice: carol comes meanwhile
+    alice.publish("chat/a", b"of alice", qos=1, retain=True)
+    dave.publish("chat/a", b"of dave", qos=1, retain=True)
+    world.kept.go_on()
+    world.tick()
+    world.kept.go_on()
+    there, on_disk = retained(world)
+    assert there == on_disk

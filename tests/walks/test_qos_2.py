@@ -464,3 +464,21 @@ def test_a_message_too_large_for_its_receiver_counts_as_sent(world, version):
     assert world.broker.counters.dropped == 1
     world.tick()
     assert len(world.kept.all(MessageRecord)) == 1
+
+
+@pytest.mark.parametrize("qos", [1, 2])
+def test_no_packet_identifier_is_given_twice_where_runs_wait_beside_deliveries(world, qos):
+    """[MQTT-2.2.1-4]: a session gets deliveries one by one from its first shared subscription on."""
+    bob = joined(world, "bob")
+    bob.subscribe("chat/a", qos=qos)
+    alice = joined(world, "alice")
+    bob.link.writing_paused()
+    for packet_id in (1, 2, 3):
+        alice.publish("chat/a", b"run", qos=qos, packet_id=packet_id)
+    bob.subscribe("$share/g/chat/b", qos=qos)
+    for packet_id in (1, 2, 3):
+        alice.publish("chat/b", b"shared", qos=qos, packet_id=packet_id + 3)
+    bob.link.writing_resumed()
+    packets = [packet for packet in bob.received() if isinstance(packet, Publish)]
+    assert len(packets) == 6
+    assert len({packet.packet_id for packet in packets}) == 6

@@ -130,6 +130,7 @@ class Backlog:
         self._due: deque[tuple[Delivery, int]] = deque()
         self._bytes = 0
         self.deliveries: dict[int, Delivery] = {}
+        session.reserved = self.deliveries
 
     @property
     def waiting(self) -> int:
@@ -152,8 +153,6 @@ class Backlog:
         if len(self.deliveries) >= MAX_PACKET_ID - self.session.window:
             return None
         packet_id = self.session.free_packet_id()
-        while packet_id in self.deliveries:
-            packet_id = self.session.free_packet_id()
         delivery = Delivery(
             self, message, packet_id, position,
             qos=qos, retain=retain, identifiers=identifiers, group=group, scope=self.session.scope,
