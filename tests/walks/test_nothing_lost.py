@@ -355,7 +355,8 @@ class Run:
 
     def _session(self, client_id: str) -> int:
         """Return the number of a client's session, 0 if there is none that lasts."""
-        session = self.world.broker.tenants[ORG].sessions.get(client_id)
+        tenant = self.world.broker.tenants.get(ORG)
+        session = tenant.sessions.get(client_id) if tenant is not None else None
         return session.number if session is not None else 0
 
     def has_ended(self, client_id: str) -> bool:

@@ -41,7 +41,7 @@ def payloads(packets):
 @lasting
 @both
 def test_q23_every_step_of_a_publisher(world, version, lasts):
-    """[MQTT-4.3.3-8], [MQTT-4.3.3-11], [MQTT-2.2.1-5]; 3.1.1: [MQTT-4.3.3-2]."""
+    """[MQTT-4.3.3-8] [MQTT-4.3.3-11] [MQTT-2.2.1-5] [MQTT311-4.3.3-2]."""
     bob = listening(world, version=version)
     alice = joined(world, "alice", version=version, lasts=lasts)
     assert alice.publish("chat/a", b"x", qos=2, packet_id=7) == [Pubrec(packet_id=7)]
@@ -272,7 +272,7 @@ def test_q19_what_an_earlier_connection_left_unanswered_does_not_count(make_worl
 )
 @both
 def test_qos_is_the_lower_of_both(world, version, published, subscribed, delivered, lasts):
-    """[MQTT-3.8.4-8]; 3.1.1: [MQTT-3.8.4-6]."""
+    """[MQTT-3.8.4-8] [MQTT311-3.8.4-6]."""
     bob = listening(world, version=version, qos=subscribed, lasts=lasts)
     alice = joined(world, "alice", version=version)
     for _ in range(3):  # the full path first, then lanes where there are any
@@ -297,7 +297,7 @@ def test_an_answer_of_the_lower_level_is_enough_after_a_downgrade(world):
 @lasting
 @both
 def test_q24_messages_come_in_the_order_in_which_they_were_published(make_world, version, lasts):
-    """[MQTT-4.6.0-5], [MQTT-4.6.0-6]."""
+    """[MQTT-4.6.0-5] [MQTT-4.6.0-6]."""
     world = make_world(max_inflight=2)
     bob = listening(world, version=version, lasts=lasts)
     alice = joined(world, "alice", version=version)
@@ -319,7 +319,7 @@ def test_q24_messages_come_in_the_order_in_which_they_were_published(make_world,
 @lasting
 @both
 def test_q23_every_step_to_a_receiver(world, version, lasts):
-    """[MQTT-4.3.3-2], [MQTT-4.3.3-4], [MQTT-4.3.3-5]; 3.1.1: [MQTT-4.3.3-1]."""
+    """[MQTT-4.3.3-2] [MQTT-4.3.3-4] [MQTT-4.3.3-5] [MQTT311-4.3.3-1]."""
     bob = listening(world, version=version, lasts=lasts)
     joined(world, "alice", version=version).publish("chat/a", b"x", qos=2)
     (message,) = bob.received()
@@ -368,7 +368,7 @@ def test_a_delivery_that_its_receiver_refuses_is_over(make_world, code, lasts):
 
 
 def test_no_packet_identifier_is_given_twice(make_world):
-    """[MQTT-2.2.1-4], [MQTT-4.3.3-1]."""
+    """[MQTT-2.2.1-4] [MQTT-4.3.3-1]."""
     world = make_world(max_inflight=10)
     bob = listening(world, lasts=True)
     alice, carol = joined(world, "alice"), joined(world, "carol")
@@ -454,7 +454,7 @@ def test_what_a_full_queue_costs_is_released_if_the_peer_may_hold_it(make_world)
 
 @pytest.mark.parametrize("version", [4, 5])
 def test_a_message_too_large_for_its_receiver_counts_as_sent(world, version):
-    """[MQTT-3.1.2-24], [MQTT-3.1.2-25]."""
+    """[MQTT-3.1.2-24] [MQTT-3.1.2-25]."""
     bob = joined(world, "bob", lasts=True, maximum_packet_size=100)
     bob.subscribe("chat/#", qos=2)
     alice = joined(world, "alice", version=version)

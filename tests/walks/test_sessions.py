@@ -58,7 +58,7 @@ both = pytest.mark.parametrize("version", [4, 5])
 
 @both
 def test_q14_a_session_goes_on_with_its_subscriptions(world, version):
-    """[MQTT-3.1.2-5], [MQTT-3.2.2-3]; 3.1.1: [MQTT-3.1.2-4], [MQTT-3.2.2-2]."""
+    """[MQTT-3.1.2-5] [MQTT-3.2.2-3] [MQTT311-3.1.2-4] [MQTT311-3.2.2-2]."""
     bob, connack = joined(world, version=version)
     assert not connack.session_present
     bob.subscribe("chat/#", qos=1)
@@ -71,7 +71,7 @@ def test_q14_a_session_goes_on_with_its_subscriptions(world, version):
 
 @both
 def test_q14_clean_start_begins_anew_and_what_was_kept_is_gone(world, version):
-    """[MQTT-3.1.2-4], [MQTT-3.2.2-2]."""
+    """[MQTT-3.1.2-4] [MQTT-3.2.2-2]."""
     away_with(world, 1, version=version)
     bob, connack = joined(world, version=version, clean_start=True)
     assert not connack.session_present
@@ -84,7 +84,7 @@ def test_q14_clean_start_begins_anew_and_what_was_kept_is_gone(world, version):
 
 
 def test_a_clean_session_of_311_ends_with_its_connection(world):
-    """3.1.1: [MQTT-3.1.2-6]."""
+    """[MQTT311-3.1.2-6]."""
     bob, _ = joined(world, version=4, clean_start=True)
     bob.subscribe("chat/#", qos=1)
     bob.link.lost()
@@ -169,7 +169,7 @@ def test_the_organization_says_how_long_where_an_mqtt_5_client_does_not(world, c
 
 
 def test_without_a_default_the_session_ends_as_the_standard_says(world):
-    """[MQTT-4.1.0-1], [MQTT-3.1.2-23]."""
+    """[MQTT-4.1.0-1] [MQTT-3.1.2-23]."""
     bob, connack = joined(world, session_expiry_interval=None)
     assert connack.session_expiry_interval is None
     bob.link.lost()
@@ -252,7 +252,7 @@ def test_q22_the_time_away_counts_from_the_loss_and_not_from_the_restart(world):
 @pytest.mark.parametrize("clean_start", [False, True])
 @both
 def test_q13_the_same_user_takes_over(world, version, clean_start):
-    """[MQTT-3.1.4-3]; 3.1.1: [MQTT-3.1.4-2]."""
+    """[MQTT-3.1.4-3] [MQTT311-3.1.4-2]."""
     bob, _ = joined(world, version=version)
     bob.subscribe("chat/#", qos=1)
     again, connack = joined(world, version=version, clean_start=clean_start)
@@ -342,7 +342,7 @@ def test_queued_messages_come_in_order_behind_the_connack(world, version):
 @pytest.mark.parametrize("restart", [False, True])
 @both
 def test_q23_what_is_unacknowledged_comes_again_with_its_packet_identifiers(world, version, restart):
-    """[MQTT-4.4.0-1], [MQTT-3.3.1-1]; 3.1.1: [MQTT-4.4.0-1]."""
+    """[MQTT-4.4.0-1] [MQTT-3.3.1-1] [MQTT311-4.4.0-1]."""
     away_with(world, 1, 2, 1, 2, 1, version=version)
     bob, _ = joined(world, version=version)
     first, second, third, fourth, fifth = bob.behind
@@ -377,7 +377,7 @@ def test_q23_nothing_is_sent_again_on_the_same_connection(world):
 
 @pytest.mark.parametrize("peer", [2, None])
 def test_q19_the_window_holds_after_a_resume(make_world, peer):
-    """[MQTT-3.3.4-9], [MQTT-4.9.0-2]."""
+    """[MQTT-3.3.4-9] [MQTT-4.9.0-2]."""
     world = make_world(max_inflight=3)
     away_with(world, *[1] * 6)
     window = peer or 3
@@ -392,7 +392,7 @@ def test_q19_the_window_holds_after_a_resume(make_world, peer):
 
 
 def test_q19_released_messages_do_not_wait_for_the_window(make_world):
-    """[MQTT-3.3.4-10], [MQTT-4.9.0-3]."""
+    """[MQTT-3.3.4-10] [MQTT-4.9.0-3]."""
     world = make_world()
     away_with(world, 2, 2, 2)
     bob, _ = joined(world)
