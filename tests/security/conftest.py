@@ -206,7 +206,7 @@ class Instance:
             keeping.when_kept(lambda *, kept, done=done: done.set())
             self.hub.settle()
             await done.wait()
-            if not keeping._under_way:
+            if not (keeping._under_way or keeping._changes):
                 return
 
     async def turns(self) -> None:

@@ -266,3 +266,40 @@ def test_a_name_tree_finds_what_a_dict_finds(
     for name in held:
         tree.pop(name)
     assert (len(tree), tree._root.children, tree._dollar.children) == (0, {}, {})
+
+
+@given(st.sets(NAMES, max_size=12), FILTERS)
+def test_walk_finds_what_matched_by_finds(names: set[str], topic_filter: str) -> None:
+    tree: NameTree[int] = NameTree()
+    for name in sorted(names):
+        tree.set(name, 1)
+    found = [name for name in tree.walk(topic_filter) if name is not None]
+    assert sorted(found) == sorted(name for name, _ in tree.matched_by(topic_filter))
+
+
+@given(st.sets(NAMES, max_size=12), FILTERS, st.integers(0, 20), st.sets(NAMES, max_size=12), st.data())
+def test_a_walk_that_goes_on_after_changes_finds_all_that_stayed(
+    names: set[str], topic_filter: str, steps: int, later: set[str], data: Any
+) -> None:
+    tree: NameTree[int] = NameTree()
+    for name in sorted(names):
+        tree.set(name, 1)
+    walk = tree.walk(topic_filter)
+    found = set(itertools.islice(walk, steps))
+    gone = data.draw(st.sets(st.sampled_from(sorted(names)))) if names else set()
+    for name in gone:
+        tree.pop(name)
+    for name in later - names:
+        tree.set(name, 1)
+    found.update(walk)
+    stayed = {name for name, _ in tree.matched_by(topic_filter)} - later
+    assert stayed <= found
+    assert found - {None} <= names | later
+
+
+def test_a_walk_holds_one_row_of_siblings_a_level_and_takes_one_step_a_prefix() -> None:
+    tree: NameTree[int] = NameTree()
+    for number in range(100):
+        tree.set(f"{number}/a/b", number)
+    walk = tree.walk("+/a/+")
+    assert sum(1 for _ in walk) == 1 + 100 + 100 + 100

@@ -6,6 +6,8 @@ rights, and by what its publisher may still do (SECURITY, ruling 11).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from tokenmq.broker.message import Message
 from tokenmq.broker.records import RetainedRecord
 from tokenmq.mqtt import properties
@@ -107,11 +109,6 @@ class RetainedMessages:
     def __len__(self) -> int:
         return len(self._names)
 
-    @property
-    def looked_at(self) -> int:
-        """Prefixes of topics that `matching` has gone through so far."""
-        return self._names.looked_at
-
     def get(self, topic: str) -> Retained | None:
         """Return the message of a topic."""
         return self._names.get(topic)
@@ -138,6 +135,6 @@ class RetainedMessages:
         """Return the topics on which a token family has left something."""
         return list(self._families.get(token_id, ()))
 
-    def matching(self, topic_filter: str) -> list[str]:
-        """Return the topics with a message that a filter matches."""
-        return [topic for topic, _ in self._names.matched_by(topic_filter)]
+    def walk(self, topic_filter: str) -> Iterator[str | None]:
+        """Yield the topics with a message that a filter matches, and None for what else is looked at."""
+        return self._names.walk(topic_filter)

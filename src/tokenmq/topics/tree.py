@@ -274,10 +274,38 @@ class NameTree(Generic[T]):
             branches = below
             self.looked_at += len(below)
         if in_tail:
-            found = len(branches)
             _add_all_below(branches)
-            self.looked_at += len(branches) - found
         return [(branch.name, self._values[branch.name]) for branch in branches if branch.name is not None]
+
+    def walk(self, topic_filter: str) -> Iterator[str | None]:
+        """Yield the names that a filter matches, and None for each other prefix that is looked at.
+
+        So whoever asks may stop at any of them and go on later. What has gone by then may come
+        all the same; what has come may be missing.
+        """
+        levels, in_tail = _levels(topic_filter)
+        if not in_tail and "+" not in levels:
+            yield topic_filter if topic_filter in self._values else None
+            return
+        depth = len(levels)
+        # Siblings that are still to be looked at, the next one last, and how many levels they are below.
+        stack = [([self._root_of(topic_filter)], 0)]
+        while stack:
+            siblings, at = stack[-1]
+            if not siblings:
+                stack.pop()
+                continue
+            branch = siblings.pop()
+            if at == depth:
+                yield branch.name
+                if in_tail and branch.children:
+                    stack.append(([*reversed(branch.children.values())], at))
+                continue
+            yield None
+            if levels[at] == "+":
+                stack.append(([*reversed(branch.children.values())], at + 1))
+            elif (child := branch.children.get(levels[at])) is not None:
+                stack.append(([child], at + 1))
 
     def _root_of(self, text: str) -> _Branch:
         return self._dollar if text.startswith("$") else self._root
