@@ -9,7 +9,7 @@ import pytest
 from tokenmq.access.decide import Decision
 from tokenmq.broker import routing
 from tokenmq.broker.routing import Routes
-from tokenmq.broker.session import Subscription
+from tokenmq.broker.subscription import Subscription
 
 
 class Rights:

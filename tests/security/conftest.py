@@ -16,7 +16,7 @@ from tokenmq.access.decide import Scope
 from tokenmq.access.grants import Grant
 from tokenmq.access.identity import Identity
 from tokenmq.access.permission import Permission
-from tokenmq.broker.session import Subscription as Stored
+from tokenmq.broker.subscription import Subscription as Stored
 from tokenmq.config import BrokerSettings
 from tokenmq.errors import Unavailable
 from tokenmq.mqtt import codec

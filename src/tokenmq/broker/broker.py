@@ -32,7 +32,8 @@ from tokenmq.broker.message import Message
 from tokenmq.broker.moment import Moment
 from tokenmq.broker.outbox import Outbox
 from tokenmq.broker.records import MessageRecord
-from tokenmq.broker.session import Session, Subscription
+from tokenmq.broker.session import Session
+from tokenmq.broker.subscription import Subscription
 from tokenmq.broker.tenant import Tenant, TenantRules
 from tokenmq.broker.wheel import Wheel
 from tokenmq.config import BrokerSettings

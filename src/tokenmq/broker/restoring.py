@@ -13,7 +13,8 @@ from tokenmq.broker import retaining
 from tokenmq.broker.backlog import Delivery
 from tokenmq.broker.message import Message
 from tokenmq.broker.records import Kept
-from tokenmq.broker.session import Session, Subscription
+from tokenmq.broker.session import Session
+from tokenmq.broker.subscription import Subscription
 
 if TYPE_CHECKING:
     from tokenmq.broker.broker import Broker

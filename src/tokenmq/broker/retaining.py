@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from tokenmq.broker.backlog import Backlog
     from tokenmq.broker.broker import Broker
     from tokenmq.broker.message import Message
-    from tokenmq.broker.session import Session, Subscription
+    from tokenmq.broker.session import Session
+    from tokenmq.broker.subscription import Subscription
     from tokenmq.broker.tenant import Tenant
 
 # What goes to one session before others have their turn.

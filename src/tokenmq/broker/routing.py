@@ -28,7 +28,8 @@ from tokenmq.broker.shared import Group
 from tokenmq.topics.tree import FilterTree, NameTree
 
 if TYPE_CHECKING:
-    from tokenmq.broker.session import Session, Subscription
+    from tokenmq.broker.session import Session
+    from tokenmq.broker.subscription import Subscription
 
 # Routes of one tenant that are kept: topics in use at one time; the oldest goes.
 _MAX_ROUTES = 10_000

@@ -17,14 +17,13 @@ from tokenmq.broker.blocks import PLAIN, Block
 from tokenmq.broker.moment import Moment
 from tokenmq.broker.outbox import Outbox
 from tokenmq.broker.receiver import Receiver
-from tokenmq.broker.records import SessionRecord, SubscriptionRecord, Will
+from tokenmq.broker.records import SessionRecord, Will
 from tokenmq.config import BrokerSettings
 from tokenmq.errors import ProtocolError
 from tokenmq.mqtt import properties
 from tokenmq.mqtt.codes import PacketType
 from tokenmq.mqtt.packets import Publish
 from tokenmq.mqtt.properties import MESSAGE_EXPIRY_INTERVAL
-from tokenmq.topics.filter import split_share
 
 if TYPE_CHECKING:
     from tokenmq.broker.arriving import Arriving
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
     from tokenmq.broker.lane import Lane
     from tokenmq.broker.refusals import Refusal
     from tokenmq.broker.retaining import Replay
+    from tokenmq.broker.subscription import Subscription
     from tokenmq.broker.tenant import Tenant
     from tokenmq.mqtt.packets import connect
 
@@ -58,61 +58,6 @@ def reserved_name(packet: Publish | connect.Will) -> str | None:
         if name.startswith(_RESERVED):
             return name
     return None
-
-
-class Subscription:
-    """One subscription of one session (MQTT 5 §3.8.3.1).
-
-    Attributes:
-        topic_filter: as it was asked for.
-        group: the name of the shared subscription's group, None where it is not shared.
-        inner_filter: what topics are held against: without `$share/group/`.
-        qos: the maximum that was granted, 0 to 2.
-        no_local: do not send back what this session publishes.
-        retain_as_published: leave the retain flag of what is published as it is.
-        identifier: the Subscription Identifier, 0 for none.
-    """
-
-    __slots__ = (
-        "group",
-        "identifier",
-        "inner_filter",
-        "no_local",
-        "qos",
-        "retain_as_published",
-        "session",
-        "topic_filter",
-    )
-
-    def __init__(
-        self,
-        session: Session,
-        topic_filter: str,
-        *,
-        qos: int,
-        no_local: bool,
-        retain_as_published: bool,
-        identifier: int,
-    ) -> None:
-        self.session = session
-        self.topic_filter = topic_filter
-        self.group, self.inner_filter = split_share(topic_filter)
-        self.qos = qos
-        self.no_local = no_local
-        self.retain_as_published = retain_as_published
-        self.identifier = identifier
-
-    @property
-    def record(self) -> SubscriptionRecord:
-        """What the store keeps of it."""
-        return SubscriptionRecord(
-            session=self.session.number,
-            topic_filter=self.topic_filter,
-            qos=self.qos,
-            no_local=self.no_local,
-            retain_as_published=self.retain_as_published,
-            identifier=self.identifier,
-        )
 
 
 class Session(Receiver):

@@ -9,7 +9,8 @@ from tokenmq.access.permission import Permission
 
 if TYPE_CHECKING:
     from tokenmq.broker.routing import Target
-    from tokenmq.broker.session import Session, Subscription
+    from tokenmq.broker.session import Session
+    from tokenmq.broker.subscription import Subscription
 
 # Of a member that has a connection and nothing waiting.
 _AT_ONCE = 3

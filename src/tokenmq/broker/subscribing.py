@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from tokenmq.access.permission import Permission
 from tokenmq.broker import retaining
 from tokenmq.broker.records import SubscriptionRecord
-from tokenmq.broker.session import Subscription
+from tokenmq.broker.subscription import Subscription
 from tokenmq.errors import InvalidTopicFilter
 from tokenmq.mqtt.codes import ReasonCode
 from tokenmq.mqtt.packets import Suback, Subscribe, Unsuback, Unsubscribe

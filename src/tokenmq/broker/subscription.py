@@ -1,0 +1,66 @@
+"""One subscription of one session, and what the store keeps of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tokenmq.broker.records import SubscriptionRecord
+from tokenmq.topics.filter import split_share
+
+if TYPE_CHECKING:
+    from tokenmq.broker.session import Session
+
+
+class Subscription:
+    """One subscription of one session (MQTT 5 §3.8.3.1).
+
+    Attributes:
+        topic_filter: as it was asked for.
+        group: the name of the shared subscription's group, None where it is not shared.
+        inner_filter: what topics are held against: without `$share/group/`.
+        qos: the maximum that was granted, 0 to 2.
+        no_local: do not send back what this session publishes.
+        retain_as_published: leave the retain flag of what is published as it is.
+        identifier: the Subscription Identifier, 0 for none.
+    """
+
+    __slots__ = (
+        "group",
+        "identifier",
+        "inner_filter",
+        "no_local",
+        "qos",
+        "retain_as_published",
+        "session",
+        "topic_filter",
+    )
+
+    def __init__(
+        self,
+        session: Session,
+        topic_filter: str,
+        *,
+        qos: int,
+        no_local: bool,
+        retain_as_published: bool,
+        identifier: int,
+    ) -> None:
+        self.session = session
+        self.topic_filter = topic_filter
+        self.group, self.inner_filter = split_share(topic_filter)
+        self.qos = qos
+        self.no_local = no_local
+        self.retain_as_published = retain_as_published
+        self.identifier = identifier
+
+    @property
+    def record(self) -> SubscriptionRecord:
+        """What the store keeps of it."""
+        return SubscriptionRecord(
+            session=self.session.number,
+            topic_filter=self.topic_filter,
+            qos=self.qos,
+            no_local=self.no_local,
+            retain_as_published=self.retain_as_published,
+            identifier=self.identifier,
+        )
