@@ -158,6 +158,7 @@ class Lives:
     def _keep_all(self, session: Session) -> None:
         """Have everything of a session kept once more."""
         keeping = self._broker.keeping
+        session.is_kept = False  # until something that hangs on it is
         keeping.put(session.record)
         for subscription in session.subscriptions.values():
             keeping.put(subscription.record)
