@@ -41,19 +41,24 @@ class Publication:
 
     Attributes:
         outbox: the connection that it came by; None for a will.
+        position: its place among all that came: what its deliveries are ordered by, though some
+            of them may be decided late.
         deliveries: what was reserved for sessions that get it one by one, by session, or by
             the shared subscription through which they were chosen.
         refused: why it is not taken.
         ready: it waits for nothing but those before it.
     """
 
-    __slots__ = ("deliveries", "message", "outbox", "packet", "ready", "refused", "session")
+    __slots__ = ("deliveries", "message", "outbox", "packet", "position", "ready", "refused", "session")
 
-    def __init__(self, session: Session, packet: Publish, message: Message, outbox: Outbox | None) -> None:
+    def __init__(
+        self, session: Session, packet: Publish, message: Message, outbox: Outbox | None, position: int
+    ) -> None:
         self.session = session
         self.packet = packet
         self.message = message
         self.outbox = outbox
+        self.position = position
         self.deliveries: dict[Session | Group, Delivery] = {}
         self.refused: Refusal | None = None
         self.ready = False
@@ -109,7 +114,8 @@ class Arriving:
 
 def arrive(broker: Broker, session: Session, packet: Publish, outbox: Outbox | None) -> None:
     """Take in a message that may have to wait; a will has no connection any more."""
-    publication = Publication(session, packet, publishing.message_of(packet, broker.moment.now), outbox)
+    message = publishing.message_of(packet, broker.moment.now)
+    publication = Publication(session, packet, message, outbox, broker.next_position())
     if session.arriving is None:
         session.arriving = Arriving()
     session.arriving.append(publication)
@@ -161,7 +167,7 @@ def _reserve(broker: Broker, publication: Publication) -> bool:
             continue
         delivery = backlog.reserve(
             message,
-            broker.next_position(),
+            publication.position,
             qos=min(message.qos, target.qos),
             retain=message.retain and target.retain_as_published,
             identifiers=target.identifiers,

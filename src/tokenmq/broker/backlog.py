@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 from functools import partial
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from tokenmq.access.permission import Permission
@@ -40,12 +41,13 @@ class Delivery:
 
     Attributes:
         backlog: where it belongs.
-        position: orders the deliveries of all sessions.
+        position: orders the deliveries of a session, as their messages came in.
         scope: the rights under which it was judged last.
         group: the shared subscription that it came by.
         pending: it is reserved, and not due yet.
         uncertain: out of the store, which does not say whether it has been sent.
         sent: it may have been sent before [MQTT-3.3.1-1] [MQTT311-3.3.1-1].
+        releasing: PUBREC has come, and that is not kept yet: nothing is sent.
         released: PUBREC has come; PUBREL is what is sent.
     """
 
@@ -59,6 +61,7 @@ class Delivery:
         "position",
         "qos",
         "released",
+        "releasing",
         "retain",
         "scope",
         "sent",
@@ -90,6 +93,7 @@ class Delivery:
         self.pending = True
         self.sent = False
         self.uncertain = False
+        self.releasing = False
         self.released = False
 
     @property
@@ -103,7 +107,7 @@ class Backlog:
 
     Attributes:
         session: whose they are.
-        deliveries: by packet identifier, the oldest first.
+        deliveries: by packet identifier.
     """
 
     __slots__ = ("_bytes", "_due", "_keeping", "_max_bytes", "_max_messages", "deliveries", "session")
@@ -206,7 +210,9 @@ class Backlog:
 
         [MQTT-4.3.3-3] [MQTT-4.3.3-5] [MQTT-4.8.2-4].
         """
-        self._due = deque(delivery for delivery in self.deliveries.values() if not delivery.pending)
+        due = [delivery for delivery in self.deliveries.values() if not delivery.pending]
+        due.sort(key=attrgetter("position"))
+        self._due = deque(due)
         self._bytes = sum(delivery.message.size for delivery in self._due)
         self.pump()
 
@@ -227,9 +233,10 @@ class Backlog:
         session = self.session
         if not delivery.stands:  # forgotten while it was due
             return
-        if delivery.released:
+        if delivery.releasing or delivery.released:
             session.inflight.add(delivery.packet_id)
-            session.release(delivery.packet_id, known=True)
+            if delivery.released:
+                session.release(delivery.packet_id, known=True)
             return
         message = delivery.message
         if self._is_over(delivery):
@@ -299,13 +306,13 @@ class Backlog:
                 self.session.release(packet_id, known=packet_id in self.session.inflight)
             elif delivery.released:
                 self.session.release(packet_id, known=True)
-            else:
+            elif not delivery.releasing:
                 self._release(delivery)
 
     def _release(self, delivery: Delivery) -> None:
-        delivery.released = True
+        delivery.releasing = True
         if not self.session.number:
-            self.session.release(delivery.packet_id, known=True)
+            self._released(delivery, kept=True)
             return
         self._keeping.put(self._record(delivery), owned=True)
         self._keeping.when_kept(partial(self._released, delivery))
@@ -315,13 +322,14 @@ class Backlog:
         if not delivery.stands:
             return
         if not kept:
-            delivery.released = False
             self._keeping.try_again(partial(self._try_again, delivery))
-        elif session.connected and delivery.packet_id in session.inflight:
+            return
+        delivery.releasing, delivery.released = False, True
+        if session.connected and delivery.packet_id in session.inflight:
             session.release(delivery.packet_id, known=True)
 
     def _try_again(self, delivery: Delivery) -> None:
-        if delivery.stands and not delivery.released:
+        if delivery.stands:
             self._release(delivery)
 
     def _let_go(self, message: Message) -> None:
@@ -338,7 +346,7 @@ class Backlog:
             message=delivery.message.number,
             qos=delivery.qos,
             retain=delivery.retain,
-            released=delivery.released,
+            released=delivery.released or delivery.releasing,
             identifiers=delivery.identifiers,
             group=delivery.group.name if delivery.group is not None else "",
         )

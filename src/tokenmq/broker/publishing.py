@@ -131,8 +131,9 @@ def release(broker: Broker, session: Session, packet_id: int) -> None:
     if waiting or packet_id not in session.unreleased:
         _complete(session, packet_id, known=False)
     elif session.number:
-        broker.keeping.drop(ReceivedRecord, (session.number, packet_id))
-        broker.keeping.when_kept(partial(_released, broker, session, packet_id))
+        if packet_id not in session.releasing:  # else its PUBCOMP is to come
+            session.releasing.add(packet_id)
+            _release_in_store(broker, session, packet_id)
     else:
         session.unreleased.discard(packet_id)
         _complete(session, packet_id, known=True)
@@ -188,13 +189,19 @@ def _receive_again(session: Session, packet: Publish) -> None:
         session.append(b"\x50\x02" + packet.packet_id.to_bytes(2, "big"))
 
 
+def _release_in_store(broker: Broker, session: Session, packet_id: int) -> None:
+    broker.keeping.drop(ReceivedRecord, (session.number, packet_id))
+    broker.keeping.when_kept(partial(_released, broker, session, packet_id))
+
+
 def _released(broker: Broker, session: Session, packet_id: int, *, kept: bool) -> None:
     if not kept:
-        broker.keeping.try_again(partial(release, broker, session, packet_id))
-    elif packet_id in session.unreleased:
-        session.unreleased.discard(packet_id)
-        if session.connected:
-            _complete(session, packet_id, known=True)
+        broker.keeping.try_again(partial(_release_in_store, broker, session, packet_id))
+        return
+    session.releasing.discard(packet_id)
+    session.unreleased.discard(packet_id)
+    if session.connected:
+        _complete(session, packet_id, known=True)
 
 
 def _complete(session: Session, packet_id: int, *, known: bool) -> None:

@@ -114,6 +114,7 @@ class Session(Receiver):
         expiry_seconds: how long it outlives its connection.
         will: what is published if its connection is lost.
         unreleased: packet identifiers of QoS 2 messages taken in, until their PUBREL.
+        releasing: those whose PUBREL has come and is not kept yet.
         arriving: publications that wait for the store, or behind one that does.
         joining: new filters that wait for the store.
         replays: subscriptions whose retained messages it is still to get, by filter.
@@ -154,6 +155,7 @@ class Session(Receiver):
         "listens",
         "number",
         "opened_at",
+        "releasing",
         "replays",
         "scope",
         "subscriptions",
@@ -192,6 +194,7 @@ class Session(Receiver):
         self.expiry_seconds = 0
         self.will: Will | None = None
         self.unreleased: set[int] = set()
+        self.releasing: set[int] = set()
         self.arriving: Arriving | None = None
         self.joining: set[str] = set()
         self.replays: dict[str, Replay] | None = None
