@@ -231,11 +231,11 @@ class Link:
                     connection.touch(mono)
                     pos = after
                     if pos == len(data):
-                        return
+                        break
             found = codec.frame(data, pos, connection.max_packet_bytes)
             if found is None:
                 self._keep(data, pos)
-                return
+                break
             first, start, stop = found
             packet = connection.accept(first, data, start, stop, mono)
             _HANDLERS[type(packet)](self, packet, now)
