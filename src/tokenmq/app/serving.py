@@ -6,8 +6,8 @@ import asyncio
 import gc
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from typing import Any
 
 import structlog
@@ -59,8 +59,9 @@ async def _serve(settings: Settings, on_ready: Callable[[Ready], None]) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         with suppress(NotImplementedError):  # Windows
             loop.add_signal_handler(number, ended.set)
-    async with serving(settings, on_lost=end) as listening:
-        _calm_collector()
+    async with AsyncExitStack() as stack:
+        with _collector_paused():
+            listening = await stack.enter_async_context(serving(settings, on_lost=end))
         _log.info("started", **listening.urls)
         on_ready(listening)
         await ended.wait()
@@ -71,15 +72,22 @@ async def _serve(settings: Settings, on_ready: Callable[[Ready], None]) -> int:
     return 0
 
 
-def _calm_collector() -> None:
-    """Let the garbage collector look less often, and only at what came after the start.
+@contextmanager
+def _collector_paused() -> Iterator[None]:
+    """Let the garbage collector rest during the start, and look less often after it, at what is new.
 
-    Connections and messages are freed by their reference counts; what is left for the
-    collector are exceptions and the rare circle.
+    What the start makes is there to stay: where 100,000 messages wait, looking through them
+    again and again takes longer than to read them. Connections and messages are freed by
+    their reference counts; what is left for the collector are exceptions and the rare circle.
     """
     gc.collect()
-    gc.freeze()
-    gc.set_threshold(_COLLECT_AFTER)
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.set_threshold(_COLLECT_AFTER)
+        gc.enable()
 
 
 @asynccontextmanager

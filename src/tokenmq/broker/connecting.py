@@ -3,10 +3,16 @@
 Order: who owns the client id, whether the will may be published, our limits; then the
 session that is gone on with or begun, and its CONNACK, which tells what this broker grants
 where that is not what was asked for (§3.2.2).
+
+What a CONNACK says of a session that is kept is true after a crash, too: that there is none
+any more, that it goes on, with which will. So it waits for the store, and with it whatever
+goes out on that connection. If the store fails it goes out all the same: who can be served
+is served, and the change is kept as soon as that is possible.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tokenmq.access.decide import Scope
@@ -70,6 +76,8 @@ def connect(
         broker, outbox, packet, client_id,
         assigned=assigned, resumed=resumed, expiry_seconds=expiry_seconds,
     )  # fmt: skip
+    waits = expiry_seconds > 0 or (earlier is not None and earlier.number > 0)
+    outbox.gated = outbox.paused = waits
     if earlier is not None:
         _take_over(broker, earlier, resumed=resumed)  # [MQTT-3.1.4-3] [MQTT311-3.1.4-2]
     broker.dirty.append(outbox)
@@ -82,6 +90,8 @@ def connect(
     else:
         session.will = will
         broker.lives.resume(session, outbox, identity, expiry_seconds)
+    if waits:
+        broker.keeping.when_kept(partial(_kept, broker, session, outbox))
     broker.report(
         "connected",
         org_id=identity.org_id,
@@ -158,6 +168,15 @@ def _take_over(broker: Broker, earlier: Session, *, resumed: bool) -> None:
         broker.disconnect(earlier.outbox, ReasonCode.SESSION_TAKEN_OVER, text, waits=False)
     if not resumed and not earlier.ended:
         broker.lives.end(earlier)
+
+
+def _kept(broker: Broker, session: Session, outbox: Outbox, *, kept: bool) -> None:
+    """Let CONNACK go out, and what waits behind it."""
+    del kept
+    outbox.gated = False
+    if not outbox.closed:
+        broker.dirty.append(outbox)
+        session.resume()
 
 
 def _connack(

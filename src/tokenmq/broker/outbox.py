@@ -23,10 +23,11 @@ class Outbox:
         session: the MQTT session that this connection serves, once CONNECT is accepted.
         paused: the link takes no more bytes for now; what comes is queued.
         held: nothing is read, because what was read waits for the store.
+        gated: nothing is written, because CONNACK waits for the store; all else waits behind it.
         closed: the core has asked for its close; nothing more is read or written.
     """
 
-    __slots__ = ("chunks", "closed", "connection", "held", "owner", "paused", "session")
+    __slots__ = ("chunks", "closed", "connection", "gated", "held", "owner", "paused", "session")
 
     def __init__(self, connection: Connection, owner: Any) -> None:
         self.connection = connection
@@ -35,6 +36,7 @@ class Outbox:
         self.session: Session | None = None
         self.paused = False
         self.held = False
+        self.gated = False
         self.closed = False
 
     def let_go(self) -> None:

@@ -9,7 +9,7 @@ small reads cost no copying of what came before. Nothing here waits for anything
 A peer that does not read is still read from: its messages wait in its queue, which is
 bounded, and its answers pile up. When these are more than it can be waiting for, its
 packets are left in the kernel until it reads. So they are while too much of what it
-sent waits for the store.
+sent waits for the store, or its CONNACK does.
 """
 
 from __future__ import annotations
@@ -151,6 +151,8 @@ class Link:
 
     def write(self) -> None:
         """Write everything that the core has appended, at once."""
+        if self.outbox.gated:
+            return
         chunks = self.outbox.chunks
         if self._transport is not None and chunks:
             data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
@@ -184,7 +186,7 @@ class Link:
 
     def _hold_for_store(self, session: Session) -> None:
         """Stop reading when too much of what came waits for the store."""
-        if session.waiting_bytes > _MAX_WAITING_BYTES:
+        if self.outbox.gated or session.waiting_bytes > _MAX_WAITING_BYTES:
             self.outbox.held = True
             if not self._held and self._transport is not None:
                 self._transport.pause_reading()
@@ -229,17 +231,17 @@ class Link:
                     connection.touch(mono)
                     pos = after
                     if pos == len(data):
-                        return
+                        break
             found = codec.frame(data, pos, connection.max_packet_bytes)
             if found is None:
                 self._keep(data, pos)
-                return
+                break
             first, start, stop = found
             packet = connection.accept(first, data, start, stop, mono)
             _HANDLERS[type(packet)](self, packet, now)
             pos = stop
         session = outbox.session
-        if session is not None and session.waiting_bytes and not outbox.closed:
+        if session is not None and (session.waiting_bytes or outbox.gated) and not outbox.closed:
             self._hold_for_store(session)
 
     def _keep(self, data: bytes, pos: int) -> None:
