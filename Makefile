@@ -7,7 +7,7 @@ PIP := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt \
 UNIT := -m "not interop and not system"
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check fmt lint format types imports clauses unit interop bench cov docs build clean
+.PHONY: help run test check fmt lint format types imports clauses unit interop bench profile fuzz slow cov docs build clean
 
 help: ## List the targets.
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
@@ -50,6 +50,15 @@ interop: .venv/.dev ## Tests against clients that others wrote.
 bench: .venv/.dev ## Measure; docs/performance.md has what is to be held.
 	$(BIN)/python -m bench
 
+profile: .venv/.dev ## Show where the broker's time goes during a row of the bench (ROW=qos1).
+	$(BIN)/python -m bench --profile $(or $(ROW),qos1)
+
+fuzz: .venv/.dev ## A million hostile packets on live sockets; fuzz/README.md has what is judged.
+	$(BIN)/python -m fuzz
+
+slow: .venv/.dev ## 5,000 sockets that send next to nothing, and one good client.
+	$(BIN)/python -m fuzz.slow
+
 cov: .venv/.dev ## Coverage of the tests that need nothing but Python.
 	$(BIN)/pytest $(UNIT) --cov --cov-report=term-missing
 
@@ -61,7 +70,7 @@ build: .venv/.dev ## Build the wheel into dist.
 
 clean: ## Remove what can be made again; data and .venv stay.
 	rm -rf build dist .interop .bench .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
-	find src tests bench -name __pycache__ -prune -exec rm -rf {} +
+	find src tests bench fuzz -name __pycache__ -prune -exec rm -rf {} +
 
 .venv/.server: pyproject.toml constraints.txt | .venv/bin/python
 	@echo "Installing tokenmq and what it needs into .venv" >&2

@@ -20,6 +20,7 @@ from bench.wire import DISCONNECT_PACKET, BadStream
 
 QUIET_SECONDS = 5.0
 CHURN_THREADS = 16
+FILTERS_AT_ONCE = 50  # of one SUBSCRIBE
 
 
 @dataclass(slots=True)
@@ -149,15 +150,26 @@ def churn(target: Target, *, per_second: float, seconds: float, topic_filter: st
     return {"mode": "churn", "done": done, "per_s": round(done / (time.perf_counter() - start), 1)}
 
 
-def idle(target: Target, *, count: int, release: TextIO) -> dict[str, object]:
-    """Open `count` connections that subscribe to a topic of their own; hold them until `release` ends."""
+def idle(target: Target, *, count: int, subscriptions: int, release: TextIO) -> dict[str, object]:
+    """Open `count` connections, each with its own subscriptions; hold them until `release` ends."""
     held = []
     for index in range(count):
         channel, _ = links.open_connection(target, f"i{os.getpid()}-{index}", index)
-        links.subscribe(channel, f"bench/idle/{index}", qos=0, version=target.version)
+        filters = [unmatched(index * subscriptions + number) for number in range(subscriptions)]
+        for start in range(0, subscriptions, FILTERS_AT_ONCE):
+            links.subscribe(channel, *filters[start : start + FILTERS_AT_ONCE], qos=0, version=target.version)
         held.append(channel)
     print(f'{{"mode": "idle", "held": {len(held)}}}', flush=True)
     release.read()
     for channel in held:
         channel.close()
     return {"mode": "idle", "released": len(held)}
+
+
+def unmatched(number: int) -> str:
+    """A filter that matches no topic of the publish load, yet lies on the way to its topics.
+
+    A third is beside a pair's topics, a third below one, a third behind a wildcard that every topic passes.
+    """
+    shapes = (f"bench/held/{number}", f"bench/{number % 10}/held/{number}/#", f"bench/+/held/{number}")
+    return shapes[number % 3]

@@ -153,12 +153,15 @@ def dial(target: Target) -> Channel:
     return WebSocket(sock, target.host, target.port) if target.websocket else sock
 
 
-def open_connection(target: Target, client_id: str, index: int) -> tuple[Channel, wire.Connack]:
+def open_connection(
+    target: Target, client_id: str, index: int, *, clean: bool = True
+) -> tuple[Channel, wire.Connack]:
     """Connect with MQTT and wait for the CONNACK; BadStream if it refuses."""
     channel = dial(target)
     username, password = target.credential(index)
-    hello = wire.connect(client_id, version=target.version, username=username, password=password)
-    channel.send(hello)
+    channel.send(
+        wire.connect(client_id, version=target.version, username=username, password=password, clean=clean)
+    )
     data, start, stop = _answer(channel, wire.CONNACK)
     connack = wire.connack(data, start, stop, target.version)
     if connack.reason_code:
@@ -166,12 +169,18 @@ def open_connection(target: Target, client_id: str, index: int) -> tuple[Channel
     return channel, connack
 
 
-def subscribe(channel: Channel, topic_filter: str, *, qos: int, version: int) -> None:
-    """Subscribe and wait for the SUBACK; BadStream if less than `qos` is granted."""
-    channel.send(wire.subscribe(topic_filter, qos=qos, version=version))
-    data, _, stop = _answer(channel, wire.SUBACK)
-    if data[stop - 1] != qos:
-        raise BadStream(f"SUBSCRIBE {topic_filter} at QoS {qos} was answered with {data[stop - 1]:#04x}")
+def subscribe(channel: Channel, *topic_filters: str, qos: int, version: int) -> None:
+    """Subscribe and wait for the SUBACK; BadStream if less than `qos` is granted for one of the filters."""
+    channel.send(wire.subscribe(*topic_filters, qos=qos, version=version))
+    data, start, stop = _answer(channel, wire.SUBACK)
+    granted = wire.suback(data, start, stop, version)
+    if len(granted) != len(topic_filters):
+        raise BadStream(f"{len(topic_filters)} filters were answered with {len(granted)} reason codes")
+    for topic_filter, code in zip(topic_filters, granted, strict=True):
+        if code < qos:
+            raise BadStream(f"the broker grants at most QoS {code} where {qos} was asked for")
+        if code > qos:
+            raise BadStream(f"SUBSCRIBE {topic_filter} at QoS {qos} was answered with {code:#04x}")
 
 
 def _answer(channel: Channel, kind: int) -> tuple[bytearray, int, int]:

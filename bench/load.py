@@ -39,6 +39,8 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--properties", action="store_true", help="properties on every message (version 5)")
     one.add_argument("--fresh-properties", action="store_true", help="with --properties: others on each")
     one.add_argument("--vary", action="store_true", help="topics and sizes differ from message to message")
+    one.add_argument("--scatter", action="store_true", help="each message of a publisher on another topic")
+    one.add_argument("--persistent", action="store_true", help="receivers' sessions outlive connections")
     one.add_argument("--verify", action="store_true", help="parse every message instead of comparing runs")
     one.add_argument("--rate", type=float, default=0.0, help="messages a second in all; reports latencies")
     one.add_argument("--prefix", default="bench")
@@ -54,6 +56,7 @@ def parser() -> argparse.ArgumentParser:
 
     one = modes.add_parser("idle", help="hold connections until standard input ends")
     one.add_argument("--count", type=int, default=1000)
+    one.add_argument("--subscriptions", type=int, default=1, help="of each connection")
 
     one = modes.add_parser("tokens", help="token requests; --port is the HTTP port")
     one.add_argument("--key-file", required=True, help="file that holds the secret key")
@@ -74,7 +77,8 @@ def perform(options: argparse.Namespace) -> dict[str, object]:
             target, options.pairs, options.fanout, options.qos, options.payload_bytes, options.window,
             options.seconds, options.warmup_seconds, batch=not options.write_each,
             properties=options.properties, fresh_properties=options.fresh_properties, vary=options.vary,
-            verify=options.verify, rate=options.rate, prefix=options.prefix,
+            scatter=options.scatter, persistent=options.persistent, verify=options.verify,
+            rate=options.rate, prefix=options.prefix,
         )  # fmt: skip
         if plan.properties and target.version != 5:
             raise BadStream("properties need --version 5")
@@ -86,7 +90,9 @@ def perform(options: argparse.Namespace) -> dict[str, object]:
             target, per_second=options.per_second, seconds=options.seconds, topic_filter=options.filter
         )
     if options.mode == "idle":
-        return connects.idle(target, count=options.count, release=sys.stdin)
+        return connects.idle(
+            target, count=options.count, subscriptions=options.subscriptions, release=sys.stdin
+        )
     key = Path(options.key_file).read_text().strip()
     return issuing.run(
         options.host, options.port, key, concurrency=options.concurrency,

@@ -9,8 +9,13 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 
 def seconds_of(pid: int) -> float:
     """Processor time that a process has used, user and system, to a hundredth of a second."""
+    return sum(user_and_system_of(pid))
+
+
+def user_and_system_of(pid: int) -> tuple[float, float]:
+    """Processor time that a process has used by itself, and that the kernel has used for it, in seconds."""
     fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / _TICKS
+    return int(fields[11]) / _TICKS, int(fields[12]) / _TICKS
 
 
 class Processor:

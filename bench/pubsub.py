@@ -14,23 +14,34 @@ import gc
 import os
 import select
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from bench import links, ring
-from bench.links import Channel, Target, write_all
+from bench.exact import ExactAcknowledgements, ExactReceiver
+from bench.flows import Flow, Latencies, Link
+from bench.links import Target, write_all
 from bench.processor import Processor
-from bench.streams import Acknowledgements, Receiver
+from bench.streams import Acknowledgements, Receiver, Stream
 from bench.wire import DISCONNECT_PACKET, BadStream, common_properties
 
 BUFFER_BYTES = 1 << 18
 TICK_SECONDS = 0.001
 QUIET_SECONDS = 5.0
 LEAST_SHARE = 4  # a client that batches writes when it may send this part of its window
+SCATTERED_SLOTS = 4096  # topics of a publisher that puts each message on another one
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to do; `rate` is messages a second over all publishers, 0 for as fast as the window allows."""
+    """What to do.
+
+    Attributes:
+        rate: messages a second over all publishers, 0 for as fast as the window allows.
+        vary: topics and sizes differ from message to message, a few dozen of each.
+        scatter: each message of a publisher goes to another of `SCATTERED_SLOTS` topics.
+        persistent: receivers have sessions that outlive their connections (3.1.1: clean session 0).
+        verify: parse every message instead of comparing runs.
+    """
 
     target: Target
     pairs: int = 10
@@ -44,68 +55,11 @@ class Plan:
     properties: bool = False
     fresh_properties: bool = False
     vary: bool = False
+    scatter: bool = False
+    persistent: bool = False
     verify: bool = False
     rate: float = 0.0
     prefix: str = "bench"
-
-
-@dataclass(slots=True)
-class Flow:
-    """One publisher: what it has sent, and how far its receivers and acknowledgements are."""
-
-    ring: ring.Ring
-    channel: Channel
-    window: int
-    unacknowledged: int
-    least: int
-    counts: list[int]
-    acknowledged: Acknowledgements | None
-    sent: int = 0
-    moved: bool = False
-
-    def allowance(self) -> int:
-        allowed = self.window - self.sent + min(self.counts)
-        if self.acknowledged is not None:
-            allowed = min(allowed, self.unacknowledged - self.sent + self.acknowledged.count)
-        return allowed
-
-    def arrived(self) -> bool:
-        settled = self.acknowledged is None or self.acknowledged.count == self.sent
-        return settled and all(count == self.sent for count in self.counts)
-
-
-@dataclass(slots=True)
-class Link:
-    """A connection, what counts its bytes, and which of its flow's receivers it is (-1: the publisher)."""
-
-    channel: Channel
-    stream: Receiver | Acknowledgements
-    flow: Flow
-    index: int
-
-
-@dataclass(slots=True)
-class Latencies:
-    """Arrivals (moment, flow's first message, one past the last) to be held against the schedule."""
-
-    start: float = 0.0
-    arrivals: list[tuple[float, int, int]] = field(default_factory=list)
-
-    def percentiles(self, interval: float, *, since: float) -> dict[str, float]:
-        """Microseconds from the tick at which a message was due to its arrival."""
-        values = []
-        for moment, first, stop in self.arrivals:
-            for message in range(first, stop):
-                due = self.start + message * interval
-                if due >= since:
-                    values.append(moment - due)
-        values.sort()
-        if not values:
-            return {}
-        return {
-            name: round(values[int((len(values) - 1) * share)] * 1e6, 1)
-            for name, share in (("p50_us", 0.5), ("p99_us", 0.99), ("p999_us", 0.999), ("max_us", 1.0))
-        }
 
 
 class Load:
@@ -117,47 +71,70 @@ class Load:
         self._view = memoryview(self._buffer)
         self._links: dict[int, Link] = {}
         self._flows: list[Flow] = []
+        self._receivers: list[ExactReceiver | Receiver] = []
+        self._clients: list[tuple[str, int]] = []
+        self._opened = 0
         self._epoll = select.epoll()
         self._latencies = Latencies()
 
     def open(self) -> None:
         """Connect and subscribe everybody, receivers first."""
-        plan = self._plan
-        slots = 1 << max(8, (2 * plan.window).bit_length())
+        for pair in range(self._plan.pairs):
+            self._open_pair(f"{self._plan.prefix}/{pair}")
+
+    def _open_pair(self, topic: str) -> None:
+        plan, version = self._plan, self._plan.target.version
+        slots = SCATTERED_SLOTS if plan.scatter else 1 << max(8, (2 * plan.window).bit_length())
+        messages = self._ring(topic, slots)
+        receivers = []
+        for _ in range(plan.fanout):
+            client_id, index = self._client()
+            channel, connack = links.open_connection(plan.target, client_id, index, clean=not plan.persistent)
+            if connack.session_present:
+                raise BadStream(f"a session of {client_id} was there before")
+            self._clients.append((client_id, index))
+            topic_filter = f"{topic}/#" if plan.vary or plan.scatter else topic
+            links.subscribe(channel, topic_filter, qos=plan.qos, version=version)
+            receivers.append(channel)
+        channel, connack = links.open_connection(plan.target, *self._client())
+        if connack.maximum_qos < plan.qos:
+            raise BadStream(f"the broker serves QoS {connack.maximum_qos} at most")
+        unacknowledged = min(plan.window, connack.receive_maximum)
+        least = max(1, unacknowledged // LEAST_SHARE) if plan.batch else 1
+        acknowledged: Stream = (
+            ExactAcknowledgements(slots) if plan.qos == 2 else Acknowledgements(slots if plan.qos else 0)
+        )
+        flow = Flow(
+            messages, channel, plan.window, unacknowledged, least, [0] * plan.fanout,
+            acknowledged if plan.qos else None,
+        )  # fmt: skip
+        self._flows.append(flow)
+        self._add(Link(channel, acknowledged, flow, -1))
+        for index, one in enumerate(receivers):
+            stream: ExactReceiver | Receiver = (
+                ExactReceiver(messages, version=version, strict=plan.verify)
+                if plan.qos == 2
+                else Receiver(messages, qos=plan.qos, version=version, strict=plan.verify)
+            )
+            flow.receivers.append(stream)
+            self._receivers.append(stream)
+            self._add(Link(one, stream, flow, index))
+
+    def _client(self) -> tuple[str, int]:
+        """The client id of the next connection, and which credential it uses."""
+        index = self._opened
+        self._opened += 1
+        return f"b{os.getpid()}-{index}", index
+
+    def _ring(self, topic: str, slots: int) -> ring.Ring:
+        plan, version = self._plan, self._plan.target.version
         block = common_properties() if plan.properties else b""
-        version = plan.target.version
-        client = 0
-        for pair in range(plan.pairs):
-            topic = f"{plan.prefix}/{pair}"
-            if plan.vary:
-                messages = ring.varied(topic, slots=slots, qos=plan.qos, version=version, properties=block)
-            else:
-                messages = ring.fixed(
-                    topic, slots=slots, payload_bytes=plan.payload_bytes, qos=plan.qos, version=version,
-                    properties=block, numbered=plan.fresh_properties,
-                )  # fmt: skip
-            channels = []
-            for _ in range(plan.fanout):
-                channel, _connack = links.open_connection(plan.target, f"b{os.getpid()}-{client}", client)
-                client += 1
-                topic_filter = f"{topic}/#" if plan.vary else topic
-                links.subscribe(channel, topic_filter, qos=plan.qos, version=version)
-                channels.append(channel)
-            channel, connack = links.open_connection(plan.target, f"b{os.getpid()}-{client}", client)
-            client += 1
-            if connack.maximum_qos < plan.qos:
-                raise BadStream(f"the broker's maximum QoS is {connack.maximum_qos}")
-            unacknowledged = min(plan.window, connack.receive_maximum)
-            least = max(1, unacknowledged // LEAST_SHARE) if plan.batch else 1
-            flow = Flow(
-                messages, channel, plan.window, unacknowledged, least, [0] * plan.fanout,
-                Acknowledgements(slots, qos=plan.qos) if plan.qos else None,
-            )  # fmt: skip
-            self._flows.append(flow)
-            self._add(Link(channel, flow.acknowledged or Acknowledgements(slots, qos=0), flow, -1))
-            for index, one in enumerate(channels):
-                receiver = Receiver(messages, qos=plan.qos, version=version, strict=plan.verify)
-                self._add(Link(one, receiver, flow, index))
+        if plan.vary:
+            return ring.varied(topic, slots=slots, qos=plan.qos, version=version, properties=block)
+        return ring.fixed(
+            topic, slots=slots, payload_bytes=plan.payload_bytes, qos=plan.qos, version=version,
+            properties=block, numbered=plan.fresh_properties, scattered=plan.scatter,
+        )  # fmt: skip
 
     def run(self) -> dict[str, object]:
         """Load, measure, run dry; the result as one JSON object. BadStream if a message is lost."""
@@ -175,11 +152,12 @@ class Load:
         shares = processor.shares()
         received, sent = self._received() - received, self._sent() - sent
         self._drain()
-        parsed = sum(one.stream.parsed for one in self._links.values() if isinstance(one.stream, Receiver))
+        parsed = sum(one.parsed for one in self._receivers)
         result: dict[str, object] = {
             "mode": "pubsub", "version": plan.target.version, "qos": plan.qos, "pairs": plan.pairs,
             "fanout": plan.fanout, "batch": plan.batch, "properties": plan.properties,
-            "fresh_properties": plan.fresh_properties, "vary": plan.vary,
+            "fresh_properties": plan.fresh_properties, "vary": plan.vary, "scatter": plan.scatter,
+            "persistent": plan.persistent,
             "websocket": plan.target.websocket, "window": plan.window,
             "sent": self._sent(), "received": self._received(), "want": self._sent() * plan.fanout,
             "parsed": parsed, "seconds": round(elapsed, 3),
@@ -188,6 +166,8 @@ class Load:
         }  # fmt: skip
         if plan.rate:
             result |= self._latencies.percentiles(plan.pairs / plan.rate, since=begun)
+        if plan.persistent:
+            self._come_back()
         return result
 
     def close(self) -> None:
@@ -195,7 +175,21 @@ class Load:
             with contextlib.suppress(OSError):
                 link.channel.send(DISCONNECT_PACKET)
             link.channel.close()
+        self._links.clear()
         self._epoll.close()
+
+    def _come_back(self) -> None:
+        """See that the sessions of the receivers outlive their connections, then end them."""
+        self.close()
+        target = self._plan.target
+        for client_id, index in self._clients:
+            channel, connack = links.open_connection(target, client_id, index, clean=False)
+            channel.close()
+            if not connack.session_present:
+                raise BadStream("the broker kept no session")
+            channel, _ = links.open_connection(target, client_id, index)
+            channel.send(DISCONNECT_PACKET)
+            channel.close()
 
     def _add(self, link: Link) -> None:
         link.channel.setblocking(False)

@@ -1,8 +1,9 @@
 """A stand-in for a broker that does as little as can be done: the ceiling of the load generator.
 
 It answers CONNECT and SUBSCRIBE, then passes every chunk of a publisher on to its receivers as it came,
-packet ids and all, and acknowledges QoS 1. It checks nothing and allows everything. A row in which a broker
-comes near to the reflector measures the generator, not the broker. The generator's tests use it, too.
+packet ids and all, and acknowledges QoS 1; at QoS 2, where two kinds of packet come mixed, it cuts a chunk
+into runs. It checks nothing and allows everything. A row in which a broker comes near to the reflector
+measures the generator, not the broker. The generator's tests use it, too.
 """
 
 import argparse
@@ -14,6 +15,9 @@ from dataclasses import dataclass
 from bench import wire
 from bench.links import write_all
 
+# QoS 2: what a packet with this first byte is answered with, to a publisher and to a receiver.
+_EXACT_ANSWERS = {0x34: 0x50, 0x62: 0x70, 0x50: 0x62}
+
 
 @dataclass(slots=True)
 class _Peer:
@@ -21,6 +25,7 @@ class _Peer:
     version: int = 0
     pair: bytes = b""  # the first two levels of its topic; known once it publishes
     tail: bytes = b""
+    exact: bool = False  # speaks QoS 2
 
 
 class Reflector:
@@ -65,12 +70,18 @@ class Reflector:
             chunk = b""
         if not chunk or chunk[0] == 0xE0:
             self._drop(peer)
+        elif peer.exact:
+            self._exchange(peer, chunk)
         elif peer.pair:
             self._forward(peer, chunk)
         elif chunk[0] >> 4 == wire.PUBLISH:
             topic = chunk[4 if chunk[1] < 128 else 5 :]
             peer.pair = b"/".join(topic.split(b"/", 2)[:2])[: int.from_bytes(_topic_size(chunk), "big")]
-            self._forward(peer, chunk)
+            peer.exact = chunk[0] == 0x34
+            (self._exchange if peer.exact else self._forward)(peer, chunk)
+        elif chunk[0] == 0x50:
+            peer.exact = True
+            self._exchange(peer, chunk)
         elif chunk[0] != 0x40:
             self._greet(peer, chunk)
 
@@ -80,15 +91,36 @@ class Reflector:
                 peer.version = chunk[start + 6]
                 peer.sock.send(b"\x20\x03\0\0\0" if peer.version == 5 else b"\x20\x02\0\0")
             elif first == 0x82:
-                at = start + (3 if peer.version == 5 else 2)
-                topic_filter = chunk[at + 2 : end - 1].removesuffix(b"/#")
-                self._receivers.setdefault(topic_filter, []).append(peer)
-                body = chunk[start : start + 2] + (b"\0" if peer.version == 5 else b"") + chunk[end - 1 : end]
-                peer.sock.send(wire.packet(0x90, body))
+                asked = wire.filters(chunk, start, end, peer.version)
+                for topic_filter, _ in asked:
+                    self._receivers.setdefault(topic_filter.removesuffix(b"/#"), []).append(peer)
+                body = chunk[start : start + 2] + (b"\0" if peer.version == 5 else b"")
+                peer.sock.send(wire.packet(0x90, body + bytes(qos for _, qos in asked)))
+
+    def deliver(self, pair: bytes, data: bytes) -> None:
+        """Pass packets of a publisher on to its receivers."""
+        for receiver in self._receivers.get(pair, ()):
+            write_all(receiver.sock, data)
+
+    def _exchange(self, peer: _Peer, chunk: bytes) -> None:
+        """QoS 2: pass messages on; PUBREC to a message, PUBREL to a PUBREC, PUBCOMP to a PUBREL."""
+        data = peer.tail + chunk
+        answer = bytearray()
+        end = 0
+        for run in wire.runs(data, 0, len(data)):
+            at = run.start + run.head
+            if run.first == 0x34:
+                at += 2 + int.from_bytes(data[at : at + 2], "big")
+                self.deliver(peer.pair, data[run.start : run.stop])
+            if run.first in _EXACT_ANSWERS:
+                answer += wire.acknowledgements(_EXACT_ANSWERS[run.first], wire.packet_ids(data, at, run))
+            end = run.stop
+        peer.tail = data[end:]
+        if answer:
+            write_all(peer.sock, answer)
 
     def _forward(self, peer: _Peer, chunk: bytes) -> None:
-        for receiver in self._receivers.get(peer.pair, ()):
-            write_all(receiver.sock, chunk)
+        self.deliver(peer.pair, chunk)
         if chunk[0] & 2 or peer.tail:
             self._acknowledge(peer, peer.tail + chunk)
 

@@ -1,99 +1,90 @@
-"""From samples to a table, on the terminal and in Markdown."""
+"""From outcomes to tables, on the terminal and in Markdown."""
 
+import os
 import platform
 import statistics
 import subprocess
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.harness import Sample
-from bench.rows import Row, Wanted
+from bench.harness import OTHERS, TITLES, Bench, Sample
+from bench.outcomes import Outcome
+from bench.rows import OTHER_PAIRS, Wanted
 
 BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
 HEAD = ("row", "ours", "peer", "ratio (all pairs)", "by CPU", "wanted", "ok", "busy: generator, server")
+LEFT = (0, 5, 6, 7)  # columns of words
 
 
-@dataclass(slots=True)
-class Outcome:
-    """The pairs of one row; `problem` says why a side has none."""
-
-    row: Row
-    ours: list[Sample] = field(default_factory=list)
-    peer: list[Sample] = field(default_factory=list)
-    problem: str = ""
-
-    @property
-    def ratios(self) -> list[float]:
-        """Pair by pair: ours to the peer's."""
-        return [
-            one.value / other.value for one, other in zip(self.ours, self.peer, strict=False) if other.value
-        ]
-
-    @property
-    def by_processor(self) -> float | None:
-        """The ratio of what both do with one second of processor time; None where that says nothing."""
-        found = [
-            (one.value / one.server_cpu) / (other.value / other.server_cpu)
-            for one, other in zip(self.ours, self.peer, strict=False)
-            if one.server_cpu and other.server_cpu and other.value
-        ]
-        return statistics.median(found) if found and self.row.per_second else None
-
-    @property
-    def holds(self) -> bool | None:
-        """Whether the wanted bound is met; None if there is none, False if it could not be measured."""
-        bounded = self.row.wanted.at_least is not None or self.row.wanted.at_most is not None
-        if not self.ours:
-            return False if bounded else None
-        ratio = statistics.median(self.ratios) if self.ratios else None
-        held = self.row.wanted.holds(ours=_median(self.ours), ratio=ratio)
-        return False if bounded and held is None else held
-
-    def cells(self) -> tuple[str, ...]:
-        """The row of the table, as `HEAD` names them."""
-        ratios = self.ratios
-        ratio = "-"
-        if ratios:
-            ratio = f"{_short(statistics.median(ratios))} ({_short(min(ratios))} to {_short(max(ratios))})"
-        return (
-            self.row.title,
-            self._figure(self.ours),
-            self._figure(self.peer) if self.peer else (self.problem or "-"),
-            ratio,
-            _short(self.by_processor) if self.by_processor else "-",
-            _bound(self.row.wanted, self.row.factor),
-            {True: "yes", False: "NO" if self.ours else "not measured", None: "-"}[self.holds],
-            _busy(self.ours),
-        )
-
-    def _figure(self, samples: Sequence[Sample]) -> str:
-        if not samples:
-            return self.problem or "-"
-        return _number(_median(samples) / self.row.factor)
+def cells(outcome: Outcome) -> tuple[str, ...]:
+    """The row of the table, as `HEAD` names them."""
+    ratios = outcome.ratios
+    ratio = "-"
+    if ratios:
+        ratio = f"{_short(statistics.median(ratios))} ({_short(min(ratios))} to {_short(max(ratios))})"
+    return (
+        outcome.row.title,
+        outcome.cell("ours"),
+        outcome.cell("peer"),
+        ratio,
+        _short(outcome.by_processor) if outcome.by_processor else "-",
+        _bound(outcome.row.wanted, outcome.row.factor),
+        {True: "yes", False: "NO" if outcome.ours else "not measured", None: "-"}[outcome.holds],
+        _busy(outcome.ours),
+    )
 
 
 def text(outcomes: Sequence[Outcome]) -> str:
-    """The table for a terminal."""
-    lines = [HEAD, *(outcome.cells() for outcome in outcomes)]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(HEAD))]
+    """The tables for a terminal."""
+    tables = [_aligned([HEAD, *(cells(one) for one in outcomes)], left=LEFT)]
+    if beside := beside_rows(outcomes):
+        tables.append(_aligned([beside_head(), *beside], left=(0,)))
+    return "\n\n".join(tables)
+
+
+def beside_head() -> tuple[str, ...]:
+    return ("row", *(TITLES[side] for side in ("ours", "peer", *OTHERS)))
+
+
+def beside_rows(outcomes: Sequence[Outcome]) -> list[tuple[str, ...]]:
+    """The rows that the other brokers took part in: a figure each, or why there is none."""
+    return [
+        (one.row.title, *(one.cell(side) for side in ("ours", "peer", *OTHERS)))
+        for one in outcomes
+        if any(side in one.samples or side in one.problems for side in OTHERS)
+    ]
+
+
+def markdown(outcomes: Sequence[Outcome], facts: Sequence[tuple[str, str]], *, plot: str = "") -> str:
+    """Facts of the run, tables and the plot (the name of its file), as they stand between the markers."""
+    blocks = ["\n".join(f"{name}: {value}  " for name, value in facts)]
+    if plot:
+        blocks.append(
+            f"![Messages a second of each broker, row by row; the table below has the figures]({plot})"
+        )
+    blocks.append(_piped([HEAD, *(cells(one) for one in outcomes)], left=LEFT))
+    if beside := beside_rows(outcomes):
+        blocks += ["### Beside other brokers", _piped([beside_head(), *beside], left=(0,))]
+    return "\n\n".join(blocks)
+
+
+def _aligned(lines: Sequence[Sequence[str]], *, left: Sequence[int]) -> str:
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
     shown = []
     for line in lines:
-        cells = (
-            cell.ljust(width) if column in (0, 5, 6, 7) else cell.rjust(width)
+        padded = (
+            cell.ljust(width) if column in left else cell.rjust(width)
             for column, (cell, width) in enumerate(zip(line, widths, strict=True))
         )
-        shown.append("  ".join(cells).rstrip())
+        shown.append("  ".join(padded).rstrip())
     return "\n".join(shown)
 
 
-def markdown(outcomes: Sequence[Outcome], facts: Sequence[tuple[str, str]]) -> str:
-    """The table and the facts of the run, as they stand between the markers."""
-    lines = [f"{name}: {value}  " for name, value in facts]
-    lines += ["", "| " + " | ".join(HEAD) + " |", "| --- | ---: | ---: | ---: | ---: | --- | --- | --- |"]
-    lines += ["| " + " | ".join(cell.replace("|", "\\|") for cell in one.cells()) + " |" for one in outcomes]
-    return "\n".join(lines)
+def _piped(lines: Sequence[Sequence[str]], *, left: Sequence[int]) -> str:
+    rule = "| " + " | ".join("---" if column in left else "---:" for column in range(len(lines[0]))) + " |"
+    shown = ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines]
+    return "\n".join([shown[0], rule, *shown[1:]])
 
 
 def write(path: Path, block: str) -> None:
@@ -124,6 +115,27 @@ def machine() -> list[tuple[str, str]]:
     ]
 
 
+def samples(bench: Bench) -> str:
+    """How many samples of each broker a figure is the median of, and how long one is."""
+    pairs = f"pairs with Mosquitto: {bench.pairs}"
+    others = "" if bench.alone else f", of each other broker: {min(bench.pairs, OTHER_PAIRS)}"
+    return f"{pairs}{others}; {bench.seconds} s each after {bench.warmup_seconds} s of warm-up"
+
+
+def disk(folder: Path) -> str:
+    """What the durable row depends on: how long 4 KiB take to get to the disk below a folder."""
+    path = folder / "flushed"
+    times = []
+    with path.open("wb", buffering=0) as file:
+        for _ in range(50):
+            file.write(bytes(4096))
+            begun = time.perf_counter()
+            os.fdatasync(file.fileno())
+            times.append(time.perf_counter() - begun)
+    path.unlink()
+    return f"4 KiB written and flushed in {statistics.median(times) * 1e3:.2f} ms"
+
+
 def _commit() -> str:
     root = Path(__file__).parents[1]
     found = subprocess.run(
@@ -131,10 +143,6 @@ def _commit() -> str:
         cwd=root, capture_output=True, text=True, check=False,
     )  # fmt: skip
     return found.stdout.strip() or "none"
-
-
-def _median(samples: Sequence[Sample]) -> float:
-    return statistics.median(sample.value for sample in samples)
 
 
 def _busy(samples: Sequence[Sample]) -> str:
@@ -154,10 +162,6 @@ def _bound(wanted: Wanted, factor: float) -> str:
     if wanted.at_most is not None:
         return f"≤ {_short(wanted.at_most / divisor)}{unit}"
     return "-"
-
-
-def _number(value: float) -> str:
-    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}"
 
 
 def _short(value: float) -> str:

@@ -66,13 +66,18 @@ def fixed(
     version: int,
     properties: bytes = b"",
     numbered: bool = False,
+    scattered: bool = False,
 ) -> Ring:
-    """A ring on one topic whose packets all have the same size; `numbered` adds correlation data to each."""
+    """A ring whose packets all have the same size, on one topic.
+
+    `numbered` adds correlation data to each; `scattered` gives each a topic of its own below `topic`.
+    """
     return Ring(
         [
             wire.publish(
-                topic, _payload(slot, payload_bytes), qos=qos, version=version,
-                packet_id=slot + 1, properties=properties + (wire.correlation(slot) if numbered else b""),
+                f"{topic}/{slot:05d}" if scattered else topic, _payload(slot, payload_bytes), qos=qos,
+                version=version, packet_id=slot + 1,
+                properties=properties + (wire.correlation(slot) if numbered else b""),
             )
             for slot in range(slots)
         ],

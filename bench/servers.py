@@ -1,26 +1,28 @@
-"""The servers that are measured, each a process of its own on free loopback ports.
+"""The servers that are measured, each a process of its own on free loopback ports; other brokers: `peers`.
 
-Mosquitto runs as Debian ships it: anonymous access, no ACL, no persistence, everything else at its default
-(`set_tcp_nodelay true` was tried and made it slower). Its default `max_inflight_messages` of 20 makes 2.0.11
-drop QoS 2 messages of a 3.1.1 client that has more than 20 under way, so for QoS 2 alone it is raised to our
-own window of 100 (measured without effect on its QoS 0 and 1 figures).
 tokenmq runs as `tokenmq serve` does: its defaults, SQLite, tokens enforced, logs into a file.
 """
 
 import http.client
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 from bench.issuing import Requests
+from bench.processor import seconds_of
 
 START_SECONDS = 20.0
 TOKEN_TTL_SECONDS = 43200
+QUIET_SHARE = 0.05
+
+# How a broker is set up: as it comes; with a window of 100 at QoS 2; with sessions kept on disk.
+Variant = Literal["", "inflight", "durable"]
 
 
 class NotMeasurable(Exception):
@@ -32,13 +34,27 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
+def on_core(cpu: int | None) -> Callable[[], None] | None:
+    """What a new process does first, so that all its threads have this core; None leaves it as it is."""
+    return None if cpu is None else lambda: os.sched_setaffinity(0, {cpu})
+
+
 class Server:
-    """A process that listens; `port` is MQTT over TCP, `websocket_port` over WebSocket."""
+    """A process that listens; `port` is MQTT over TCP, `websocket_port` over WebSocket.
+
+    Attributes:
+        name: what it is called, in file names too.
+        versions: protocol versions it speaks (4 is MQTT 3.1.1).
+        durable: what it promises of sessions that outlive connections; "" if it keeps nothing on disk.
+    """
 
     name = ""
+    versions: tuple[int, ...] = (4, 5)
+    durable = ""
 
-    def __init__(self, folder: Path, *, cpu: int | None) -> None:
+    def __init__(self, folder: Path, *, cpu: int | None, variant: Variant = "") -> None:
         self.folder = folder
+        self.variant = variant
         self.port = free_port()
         self.websocket_port = free_port()
         self._cpu = cpu
@@ -58,15 +74,19 @@ class Server:
         del count
         return None
 
+    def store(self) -> Path:
+        """A folder of its own for what it keeps."""
+        path = self.folder / f"{self.name}-{self.port}"
+        path.mkdir(exist_ok=True)
+        return path
+
     def start(self) -> None:
         log = (self.folder / f"{self.name}.log").open("ab")
         with log:
             self._process = subprocess.Popen(
                 self.command(), env=self.environment(), cwd=self.folder, stdin=subprocess.DEVNULL,
-                stdout=log, stderr=log,
+                stdout=log, stderr=log, preexec_fn=on_core(self._cpu),
             )  # fmt: skip
-        if self._cpu is not None:
-            os.sched_setaffinity(self._process.pid, {self._cpu})
         for port in self.ports():
             self._await(port)
 
@@ -93,6 +113,16 @@ class Server:
         if self._process is None or not self.runs():
             raise NotMeasurable(f"{self.name} has ended: {self._log()}")
         return self._process.pid
+
+    def rest(self, *, at_most_seconds: float = 20.0) -> None:
+        """Wait until it has nothing left to do, such as the ends of many connections."""
+        deadline = time.monotonic() + at_most_seconds
+        used = seconds_of(self.pid())
+        while time.monotonic() < deadline:
+            time.sleep(0.4)
+            before, used = used, seconds_of(self.pid())
+            if used - before < 0.4 * QUIET_SHARE:
+                return
 
     def memory_bytes(self) -> int:
         """Resident set, without what is only shared with files."""
@@ -123,33 +153,6 @@ class Server:
                 return
         self.stop()
         raise NotMeasurable(f"{self.name} does not listen on port {port}: {self._log()}")
-
-
-class Mosquitto(Server):
-    """The peer."""
-
-    name = "mosquitto"
-
-    def __init__(self, folder: Path, *, cpu: int | None, max_inflight: int | None = None) -> None:
-        super().__init__(folder, cpu=cpu)
-        found = shutil.which("mosquitto", path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
-        if found is None:
-            raise NotMeasurable("mosquitto is not installed (apt-get install mosquitto)")
-        self._program = found
-        self._config = folder / f"mosquitto-{self.port}.conf"
-        self._config.write_text(
-            f"user {os.environ.get('USER', 'root') if os.getuid() else 'root'}\n"
-            f"listener {self.port} 127.0.0.1\nlistener {self.websocket_port} 127.0.0.1\nprotocol websockets\n"
-            "allow_anonymous true\npersistence false\n"
-            + (f"max_inflight_messages {max_inflight}\n" if max_inflight else "")
-        )
-
-    def command(self) -> list[str]:
-        return [self._program, "-c", str(self._config)]
-
-    def version(self) -> str:
-        told = subprocess.run([self._program, "-h"], capture_output=True, text=True, check=False).stdout
-        return told.splitlines()[0].removeprefix("mosquitto version ") if told else "?"
 
 
 class Reflector(Server):
@@ -192,9 +195,10 @@ class Tokenmq(Server):
     """Our own server, with an organization, a secret key and as many tokens as a row asks for."""
 
     name = "tokenmq"
+    durable = "committed and flushed to disk before its PUBACK"
 
-    def __init__(self, folder: Path, *, cpu: int | None) -> None:
-        super().__init__(folder, cpu=cpu)
+    def __init__(self, folder: Path, *, cpu: int | None, variant: Variant = "") -> None:
+        super().__init__(folder, cpu=cpu, variant=variant)
         self._program = Path(sys.executable).parent / "tokenmq"
         if not self._program.exists():
             raise NotMeasurable(f"{self._program} is not installed")

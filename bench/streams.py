@@ -1,15 +1,18 @@
 """Count and check what arrives on one connection: deliveries to a receiver, acknowledgements to a publisher.
 
+QoS 0 and 1; `exact` does the same for QoS 2.
+
 Theory of operation. A stream is fed the bytes of one read in a shared buffer, after what was left over of the
 last one. The usual case is settled by arithmetic: whole packets = bytes // size, and one comparison
 (`bytes.startswith` with an offset, a memcmp) of everything that came with the place in the ring where it must
 stand. Packet ids, which the broker chooses, are first sliced out with a stride, both into the
-acknowledgements and out of the comparison. Whatever does not fit (sizes that differ, properties put in
-another order, QoS 2 with its two kinds of packet) is parsed frame by frame and held against the ring message
-by message; what fits neither is an error. No message is ever counted unseen.
+acknowledgements and out of the comparison. Whatever does not fit (properties put in another order, say) is
+parsed frame by frame and held against the ring message by message; what fits neither is an error. No message
+is ever counted unseen.
 """
 
 from bisect import bisect_right
+from typing import Protocol
 
 from bench import wire
 from bench.ring import Ring
@@ -18,6 +21,32 @@ from bench.wire import BadStream
 MAX_RUN = 65536 // 4
 _PUBACKS = b"\x40\x02\0\0" * MAX_RUN
 _ZEROS = bytearray(MAX_RUN)
+
+
+class Stream(Protocol):
+    """What the loop over connections needs of a stream.
+
+    Attributes:
+        count: messages received whole, or acknowledged for good.
+        answer: what is to be written, replaced by every `take`.
+        tail: bytes of an incomplete packet.
+    """
+
+    count: int
+    answer: bytes | bytearray
+    tail: bytes
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing more is to come for what was counted."""
+        ...
+
+    def take(self, buffer: bytearray, view: memoryview, stop: int) -> int:
+        """Take `buffer[:stop]`, which begins with `tail`; return by how much `count` grew.
+
+        `view` is a memoryview of `buffer`. The buffer's bytes may be changed.
+        """
+        ...
 
 
 class Receiver:
@@ -36,18 +65,17 @@ class Receiver:
         self._ring = ring
         self._qos = qos
         self._version = version
-        self._strict = strict or qos == 2
+        self._strict = strict
         self._offset = ring.id_offsets[0]
         self.count = 0
         self.parsed = 0
         self.answer: bytes | bytearray = b""
         self.tail = b""
 
-    def take(self, buffer: bytearray, view: memoryview, stop: int) -> int:
-        """Take `buffer[:stop]`, which begins with `tail`; return how many messages are complete.
+    settled = True  # a message is done when it has come
 
-        `view` is a memoryview of `buffer`. The buffer's bytes may be changed.
-        """
+    def take(self, buffer: bytearray, view: memoryview, stop: int) -> int:
+        """Take what was read; return how many messages are complete."""
         ring = self._ring
         if self._strict:
             return self._parse(buffer, stop)
@@ -113,9 +141,6 @@ class Receiver:
         position = 0
         for first, start, end in wire.frames(buffer, 0, stop):
             position = end
-            if first == 0x62:  # PUBREL -> PUBCOMP
-                answer += b"\x70\x02" + buffer[start : start + 2]
-                continue
             if first != 0x30 | self._qos << 1:
                 raise BadStream(f"a receiver at QoS {self._qos} got a packet that begins {first:#04x}")
             got = wire.delivery(first, buffer, start, end, self._version)
@@ -125,9 +150,7 @@ class Receiver:
             if self._qos:
                 if not got.packet_id:
                     raise BadStream("packet id 0")
-                answer += (b"\x40\x02" if self._qos == 1 else b"\x50\x02") + buffer[
-                    start + 2 + len(got.topic) : start + 4 + len(got.topic)
-                ]
+                answer += b"\x40\x02" + got.packet_id.to_bytes(2, "big")
             self.count += 1
         self.tail = bytes(buffer[position:stop])
         self.answer = answer
@@ -136,35 +159,33 @@ class Receiver:
 
 
 class Acknowledgements:
-    """Answers to one publisher: PUBACK at QoS 1, PUBREC and PUBCOMP at QoS 2.
+    """PUBACKs to one publisher; at QoS 0 (no `slots`) nothing may come.
 
     MQTT has them come in the order of the messages, so they too are compared with a ring.
 
     Attributes:
-        count: messages acknowledged for good.
-        answer: PUBRELs to write, replaced by every `take`.
+        count: messages acknowledged.
+        answer: always empty.
         tail: bytes of an incomplete packet.
     """
 
-    __slots__ = ("_expected", "_qos", "_received", "_slots", "answer", "count", "tail")
+    __slots__ = ("_expected", "_slots", "answer", "count", "tail")
 
-    def __init__(self, slots: int, *, qos: int) -> None:
+    def __init__(self, slots: int) -> None:
         self._slots = slots
-        self._qos = qos
-        self._received = 0
         self._expected = b"".join(b"\x40\x02" + (slot + 1).to_bytes(2, "big") for slot in range(slots)) * 2
         self.count = 0
         self.answer: bytes | bytearray = b""
         self.tail = b""
 
+    settled = True  # its count says all
+
     def take(self, buffer: bytearray, view: memoryview, stop: int) -> int:
-        """Take `buffer[:stop]`, which begins with `tail`; return how many messages are now acknowledged."""
+        """Take what was read; return how many messages are now acknowledged."""
         whole = stop & ~3
         amount = whole >> 2
-        if (
-            self._qos == 1
-            and 0 < amount <= self._slots
-            and self._expected.startswith(view[:whole], self.count % self._slots * 4)
+        if 0 < amount <= self._slots and self._expected.startswith(
+            view[:whole], self.count % self._slots * 4
         ):
             self.tail = bytes(buffer[whole:stop]) if whole != stop else b""
             self.count += amount
@@ -173,27 +194,17 @@ class Acknowledgements:
 
     def _parse(self, buffer: bytearray, stop: int) -> int:
         before = self.count
-        answer = bytearray()
         position = 0
         for first, start, end in wire.frames(buffer, 0, stop):
             position = end
-            kind = first >> 4
-            if kind not in (wire.PUBACK, wire.PUBREC, wire.PUBCOMP) or (kind == wire.PUBACK) != (
-                self._qos == 1
-            ):
-                raise BadStream(f"a publisher at QoS {self._qos} got a packet that begins {first:#04x}")
+            if first != 0x40 or not self._slots:
+                raise BadStream(f"a publisher got a packet that begins {first:#04x}")
             if end - start > 2 and buffer[start + 2] >= 0x80:
                 raise BadStream(f"a message was refused with {buffer[start + 2]:#04x}")
             packet_id = int.from_bytes(buffer[start : start + 2], "big")
-            if kind == wire.PUBREC:
-                wanted = self._received % self._slots + 1
-                self._received += 1
-                answer += b"\x62\x02" + buffer[start : start + 2]
-            else:
-                wanted = self.count % self._slots + 1
-                self.count += 1
+            wanted = self.count % self._slots + 1
             if packet_id != wanted:
                 raise BadStream(f"acknowledged was packet {packet_id}, the next one is {wanted}")
+            self.count += 1
         self.tail = bytes(buffer[position:stop])
-        self.answer = answer
         return self.count - before

@@ -3,12 +3,15 @@
 Pure. Not here: sockets, counting (`streams`). MQTT 3.1.1 (version 4) and 5 (version 5).
 """
 
+import re
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import NamedTuple
 
 CONNACK, PUBLISH, PUBACK, PUBREC, PUBREL, PUBCOMP, SUBACK, DISCONNECT = 2, 3, 4, 5, 6, 7, 9, 14
 DISCONNECT_PACKET = b"\xe0\x00"
 KEEP_ALIVE_SECONDS = 300
+SESSION_EXPIRY_SECONDS = 3600
 
 # The kinds of property that a PUBLISH may carry to a subscriber (MQTT 5, 2.2.2.2).
 _BYTE, _U16, _U32, _VARINT, _TEXT, _PAIR = 1, 2, 4, 0, -1, -2
@@ -31,11 +34,35 @@ class Delivery(NamedTuple):
 
 
 class Connack(NamedTuple):
-    """What of a CONNACK limits the load."""
+    """What of a CONNACK the load goes by."""
 
     reason_code: int
     receive_maximum: int
     maximum_qos: int
+    session_present: bool
+
+
+class Run(NamedTuple):
+    """Packets that follow each other, of one size and with the same bytes before their bodies.
+
+    Attributes:
+        first: the first byte of each.
+        start: where the first packet begins.
+        head: bytes of a packet before its body.
+        size: bytes of a packet.
+        amount: how many there are.
+    """
+
+    first: int
+    start: int
+    head: int
+    size: int
+    amount: int
+
+    @property
+    def stop(self) -> int:
+        """Where the last packet ends."""
+        return self.start + self.size * self.amount
 
 
 def variable(number: int) -> bytes:
@@ -59,13 +86,20 @@ def packet(first: int, body: bytes) -> bytes:
 
 
 def connect(
-    client_id: str, *, version: int, username: str | None = None, password: str | None = None
+    client_id: str,
+    *,
+    version: int,
+    username: str | None = None,
+    password: str | None = None,
+    clean: bool = True,
 ) -> bytes:
-    """Encode a CONNECT with a clean start."""
-    flags = 2 | (0x80 if username is not None else 0) | (0x40 if password is not None else 0)
+    """Encode a CONNECT; not `clean` asks for a session that outlives the connection, and for the old one."""
+    flags = (
+        (2 if clean else 0) | (0x80 if username is not None else 0) | (0x40 if password is not None else 0)
+    )
     body = text("MQTT") + bytes((version, flags)) + KEEP_ALIVE_SECONDS.to_bytes(2, "big")
     if version == 5:
-        body += b"\x00"
+        body += b"\x00" if clean else b"\x05\x11" + SESSION_EXPIRY_SECONDS.to_bytes(4, "big")
     body += text(client_id)
     if username is not None:
         body += text(username)
@@ -74,9 +108,9 @@ def connect(
     return packet(0x10, body)
 
 
-def subscribe(topic_filter: str, *, qos: int, version: int, packet_id: int = 1) -> bytes:
+def subscribe(*topic_filters: str, qos: int, version: int, packet_id: int = 1) -> bytes:
     body = packet_id.to_bytes(2, "big") + (b"\x00" if version == 5 else b"")
-    return packet(0x82, body + text(topic_filter) + bytes((qos,)))
+    return packet(0x82, body + b"".join(text(one) + bytes((qos,)) for one in topic_filters))
 
 
 def publish(
@@ -121,6 +155,37 @@ def frames(data: bytes | bytearray, start: int, stop: int) -> Iterator[tuple[int
     while (frame := read_frame(data, start, stop)) is not None:
         yield frame
         start = frame[2]
+
+
+def runs(data: bytes | bytearray, start: int, stop: int) -> Iterator[Run]:
+    """Yield the complete frames of `data[start:stop]`, those that follow each other alike as one run."""
+    while (frame := read_frame(data, start, stop)) is not None:
+        first, body, end = frame
+        found = _alike(bytes(data[start:body]), end - body).match(data, start, stop)
+        assert found is not None  # it matches the frame itself
+        run = Run(first, start, body - start, end - start, (found.end() - start) // (end - start))
+        yield run
+        start = run.stop
+
+
+@lru_cache(maxsize=1024)
+def _alike(head: bytes, rest: int) -> re.Pattern[bytes]:
+    """Any number of packets with this head and so many bytes after it."""
+    return re.compile(b"(?:%b.{%d})*" % (re.escape(head), rest), re.DOTALL)
+
+
+def packet_ids(data: bytes | bytearray, at: int, run: Run) -> bytearray:
+    """The packet ids of a run, two bytes each, whose first one stands at `at`."""
+    ids = bytearray(2 * run.amount)
+    ids[0::2], ids[1::2] = data[at : run.stop : run.size], data[at + 1 : run.stop : run.size]
+    return ids
+
+
+def acknowledgements(first: int, ids: bytes | bytearray) -> bytearray:
+    """Encode a PUBACK, PUBREC, PUBREL or PUBCOMP (`first` is its first byte) for each packet id."""
+    answer = bytearray((first, 2, 0, 0)) * (len(ids) // 2)
+    answer[2::4], answer[3::4] = ids[0::2], ids[1::2]
+    return answer
 
 
 def read_variable(data: bytes | bytearray, at: int) -> tuple[int, int]:
@@ -193,4 +258,24 @@ def connack(data: bytes | bytearray, start: int, stop: int, version: int) -> Con
             else:  # strings; 0x26 is a pair of them
                 for _ in range(2 if identifier == 0x26 else 1):
                     at += 2 + int.from_bytes(data[at : at + 2], "big")
-    return Connack(data[start + 1], receive_maximum, maximum_qos)
+    return Connack(data[start + 1], receive_maximum, maximum_qos, bool(data[start] & 1))
+
+
+def suback(data: bytes | bytearray, start: int, stop: int, version: int) -> bytes:
+    """The reason codes of a SUBACK, one for each filter."""
+    at = start + 2
+    if version == 5:
+        length, at = read_variable(data, at)
+        at += length
+    return bytes(data[at:stop])
+
+
+def filters(data: bytes | bytearray, start: int, stop: int, version: int) -> list[tuple[bytes, int]]:
+    """The filters of a SUBSCRIBE without properties, each with its options."""
+    at = start + (3 if version == 5 else 2)
+    found = []
+    while at < stop:
+        end = at + 2 + int.from_bytes(data[at : at + 2], "big")
+        found.append((bytes(data[at + 2 : end]), data[end]))
+        at = end + 1
+    return found

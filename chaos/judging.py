@@ -57,7 +57,7 @@ def _life(ledger: Ledger, life: Life) -> Iterator[Fault]:
     for message in ledger.messages.values():
         if message.number not in got and _owed(ledger, life, message, matching.of(message.topic)):
             yield Fault(f"{life.client} never got message {message.number}", message)
-    yield from _order(ledger, life)
+    yield from _order(ledger, life, matching)
 
 
 class _Matching:
@@ -123,8 +123,11 @@ def _owed(ledger: Ledger, life: Life, message: Message, matching: list[Subscribe
     )
 
 
-def _order(ledger: Ledger, life: Life) -> Iterator[Fault]:
-    """Hold the first deliveries of each publisher and topic against the order of publishing."""
+def _order(ledger: Ledger, life: Life, matching: _Matching) -> Iterator[Fault]:
+    """Hold the first deliveries of each publisher and topic against the order of publishing.
+
+    Of what was published while the subscription was on its way, some may come, and later.
+    """
     if any(split_share(subscribed.topic_filter)[0] is not None for subscribed in life.subscriptions):
         return  # what another member had comes late
     newest: dict[tuple[str, int, str], int] = {}
@@ -134,6 +137,8 @@ def _order(ledger: Ledger, life: Life) -> Iterator[Fault]:
             continue
         seen.add(delivery.number)
         message = ledger.messages[delivery.number]
+        if not any(subscribed.since <= message.invoked for subscribed in matching.of(message.topic)):
+            continue
         stream = (message.publisher, message.life, message.topic)
         if message.will is None and delivery.number < newest.get(stream, 0):
             text = f"{life.client} got message {delivery.number} after {newest[stream]}"

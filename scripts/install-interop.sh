@@ -1,22 +1,30 @@
 #!/bin/sh
 # Installs what the interop tests drive and Python does not bring: mosquitto's clients and broker,
-# Node and npm, and curl for the examples of the pages (as root, and only if the commands are missing),
-# mqtt.js (into .interop).
-# No package starts a service: a policy-rc.d forbids it meanwhile and is put back afterwards.
+# PostgreSQL, Node and npm, and curl for the examples of the pages (as root, and only if the commands
+# are missing), mqtt.js (into .interop).
+# No package starts a service: a policy-rc.d forbids it meanwhile and is put back afterwards. Nor does
+# PostgreSQL's make a cluster: a file beside createcluster.conf says so meanwhile and is removed.
 set -eu
 cd "$(dirname "$0")/.."
 
 POLICY=/usr/sbin/policy-rc.d
 ASIDE=$POLICY.before-tokenmq
 MARK="# put here by tokenmq's scripts/install-interop.sh"
+CLUSTERS=/etc/postgresql-common/createcluster.d
+NO_CLUSTER=$CLUSTERS/zz-tokenmq.conf
 
 have() {
     # Brokers live in /usr/sbin, which is not on everybody's path.
     PATH=$PATH:/usr/sbin command -v "$1" >/dev/null 2>&1
 }
 
+have_postgresql() {
+    have postgres || ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1
+}
+
 put_back() {
-    rm -f "$POLICY"
+    rm -f "$POLICY" "$NO_CLUSTER"
+    rmdir -p --ignore-fail-on-non-empty "$CLUSTERS" 2>/dev/null || true
     if [ -e "$ASIDE" ]; then mv "$ASIDE" "$POLICY"; fi
 }
 
@@ -28,6 +36,8 @@ install_packages() {
     if [ -e "$POLICY" ] && ! grep -q "$MARK" "$POLICY"; then mv "$POLICY" "$ASIDE"; fi
     printf '#!/bin/sh\n%s\nexit 101\n' "$MARK" >"$POLICY"
     chmod 755 "$POLICY"
+    mkdir -p "$CLUSTERS"
+    printf '%s\ncreate_main_cluster = false\n' "$MARK" >"$NO_CLUSTER"
     export DEBIAN_FRONTEND=noninteractive
     apt-get -q update
     # shellcheck disable=SC2086 one word a package
@@ -42,6 +52,7 @@ have mosquitto_sub && have mosquitto_pub || missing="$missing mosquitto-clients"
 have node || missing="$missing nodejs"
 have npm || missing="$missing npm"
 have curl || missing="$missing curl"
+have_postgresql || missing="$missing postgresql"
 
 if [ -n "$missing" ]; then
     if [ "$(id -u)" != 0 ]; then

@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 
+import clients
 import http_api
 
 from tokenmq import cli, config
@@ -12,12 +13,16 @@ DOCS = Path(__file__).parents[1] / "docs"
 
 def pages() -> dict[str, str]:
     """Return every generated page, by its name in docs/."""
-    kept = (DOCS / "http-api.md").read_text(encoding="utf-8")
     return {
         "settings.md": config.document(),
         "cli.md": cli.document(),
-        "http-api.md": http_api.filled(kept),
+        "http-api.md": http_api.filled(_kept("http-api.md")),
+        "conformance.md": clients.filled(_kept("conformance.md")),
     }
+
+
+def _kept(name: str) -> str:
+    return (DOCS / name).read_text(encoding="utf-8")
 
 
 def main() -> int:

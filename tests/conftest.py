@@ -1,19 +1,28 @@
-"""What all tests share: the event loop, and the real service in a process of its own."""
+"""What all tests share: the event loop, the real service, a PostgreSQL server of our own."""
 
 from __future__ import annotations
 
+import asyncio
+import functools
+import itertools
 import json
 import os
+import pwd
 import select
+import shutil
+import signal
+import socket
 import subprocess
 import sys
+import tempfile
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import httpx2
 import pytest
@@ -21,6 +30,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import settings
+
+from tokenmq.config import Secret, database_address
+from tokenmq.stores.sql import SqlStore
+from tokenmq.stores.sql.postgresql import open_postgresql
+from tokenmq.stores.sql.tables import metadata
 
 # A busy machine is no failure: no test may depend on how long an example takes.
 settings.register_profile("untimed", deadline=None)
@@ -322,3 +336,205 @@ def authority(make_authority: Callable[[str], Authority]) -> Authority:
 def server_certificate(authority: Authority) -> Path:
     """One file with a certificate for loopback, and its key."""
     return authority.issue("server")
+
+
+class Postgresql:
+    """A PostgreSQL server on a free loopback port, in a folder of its own, that really writes to the disk.
+
+    Attributes:
+        port: where it listens, on 127.0.0.1.
+        password: of the user `postgres`.
+    """
+
+    password = "hunter2/@:"
+
+    def __init__(self, programs: Path) -> None:
+        self._programs = programs
+        self._folder = Path(tempfile.mkdtemp(prefix="tokenmq-postgresql-"))
+        self._databases = itertools.count(1)
+        # It refuses to run as root.
+        self._as_user: list[str] = []
+        if os.geteuid() == 0:
+            user = pwd.getpwnam("postgres")
+            os.chown(self._folder, user.pw_uid, user.pw_gid)
+            self._as_user = ["--reuid", str(user.pw_uid), "--regid", str(user.pw_gid), "--clear-groups"]
+        secret = self._folder / "password"
+        secret.write_text(self.password)
+        self._program("initdb", "-D", str(self._data), "-U", "postgres", "--pwfile", str(secret), *INITDB)
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.port: int = free.getsockname()[1]
+        self.start()
+
+    @property
+    def _data(self) -> Path:
+        return self._folder / "data"
+
+    def start(self) -> None:
+        """Start, or start again, and return when it takes connections.
+
+        To be called in the main thread: the server ends with the thread that started it,
+        so also when these tests are killed.
+        """
+        command = ["setpriv", "--pdeathsig", "INT", *self._as_user, str(self._programs / "postgres")]
+        settings = ("listen_addresses=127.0.0.1", "unix_socket_directories=", f"port={self.port}")
+        self.process = subprocess.Popen(
+            [*command, "-D", str(self._data), *(word for one in settings for word in ("-c", one))],
+            cwd="/",
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self._lines: list[str] = []
+        is_ready = threading.Event()
+        self._reading = threading.Thread(target=self._read, args=(is_ready,))
+        self._reading.start()
+        if not is_ready.wait(PATIENCE_SECONDS) or self.process.poll() is not None:
+            pytest.fail("PostgreSQL did not start:\n" + "".join(self._lines))
+
+    def stop(self) -> None:
+        """End it, and every session, at once but in order."""
+        self._end(signal.SIGINT)
+
+    def kill(self) -> None:
+        """End it as a power failure of the process does."""
+        self._end(signal.SIGKILL)
+
+    def close(self) -> None:
+        """End it and remove what it wrote."""
+        self._end(signal.SIGQUIT)
+        shutil.rmtree(self._folder)
+
+    def database(self, options: str = "TEMPLATE template0") -> str:
+        """Make an empty database, and return its URL."""
+        name = f"tokenmq_{next(self._databases)}"
+        self.ask(f"CREATE DATABASE {name} {options}")
+        return self.url(name)
+
+    @functools.cached_property
+    def _prepared(self) -> str:
+        url = self.database()
+        asyncio.run(_open_and_close(url))
+        return url
+
+    def emptied(self) -> str:
+        """Return the URL of a database with empty tables, the same for every test that asks.
+
+        It is for one test at a time. To make one costs a second, to empty one nearly nothing.
+        """
+        # A TRUNCATE would make new files, and wait for the disk for each of them.
+        statements = [f"DELETE FROM {table.name}" for table in reversed(metadata.sorted_tables)]
+        self.ask("; ".join(statements), self._prepared.rpartition("/")[2])
+        return self._prepared
+
+    def url(self, name: str) -> str:
+        """Return the URL of a database."""
+        return f"postgresql://postgres:{quote(self.password, safe='')}@127.0.0.1:{self.port}/{name}"
+
+    def ask(self, statement: str, database: str = "postgres") -> str:
+        """Do a statement, and return what it says."""
+        return self._program(
+            *("psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-c", statement),
+            *("-h", "127.0.0.1", "-p", str(self.port), "-U", "postgres", database),
+        ).strip()
+
+    def _program(self, name: str, *words: str) -> str:
+        ended = subprocess.run(
+            ["setpriv", *(self._as_user or ["--pdeathsig", "keep"]), str(self._programs / name), *words],
+            env={"PATH": os.environ["PATH"], "PGPASSWORD": self.password},
+            cwd="/",
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_SECONDS,
+            check=False,
+        )
+        assert ended.returncode == 0, ended.stderr
+        return ended.stdout
+
+    def _read(self, is_ready: threading.Event) -> None:
+        assert self.process.stderr is not None
+        with self.process.stderr as lines:
+            for line in lines:
+                self._lines.append(line)
+                if "ready to accept connections" in line:
+                    is_ready.set()
+        is_ready.set()
+
+    def _end(self, how: signal.Signals) -> None:
+        if self.process.poll() is None:
+            self.process.send_signal(how)
+        self.process.wait(PATIENCE_SECONDS)
+        self._reading.join(PATIENCE_SECONDS)
+
+
+# Text sorts by the rules of a language, as it does where nobody thought of it.
+INITDB = ("--encoding=UTF8", "--locale=C.UTF-8", "--locale-provider=icu", "--icu-locale=en-US", "--no-sync")
+INITDB = (*INITDB, "--auth=scram-sha-256")
+
+
+def postgresql_programs() -> Path | None:
+    """Return the folder of PostgreSQL's programs, the newest there is."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"), key=lambda path: int(path.parts[-3]))
+    if found:
+        return found[-1].parent
+    on_path = shutil.which("postgres")
+    return Path(on_path).resolve().parent if on_path else None
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[Postgresql]:
+    """The server that all tests share; who ends it starts it again."""
+    programs = postgresql_programs()
+    if programs is None:
+        reason = "PostgreSQL is missing; scripts/install-interop.sh installs it"
+        if os.environ.get("TOKENMQ_REQUIRE_INTEROP") == "1":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    server = Postgresql(programs)
+    yield server
+    server.close()
+
+
+def on_lost(error: Exception) -> None:
+    """Nobody may take a database of these tests."""
+    raise error
+
+
+def open_url(url: str, **options: Any) -> Awaitable[SqlStore]:
+    """Open the store in a PostgreSQL database."""
+    return open_postgresql(
+        database_address(Secret(url)), **{"max_outage_seconds": 60, "on_lost": on_lost, **options}
+    )
+
+
+async def _open_and_close(url: str) -> None:
+    store = await open_url(url)
+    await store.close()
+
+
+@pytest.fixture(scope="session")
+def open_database() -> Callable[..., Awaitable[SqlStore]]:
+    """Return `open_url`."""
+    return open_url
+
+
+# The databases that everything about the store is tested on.
+DATABASES = ("sqlite", pytest.param("postgresql", marks=pytest.mark.interop))
+
+
+@pytest.fixture(params=DATABASES)
+def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Awaitable[SqlStore]]:
+    """Open the store of a test; what is in it stays when it is opened again."""
+    if request.param == "sqlite":
+        return functools.partial(SqlStore.open_folder, tmp_path / "data")
+    server: Postgresql = request.getfixturevalue("postgresql")
+    return functools.partial(open_url, server.emptied())
+
+
+@pytest.fixture(params=DATABASES)
+def database_variables(request: pytest.FixtureRequest) -> dict[str, str]:
+    """The variables that a service needs for a database of its own."""
+    if request.param == "sqlite":
+        return {}
+    return {"TOKENMQ_DATABASE_URL": request.getfixturevalue("postgresql").database()}

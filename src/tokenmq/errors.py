@@ -23,7 +23,8 @@
     ├── BrokerError              a reason code of a broker that is not success, to its client
     ├── Unreachable              no token service or broker answers, to its client
     ├── InvalidSettings          configuration that cannot be used
-    └── DataFolderInUse          another process serves this data folder
+    ├── DataFolderInUse          another process serves this data folder
+    └── DatabaseInUse            another process serves this database, or has served it meanwhile
 
 `code` is stable and part of the API. Messages are one sentence in lower case: what was
 got, what was wanted; never a secret, never a whole payload. The edges translate:
@@ -106,9 +107,18 @@ class ExpiredToken(InvalidToken):
 
 
 class InvalidKey(TokenmqError):
-    """A key that does not exist, is wrong, expired or deleted; which is not told."""
+    """A key that does not exist, is wrong, expired or deleted; which is not told.
+
+    Attributes:
+        key_id: the id that its text names, whether there is such a key or not; None if the
+            text has not the shape of a key.
+    """
 
     code = "unauthorized"
+
+    def __init__(self, message: str, *, key_id: str | None = None) -> None:
+        self.key_id = key_id
+        super().__init__(message)
 
 
 class UnusableKey(TokenmqError):
@@ -118,9 +128,17 @@ class UnusableKey(TokenmqError):
 
 
 class BadCredentials(TokenmqError):
-    """A CONNECT whose username is wrong or whose key is unknown."""
+    """A CONNECT whose username is wrong or whose key is unknown.
+
+    Attributes:
+        key_id: the id that its key names, as in `InvalidKey`; None without a key.
+    """
 
     code = "bad_credentials"
+
+    def __init__(self, message: str, *, key_id: str | None = None) -> None:
+        self.key_id = key_id
+        super().__init__(message)
 
 
 class ClientIdNotPermitted(TokenmqError):
@@ -269,3 +287,9 @@ class DataFolderInUse(TokenmqError):
     """Another process serves this data folder."""
 
     code = "data_folder_in_use"
+
+
+class DatabaseInUse(TokenmqError):
+    """Another process serves this database, or has served it meanwhile."""
+
+    code = "database_in_use"

@@ -5,21 +5,37 @@
 
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from bench.reflector import Reflector
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 
 @pytest.fixture
-def reflector_port() -> Iterator[int]:
+def serve() -> Iterator[Callable[["Reflector"], int]]:
+    """Run a reflector in a thread until the test is over; its port."""
+    running: list[tuple[Reflector, threading.Thread]] = []
+
+    def start(reflector: "Reflector") -> int:
+        thread = threading.Thread(target=reflector.run)
+        thread.start()
+        running.append((reflector, thread))
+        return reflector.port
+
+    yield start
+    for reflector, thread in running:
+        reflector.stop()
+        thread.join()
+
+
+@pytest.fixture
+def reflector_port(serve: Callable[["Reflector"], int]) -> int:
     from bench.reflector import Reflector
 
-    reflector = Reflector()
-    thread = threading.Thread(target=reflector.run)
-    thread.start()
-    yield reflector.port
-    reflector.stop()
-    thread.join()
+    return serve(Reflector())

@@ -11,6 +11,12 @@ def test_fixed_ring_has_packets_of_one_size_and_no_two_alike(qos: int) -> None:
     assert len(one.data) == len(one.expected) == 2 * 256 * one.size
 
 
+def test_scattered_ring_has_packets_of_one_size_each_on_a_topic_of_its_own() -> None:
+    one = ring.fixed("bench/0", slots=256, payload_bytes=64, qos=0, version=4, scattered=True)
+    assert one.size == 2 + 2 + len("bench/0/00000") + 64
+    assert len({message.topic for message in one.messages}) == 256
+
+
 def test_varied_ring_changes_topic_and_size_from_message_to_message() -> None:
     one = ring.varied("bench/0", slots=256, qos=1, version=5, properties=wire.common_properties())
     assert one.size == 0

@@ -125,25 +125,16 @@ def test_a_missing_property_is_noticed() -> None:
         feed(Receiver(one, qos=0, version=5), [b"".join(plain.packets[:2])])
 
 
-def test_qos_2_answers_pubrec_to_a_message_and_pubcomp_to_its_pubrel() -> None:
-    one = rings(2, 4)[0]
-    receiver = Receiver(one, qos=2, version=4)
-    first, second = delivered(one, 2)
-    answered = feed(receiver, cut(first + b"\x62\x02\x01\xf4" + second, [50]))
-    assert receiver.count == 2
-    assert answered == b"\x50\x02\x01\xf4\x70\x02\x01\xf4\x50\x02\x01\xf5"
-
-
 @given(CHUNKING)
 def test_pubacks_are_counted_in_any_chunking(sizes: list[int]) -> None:
-    acknowledged = Acknowledgements(SLOTS, qos=1)
+    acknowledged = Acknowledgements(SLOTS)
     data = b"".join(b"\x40\x02" + (message % SLOTS + 1).to_bytes(2, "big") for message in range(100))
     assert feed(acknowledged, cut(data, sizes)) == b""
     assert acknowledged.count == 100
 
 
 def test_pubacks_with_reason_code_are_counted_and_a_refusal_is_noticed() -> None:
-    acknowledged = Acknowledgements(SLOTS, qos=1)
+    acknowledged = Acknowledgements(SLOTS)
     feed(acknowledged, [b"\x40\x03\x00\x01\x10", b"\x40\x02\x00\x02"])
     assert acknowledged.count == 2
     with pytest.raises(BadStream, match="0x87"):
@@ -152,11 +143,9 @@ def test_pubacks_with_reason_code_are_counted_and_a_refusal_is_noticed() -> None
 
 def test_a_puback_out_of_order_is_noticed() -> None:
     with pytest.raises(BadStream):
-        feed(Acknowledgements(SLOTS, qos=1), [b"\x40\x02\x00\x02"])
+        feed(Acknowledgements(SLOTS), [b"\x40\x02\x00\x02"])
 
 
-def test_qos_2_publisher_answers_pubrec_with_pubrel_and_counts_pubcomp() -> None:
-    acknowledged = Acknowledgements(SLOTS, qos=2)
-    answered = feed(acknowledged, [b"\x50\x02\x00\x01\x50\x02\x00\x02\x70\x02", b"\x00\x01"])
-    assert answered == b"\x62\x02\x00\x01\x62\x02\x00\x02"
-    assert acknowledged.count == 1
+def test_a_publisher_at_qos_0_gets_nothing() -> None:
+    with pytest.raises(BadStream):
+        feed(Acknowledgements(0), [b"\x40\x02\x00\x01"])

@@ -170,14 +170,14 @@ def test_variables_carry_every_type() -> None:
             "TOKENMQ_MQTT_HOST": "0.0.0.0",
             "TOKENMQ_BROKER_TRUSTED_PROXIES": "10.0.0.0/8, ::1",
             "TOKENMQ_DATA_FOLDER": "/srv/tokenmq",
-            "TOKENMQ_DATABASE_URL": "sqlite:///x.db",
+            "TOKENMQ_DATABASE_URL": "postgresql://u:p@db/x",
             "TOKENMQ_TOKENS_ALGORITHM": "RS256",
         }
     )
     assert settings.mqtt.allow_plaintext is True
     assert settings.broker.trusted_proxies == ("10.0.0.0/8", "::1")
     assert settings.data.folder == Path("/srv/tokenmq")
-    assert settings.database.url == Secret("sqlite:///x.db")
+    assert settings.database.url == Secret("postgresql://u:p@db/x")
     assert settings.tokens.algorithm == "RS256"
 
 
@@ -265,3 +265,9 @@ def test_keep_alive_bounds_that_cross_are_refused() -> None:
 @pytest.mark.parametrize("network", ["10.0.0.0/33", "10.0.0.1/8", "proxy", "10.0.0.0/8,"])
 def test_a_trusted_proxy_that_is_no_network_is_refused(network: str) -> None:
     assert "trusted_proxies" in refusal(environ={"TOKENMQ_BROKER_TRUSTED_PROXIES": network})
+
+
+def test_a_database_url_that_is_none_is_refused_without_its_password() -> None:
+    refused = refusal(environ={"TOKENMQ_DATABASE_URL": "sqlite:///hunter2.db"})
+    assert "postgresql://user:password@host:port/name is wanted" in refused
+    assert "hunter2" not in refused

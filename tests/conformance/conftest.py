@@ -1,9 +1,8 @@
-"""Every store implementation joins here: add it to `IMPLEMENTATIONS`, and all tests run on it."""
+"""Every store implementation joins in `open_store`, and all tests run on it."""
 
 import itertools
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,7 +17,6 @@ from tokenmq.stores.base import (
     Replacing,
     Store,
 )
-from tokenmq.stores.sql import SqlStore
 from tokenmq.tokens.records import (
     FamilyRecord,
     KeyKind,
@@ -30,8 +28,6 @@ from tokenmq.tokens.records import (
 
 NOW = 1_800_000_000
 GRANTS = (Grant((Permission.PUBLISH, Permission.SUBSCRIBE), ("chat/#", 'it\'s "here"/ü/{user_id}')),)
-
-IMPLEMENTATIONS = {"sqlite": SqlStore.open_folder}
 
 
 @dataclass
@@ -131,15 +127,15 @@ def records() -> Records:
     return Records()
 
 
-@pytest.fixture(params=sorted(IMPLEMENTATIONS))
-async def reopen(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Callable[[], Any]]:
+@pytest.fixture
+async def reopen(open_store: Callable[[], Any]) -> AsyncIterator[Callable[[], Any]]:
     """Open the store, again when it is open already; the contents stay."""
     opened: list[Store] = []
 
     async def open_again() -> Store:
         if opened:
             await opened.pop().close()
-        opened.append(await IMPLEMENTATIONS[request.param](tmp_path / "data"))
+        opened.append(await open_store())
         return opened[0]
 
     yield open_again

@@ -156,15 +156,26 @@ class Mosquitto:
         self, token: dict[str, Any], version: str, topic: str, text: str
     ) -> subprocess.CompletedProcess[str]:
         """Publish one message at QoS 1 and return how the program ended."""
-        command = self.command("mosquitto_pub", token, version, "-q", "1", "-t", topic, "-m", text)
-        return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False)
+        return self.run(token, version, "-q", "1", "-t", topic, "-m", text)
+
+    def run(
+        self, token: dict[str, Any], version: str, *words: str, stdin: bytes = b""
+    ) -> subprocess.CompletedProcess[str]:
+        """Run mosquitto_pub to its end, and return how it ended."""
+        command = self.command("mosquitto_pub", token, version, *words)
+        ended = subprocess.run(
+            command, input=stdin, capture_output=True, timeout=PATIENCE_SECONDS, check=False
+        )
+        out, err = ended.stdout.decode(), ended.stderr.decode()
+        return subprocess.CompletedProcess(command, ended.returncode, out, err)
 
     def subscribe(self, token: dict[str, Any], version: str, topic_filter: str) -> Subscriber:
         """Subscribe at QoS 1; returns when SUBACK is there, or the program ended."""
-        command = self.command(
-            "mosquitto_sub", token, version, "-q", "1", "-t", topic_filter, "-F", "got %t %p"
-        )
-        subscriber = Subscriber(command)
+        return self.start(token, version, "-q", "1", "-t", topic_filter, "-F", "got %t %p")
+
+    def start(self, token: dict[str, Any], version: str, *words: str) -> Subscriber:
+        """Start mosquitto_sub."""
+        subscriber = Subscriber(self.command("mosquitto_sub", token, version, *words))
         self.running.append(subscriber.process)
         return subscriber
 
@@ -227,13 +238,24 @@ def mosquitto(service: Any, make_mosquitto: Callable[..., Mosquitto]) -> Mosquit
 # mqtt.js
 
 
+@pytest.fixture(scope="session")
+def node() -> Callable[[], tuple[str, dict[str, str]]]:
+    """Return the program of Node, and an environment in which it finds mqtt.js."""
+
+    def node() -> tuple[str, dict[str, str]]:
+        program = find("node")
+        modules = ROOT / ".interop" / "node_modules"
+        if not (modules / "mqtt").is_dir():
+            missing("mqtt.js")
+        return program, {**os.environ, "NODE_PATH": str(modules)}
+
+    return node
+
+
 @pytest.fixture
-def mqttjs() -> Callable[..., list[dict[str, Any]]]:
+def mqttjs(node: Callable[[], tuple[str, dict[str, str]]]) -> Callable[..., list[dict[str, Any]]]:
     """Run client.cjs with a plan, and return the events that it told."""
-    node = find("node")
-    modules = ROOT / ".interop" / "node_modules"
-    if not (modules / "mqtt").is_dir():
-        missing("mqtt.js")
+    program, environment = node()
 
     def run(
         url: str,
@@ -249,13 +271,9 @@ def mqttjs() -> Callable[..., list[dict[str, Any]]]:
             "steps": steps,
         }
         ended = subprocess.run(
-            [node, str(Path(__file__).with_name("client.cjs"))],
+            [program, str(Path(__file__).with_name("client.cjs"))],
             input=json.dumps(plan),
-            env={
-                **os.environ,
-                "NODE_PATH": str(modules),
-                **({"NODE_EXTRA_CA_CERTS": str(authority)} if authority else {}),
-            },
+            env={**environment, **({"NODE_EXTRA_CA_CERTS": str(authority)} if authority else {})},
             capture_output=True,
             text=True,
             timeout=2 * PATIENCE_SECONDS,
@@ -265,6 +283,15 @@ def mqttjs() -> Callable[..., list[dict[str, Any]]]:
         return [json.loads(line) for line in ended.stdout.splitlines()]
 
     return run
+
+
+@pytest.fixture(scope="session")
+def loopback_origins(secure_service: Any) -> None:
+    """Allow the `Origin` that paho sends over WebSocket and TLS, as if it were a page."""
+    settings = {"allowed_origins": ["http://127.0.0.1:*", "https://127.0.0.1:*"]}
+    path = f"/v2/organizations/{secure_service.organization_id}"
+    answer = secure_service.call("PATCH", path, key=secure_service.admin_key, json={"settings": settings})
+    assert answer.status_code == 200, answer.text
 
 
 # A token of 60 seconds, the shortest there is: its minute runs beside the other tests.

@@ -10,9 +10,9 @@ pytestmark = pytest.mark.system
 
 
 def test_revoking_a_user_ends_connections_at_once_and_for_ever(
-    start_service: Any, paho: Callable[..., Any]
+    start_service: Any, database_variables: dict[str, str], paho: Callable[..., Any]
 ) -> None:
-    service = start_service()
+    service = start_service(**database_variables)
     alice, bob = service.create_token("alice"), service.create_token("bob")
     clients = {version: paho(alice, where=service.mqtt, version=version) for version in (4, 5)}
     other = paho(bob, where=service.mqtt)

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+pytestmark = pytest.mark.usefixtures("loopback_origins")
 TLS_VERSIONS = pytest.mark.parametrize(
     "tls", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3], ids=["TLS 1.2", "TLS 1.3"]
 )
@@ -15,15 +16,6 @@ TLS_VERSIONS = pytest.mark.parametrize(
 def where_is(service: Any, listener: str) -> tuple[str, int]:
     parts = urlsplit(service.ready[f"{listener}_url"])
     return str(parts.hostname), parts.port or 0
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _origin(secure_service: Any) -> None:
-    """Allow the `Origin` that paho sends over WebSocket, as if it were a page."""
-    settings = {"allowed_origins": ["https://127.0.0.1:*"]}
-    path = f"/v2/organizations/{secure_service.organization_id}"
-    answer = secure_service.call("PATCH", path, key=secure_service.admin_key, json={"settings": settings})
-    assert answer.status_code == 200, answer.text
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from tokenmq.access.identity import Identity
 from tokenmq.access.permission import Permission
 from tokenmq.broker.session import Subscription as Stored
 from tokenmq.config import BrokerSettings
+from tokenmq.errors import Unavailable
 from tokenmq.mqtt import codec
 from tokenmq.mqtt.packets import Connect, Publish, Subscribe
 from tokenmq.mqtt.packets.subscribe import Subscription
@@ -82,6 +84,7 @@ class Client:
         self.transport = Transport()
         self.link = hub.make_link(Peer("192.0.2.7", 50_000, "tcp", origin, trusted=trusted))
         self.link.opened(self.transport)
+        self.after: list[Any] = []
         self._packet_ids = itertools.count(1)
 
     @property
@@ -103,16 +106,18 @@ class Client:
     def connect(
         self, username: str | None, password: bytes | None, client_id: str = "c1", **more: Any
     ) -> Any:
-        """Send CONNECT; return the CONNACK, None if there was none."""
+        """Send CONNECT; return the CONNACK, None if there was none; what came after it is `after`."""
         packet = Connect(self.version, client_id, True, 60, username=username, password=password)
         for name, value in more.items():
             setattr(packet, name, value)
-        return next(iter(self.send(packet)), None)
+        connack, *self.after = self.send(packet) or [None]
+        return connack
 
     def subscribe(self, *filters: str, qos: int = 0) -> list[int]:
         """Send SUBSCRIBE; return the reason codes."""
         subscriptions = tuple(Subscription(topic_filter, qos=qos) for topic_filter in filters)
         answers = self.send(Subscribe(next(self._packet_ids), subscriptions))
+        self.after = answers[1:]
         return list(answers[0].reason_codes)
 
     def publish(self, topic: str, payload: bytes = b"hi", qos: int = 0, **more: Any) -> list[Any]:
@@ -135,7 +140,37 @@ class Client:
 
     def topics(self) -> list[str]:
         """Return and forget the topics of the messages that have come."""
-        return [packet.topic for packet in self.received() if isinstance(packet, Publish)]
+        return [packet.topic for packet in self.messages()]
+
+    def messages(self) -> list[Publish]:
+        """Return and forget the messages that have come, the last CONNACK's and SUBACK's followers first."""
+        packets, self.after = [*self.after, *self.received()], []
+        return [packet for packet in packets if isinstance(packet, Publish)]
+
+
+class Store:
+    """What is kept, by way of a door that can be held shut, or refuse."""
+
+    def __init__(self, kept: Any) -> None:
+        self.waits = False
+        self.fails = False
+        self._kept = kept
+        self._waiting: list[Any] = []
+
+    def save(self, changes: Any, settled: Callable[[Any], None]) -> None:
+        self._waiting.append((changes, settled))
+        if not self.waits:
+            self.go_on()
+
+    def go_on(self) -> None:
+        """Hand in what waits."""
+        self.waits = False
+        waiting, self._waiting = self._waiting, []
+        for changes, settled in waiting:
+            if self.fails:
+                asyncio.get_running_loop().call_soon(settled, Unavailable("the disk is full"))
+            else:
+                self._kept.save(changes, settled)
 
 
 class Instance:
@@ -152,14 +187,35 @@ class Instance:
             store, issuer="tokenmq", algorithm="ES256", signing_secret=None, now=self.clock.now
         )
         services = self.services
+        self.store = Store(services.store.kept)
         self.hub = Hub(
             self.settings,
             services.authenticator,
             services.families,
             services.organizations,
-            services.store.kept,
+            self.store,
         )
         services.attach(self.hub)
+        self.hub.restore(await services.store.kept.load())
+
+    async def kept(self) -> None:
+        """Have everything kept that is to be."""
+        keeping = self.hub.broker.keeping
+        while True:
+            done = asyncio.Event()
+            keeping.when_kept(lambda *, kept, done=done: done.set())
+            self.hub.settle()
+            await done.wait()
+            if not keeping._under_way:
+                return
+
+    async def turns(self) -> None:
+        """Let everything that is done in turns come to its end."""
+        broker = self.hub.broker
+        while broker.unfinished or self.hub._going_on:
+            done = asyncio.Event()
+            asyncio.get_running_loop().call_soon(done.set)
+            await done.wait()
 
     async def begin(self) -> None:
         await self.open()
@@ -172,6 +228,7 @@ class Instance:
         self.organization: OrganizationRecord = demo.organization
 
     async def restart(self) -> None:
+        await self.kept()
         await self.services.close()
         await self.open()
 
@@ -228,6 +285,32 @@ class Instance:
         client, connack = self.enter(token, client_id or f"c-{user_id}", version)
         assert connack.reason_code == 0, connack
         return client
+
+    async def lasting(
+        self, token: IssuedToken, *filters: str, client_id: str = "c1", qos: int = 1, **more: Any
+    ) -> Client:
+        """Return a client whose session outlives its connection, with these subscriptions."""
+        more = {"clean_start": False, "session_expiry_interval": 600, **more}
+        client, connack = self.enter(token, client_id, **more)
+        assert connack.reason_code == 0, connack
+        if filters:
+            subscriptions = tuple(Subscription(topic_filter, qos=qos) for topic_filter in filters)
+            client.send(Subscribe(1, subscriptions))
+            await self.kept()
+            (suback, *client.after) = client.received()
+            assert list(suback.reason_codes) == [qos] * len(filters), suback
+        return client
+
+    async def publish(self, client: Client, topic: str, payload: bytes = b"hi", **more: Any) -> list[Any]:
+        """Publish at QoS 1 if nothing else is said; return the answers when all is kept."""
+        answers = client.publish(topic, payload, **{"qos": 1, **more})
+        await self.kept()
+        return answers + client.received()
+
+    async def change(self, organization: OrganizationRecord | None = None, **settings: Any) -> None:
+        """Change settings of an organization."""
+        org_id = (organization or self.organization).id
+        await self.services.organizations.patch(org_id, name=None, settings=settings, key=self.admin)
 
     def tick(self) -> None:
         self.hub.tick(self.clock.now, self.clock.mono)

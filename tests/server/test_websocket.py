@@ -249,6 +249,21 @@ async def test_v41_upgrade_that_never_ends_is_refused_in_time(
     assert links.all == []
 
 
+async def test_v41_refused_upgrade_that_lingers_past_its_time_is_not_refused_again(
+    listen: Listen, links: Any, connect: Any, read_all: Any
+) -> None:
+    listener = await listen(connect_timeout_seconds=0.05)
+    reader, writer = await connect(listener)
+    writer.write(make_request(line="GET /elsewhere HTTP/1.1"))
+    refused = await read_all(reader)
+    # It does not close. Another one, opened later, runs into its time: so the first has, too.
+    later, second = await connect(listener)
+    second.write(make_request()[:-2])
+
+    assert (await read_all(later)).startswith(b"HTTP/1.1 408 ")
+    assert refused.startswith(b"HTTP/1.1 404 ") and refused.count(b"HTTP/1.1") == 1
+
+
 async def test_v41_connection_whose_link_never_answers_is_closed_in_time(
     listen: Listen, upgrade: Any
 ) -> None:

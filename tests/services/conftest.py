@@ -1,7 +1,8 @@
 """All services over a real store, a broker that only notes what it is told, and short ways."""
 
+import functools
 import hashlib
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,7 @@ class World:
     """An instance with an administrator and an organization `demo` that has a secret key."""
 
     folder: Path
+    open_store: Callable[[], Awaitable[SqlStore]]
     now: int
     services: Services
     broker: Broker
@@ -134,12 +136,13 @@ class World:
 
     async def restart(self) -> None:
         await self.services.close()
-        self.services = await open_services(self.folder, self.now)
+        self.services = await assemble(await self.open_store(), self.now)
         self.services.attach(self.broker)
 
     def fail_commits(self) -> Any:
         """Let commits fail; returns what ends it."""
         engine = self.services.store.writer._runner._engine  # type: ignore[attr-defined]
+        engine = getattr(engine, "sync_engine", engine)
 
         def refuse(connection: Any) -> None:
             raise OperationalError("COMMIT", {}, Exception("disk I/O error"))
@@ -149,7 +152,10 @@ class World:
 
 
 async def open_services(folder: Path, now: float, **settings: Any) -> Services:
-    store = await SqlStore.open_folder(folder)
+    return await assemble(await SqlStore.open_folder(folder), now, **settings)
+
+
+async def assemble(store: SqlStore, now: float, **settings: Any) -> Services:
     options = {"issuer": "tokenmq", "algorithm": "ES256", "signing_secret": None, **settings}
     return await Services.assemble(store, now=now, **options)
 
@@ -161,15 +167,21 @@ def open_world():
 
 
 @pytest.fixture
-async def world(tmp_path: Path):
-    folder = tmp_path / "data"
-    services = await open_services(folder, NOW)
+def open_world_store(tmp_path: Path):
+    """What `world` stands on: SQLite, where a module does not say `open_store`."""
+    return functools.partial(SqlStore.open_folder, tmp_path / "data")
+
+
+@pytest.fixture
+async def world(open_world_store, tmp_path: Path):
+    services = await assemble(await open_world_store(), NOW)
     broker = Broker()
     services.attach(broker)
     administrator = await bootstrap.administrator_key(services, None, now=NOW)
     demo = await bootstrap.demo(services, None, now=NOW)
     world = World(
-        folder=folder,
+        folder=tmp_path / "data",
+        open_store=open_world_store,
         now=NOW,
         services=services,
         broker=broker,

@@ -5,6 +5,13 @@ import pytest
 from tokenmq.errors import Conflict, InvalidRequest, NotFound
 from tokenmq.services.tokens import RevokeRequest
 
+
+@pytest.fixture
+def open_world_store(open_store):
+    """Every database that there is."""
+    return open_store
+
+
 CORPUS = [
     "' OR '1'='1",
     "' OR 1=1 --",

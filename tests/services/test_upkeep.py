@@ -10,6 +10,12 @@ from tokenmq.services import upkeep
 from tokenmq.services.tokens import RevokeRequest
 
 
+@pytest.fixture
+def open_world_store(open_store):
+    """Every database that there is."""
+    return open_store
+
+
 async def test_what_is_over_long_enough_is_let_go_of(world, monkeypatch):
     monkeypatch.setattr(upkeep, "PRUNE_ROWS", 2)
     tokens = [await world.issue(ttl_seconds=60, idempotency=world.once(str(i))) for i in range(5)]

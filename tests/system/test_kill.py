@@ -89,8 +89,10 @@ def judge(service: Any, ledger: Ledger) -> None:
 
 
 @pytest.mark.timeout(300)
-def test_what_was_acknowledged_survives_kill_9(start_service: Callable[..., Any]) -> None:
-    service = start_service()
+def test_what_was_acknowledged_survives_kill_9(
+    start_service: Callable[..., Any], database_variables: dict[str, str]
+) -> None:
+    service = start_service(**database_variables)
     ledger = Ledger()
     draw = random.Random(20_261_124)
     for _ in range(ROUNDS):

@@ -74,3 +74,52 @@ def test_second_start_keeps_everything_and_prints_the_same(start_service: Any) -
     assert service.folder.stat().st_mode & 0o777 == 0o700
     for file in service.folder.iterdir():
         assert file.stat().st_mode & 0o777 == 0o600, file.name
+
+
+@pytest.mark.interop
+def test_second_process_on_a_database_says_why_it_does_not_start(
+    start_service: Any,
+    postgresql: Any,
+    serve_command: list[str],
+    service_environment: Environment,
+    tmp_path: Path,
+) -> None:
+    url = postgresql.database()
+    service = start_service(TOKENMQ_DATABASE_URL=url)
+    environment = service_environment(tmp_path / "data", TOKENMQ_DATABASE_URL=url)
+    ended = serve(serve_command, environment, tmp_path)
+
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert f"the database is served by another process, pid {service.process.pid} on " in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert service.is_active(service.create_token()["token"])
+    assert service.stop() == 0
+    # Its data folder has credentials, and no database.
+    assert {path.name for path in service.folder.iterdir()} == {"admin.json", "demo.json", "lock"}
+
+
+@pytest.mark.interop
+def test_process_whose_database_another_one_takes_ends_and_says_why(
+    start_service: Any, postgresql: Any
+) -> None:
+    url = postgresql.database()
+    service = start_service(TOKENMQ_DATABASE_URL=url)
+    postgresql.ask("UPDATE holder SET instance = 'another'", url.rpartition("/")[2])
+    assert service.call("POST", "/v2/tokens", json={"user_id": "ann"}).status_code == 503
+
+    assert service.process.wait(30) == 1
+    assert "another process has taken the database, so this one ends" in service.log_path.read_text()
+
+
+def test_database_that_is_not_there_is_told_in_one_sentence_without_the_password(
+    serve_command: list[str], service_environment: Environment, tmp_path: Path
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    url = f"postgresql://ann:hunter2@127.0.0.1:{port}/tokenmq"
+    ended = serve(serve_command, service_environment(tmp_path / "data", TOKENMQ_DATABASE_URL=url), tmp_path)
+
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr == (
+        f"tokenmq: the store cannot be opened: database tokenmq at 127.0.0.1:{port}: Connection refused\n"
+    )

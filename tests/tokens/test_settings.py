@@ -17,6 +17,9 @@ def test_defaults_are_those_of_the_wire_contract_and_fit():
         "allowed_origins": ("http://localhost:*", "http://127.0.0.1:*"),
         "default_session_expiry_seconds": 0,
         "refused_publish_311": "drop",
+        "max_connections": 20_000,
+        "max_sessions": 10_000,
+        "max_retained_messages": 10_000,
         "dollar_trees": ("$notifications", "$spaces"),
     }
 

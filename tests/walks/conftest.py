@@ -115,7 +115,18 @@ class Kept:
         return [record for (of, _), record in self.records.items() if of is kind]
 
     def load(self) -> Any:
-        """What a process that starts now would find."""
+        """What a process that starts now finds; what belongs to nothing is removed."""
+        numbers = {record.number for record in self.all(SessionRecord)}
+        for name, record in list(self.records.items()):
+            if getattr(record, "session", None) not in numbers | {None}:
+                del self.records[name]
+        for record in self.all(DeliveryRecord):
+            if not record.released and (MessageRecord, record.message) not in self.records:
+                del self.records[DeliveryRecord, record.key]
+        awaited = {record.message for record in self.all(DeliveryRecord)}
+        for record in self.all(MessageRecord):
+            if record.number not in awaited:
+                del self.records[MessageRecord, record.key]
         return Loaded(
             sorted(self.all(SessionRecord), key=lambda one: one.number),
             self.all(SubscriptionRecord),
@@ -127,12 +138,13 @@ class Kept:
 
 
 class Transport:
-    """Remembers what was written and whether it was closed."""
+    """Remembers what was written, whether it is read and whether it was closed."""
 
     def __init__(self) -> None:
         self.written = bytearray()
         self.writes = 0
         self.closed = False
+        self.reads = True
 
     def write(self, data: bytes) -> None:
         self.written += data
@@ -147,9 +159,11 @@ class Transport:
     def abort(self) -> None:
         self.closed = True
 
-    def pause_reading(self) -> None: ...
+    def pause_reading(self) -> None:
+        self.reads = False
 
-    def resume_reading(self) -> None: ...
+    def resume_reading(self) -> None:
+        self.reads = True
 
 
 class Client:

@@ -16,6 +16,7 @@ from tokenmq.api.gate import Gate
 from tokenmq.api.table import ENDPOINTS
 from tokenmq.config import HttpSettings
 from tokenmq.services.bundle import Services
+from tokenmq.services.tarpit import Tarpit
 
 # Clients in the field ask for these, and show their users the words of the answer.
 _LATER = {
@@ -25,13 +26,18 @@ _LATER = {
 
 
 def create_app(
-    services: Services, settings: HttpSettings, *, now: Callable[[], float] = clock.now
+    services: Services,
+    settings: HttpSettings,
+    *,
+    tarpit: Tarpit | None = None,
+    now: Callable[[], float] = clock.now,
 ) -> ASGIApp:
     """Make the ASGI application.
 
     Args:
         services: the use cases, loaded; whoever made them closes them.
         settings: limits of a request.
+        tarpit: counts failed authentications; None: their answers do not wait.
         now: wall time in unix seconds.
     """
     document = msgspec.json.encode(openapi.document(ENDPOINTS))
@@ -39,7 +45,7 @@ def create_app(
     for endpoint in ENDPOINTS:
         by_path.setdefault(endpoint.path, []).append(endpoint)
     paths = {path: Path(endpoints, services, document, now) for path, endpoints in by_path.items()}
-    return Gate(_Paths(paths), settings)
+    return Gate(_Paths(paths), settings, tarpit)
 
 
 class _Paths:

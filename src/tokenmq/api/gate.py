@@ -5,6 +5,8 @@ limits of the request line, the header block and the time; security headers; COR
 id of the request; an answer in our error shape for whatever is raised. It is plain ASGI,
 because a token request has 250 microseconds in all.
 
+The answer to a key that is refused may be held back (`services.tarpit`).
+
 A handler that is over its time is answered for (503) but never cancelled: cancelled
 between the commit and what follows from it, a revocation would be only half done.
 """
@@ -18,10 +20,12 @@ from collections.abc import Callable
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from tokenmq import clock
 from tokenmq.api.answer import CLOSE, WHOLE_ANSWER, Answer, Headers, send_answer
 from tokenmq.api.errors import HttpRefused, defect, problem, redact
 from tokenmq.config import HttpSettings
-from tokenmq.errors import TokenmqError
+from tokenmq.errors import InvalidKey, TokenmqError
+from tokenmq.services.tarpit import Tarpit
 from tokenmq.tracebacks import told
 
 _log = structlog.get_logger("tokenmq.api")
@@ -64,11 +68,16 @@ class ClientGone(Exception):
 
 
 class Gate:
-    """Wrap the router."""
+    """Wrap the router.
 
-    def __init__(self, router: ASGIApp, settings: HttpSettings) -> None:
+    Args:
+        tarpit: says how long the answer to a failed authentication waits; None: not at all.
+    """
+
+    def __init__(self, router: ASGIApp, settings: HttpSettings, tarpit: Tarpit | None = None) -> None:
         self._router = router
         self._settings = settings
+        self._tarpit = tarpit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request to the end, whatever the route does."""
@@ -81,6 +90,8 @@ class Gate:
             self._check(scope)
             await self._router(scope, exchange.receive, exchange.send)
         except TokenmqError as error:
+            timer.cancel()  # what is left of its time is not for the route
+            await self._hold_back(error, scope)
             answer = problem(error, request_id=exchange.request_id)
             if answer.status >= 500:
                 _log.warning("request not served", reason=redact(str(error)), **exchange.story(error))
@@ -93,6 +104,18 @@ class Gate:
         finally:
             timer.cancel()
             await exchange.finish()
+
+    async def _hold_back(self, error: TokenmqError, scope: Scope) -> None:
+        """Let a failed authentication wait for its answer.
+
+        The caller's is that of its key. A token that is refused here is what the call is about.
+        """
+        if self._tarpit is None or not isinstance(error, InvalidKey):
+            return
+        client = scope.get("client")
+        delay = self._tarpit.delay(error, client[0] if client else None, clock.mono())
+        if delay:
+            await asyncio.sleep(delay)
 
     def _check(self, scope: Scope) -> None:
         """Refuse what is too large before anything is looked at."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 from tokenmq import clock
-from tokenmq.config import Settings
-from tokenmq.errors import InvalidSettings
+from tokenmq.config import Settings, database_address
+from tokenmq.errors import TokenmqError
 from tokenmq.services.bundle import Services
 from tokenmq.stores.folder import FolderLock
 from tokenmq.stores.sql.store import SqlStore
@@ -17,19 +17,27 @@ from tokenmq.tokens.minting import NameLimits
 Result = TypeVar("Result")
 
 
-@asynccontextmanager
-async def opened(settings: Settings) -> AsyncIterator[Services]:
-    """Hold the data folder, open its store, load the services; close all of it at the end.
+def ignore(_lost: TokenmqError) -> None:
+    """Do nothing about a lost store: what is done is over soon, or fails."""
 
-    Raises: DataFolderInUse, InvalidSettings (folder, store, a database that is not
-        supported), UnusableKey (signing keys), Unavailable.
+
+@asynccontextmanager
+async def opened(
+    settings: Settings, on_lost: Callable[[TokenmqError], None] = ignore
+) -> AsyncIterator[Services]:
+    """Hold the data folder, open the store, load the services; close all of it at the end.
+
+    Args:
+        settings: where folder and database are, and how tokens are signed.
+        on_lost: called when the store is not ours alone any more, so that this process
+            must end, with the reason.
+
+    Raises: DataFolderInUse, DatabaseInUse, InvalidSettings (folder, database), UnusableKey
+        (signing keys), Unavailable.
     """
-    if settings.database.url is not None:
-        raise InvalidSettings("database.url is set, and this version keeps its data in the data folder only")
     secret = settings.tokens.signing_key_secret
-    folder = settings.data.folder
-    with FolderLock(folder):
-        store = await SqlStore.open_folder(folder)
+    with FolderLock(settings.data.folder):
+        store = await _open_store(settings, on_lost)
         try:
             services = await Services.assemble(
                 store,
@@ -50,6 +58,18 @@ async def opened(settings: Settings) -> AsyncIterator[Services]:
             yield services
         finally:
             await services.close()
+
+
+async def _open_store(settings: Settings, on_lost: Callable[[TokenmqError], None]) -> SqlStore:
+    url = settings.database.url
+    if url is None:
+        return await SqlStore.open_folder(settings.data.folder)
+    # Most starts do not need the driver, and need not wait for its import.
+    from tokenmq.stores.sql.postgresql import open_postgresql
+
+    return await open_postgresql(
+        database_address(url), max_outage_seconds=settings.database.max_outage_seconds, on_lost=on_lost
+    )
 
 
 def run(main: Coroutine[Any, Any, Result]) -> Result:

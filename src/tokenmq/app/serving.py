@@ -12,14 +12,17 @@ from typing import Any
 
 import structlog
 
+from tokenmq.access.addresses import CountedAddresses
 from tokenmq.api.application import create_app
 from tokenmq.api.serving import HttpServer
 from tokenmq.app import logs
-from tokenmq.app.assembly import opened, run
+from tokenmq.app.assembly import ignore, opened, run
 from tokenmq.app.listening import Ready, certified, http_servers, listen_http, listen_mqtt, ready
 from tokenmq.config import Settings
+from tokenmq.errors import TokenmqError
 from tokenmq.server.hub import Hub
 from tokenmq.server.listeners import Listener
+from tokenmq.services.tarpit import Tarpit
 
 _log = structlog.get_logger("tokenmq")
 
@@ -36,8 +39,9 @@ def serve(settings: Settings, on_ready: Callable[[Ready], None]) -> int:
         settings: everything that can be set.
         on_ready: called once all listeners are up.
 
-    Raises: DataFolderInUse, InvalidSettings (a taken port, an address that may not be
-        used, the store), UnusableKey, Unavailable.
+    Raises: DataFolderInUse, DatabaseInUse, InvalidSettings (a taken port, an address that
+        may not be used, the store), UnusableKey, Unavailable; the last and DatabaseInUse
+        also later, when a database over a network is not there for this process alone.
     """
     logs.configure(settings.log)
     return run(_serve(settings, on_ready))
@@ -45,18 +49,26 @@ def serve(settings: Settings, on_ready: Callable[[Ready], None]) -> int:
 
 async def _serve(settings: Settings, on_ready: Callable[[Ready], None]) -> int:
     ended = asyncio.Event()
+    lost: list[TokenmqError] = []
+
+    def end(error: TokenmqError) -> None:
+        lost.append(error)
+        ended.set()
+
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         with suppress(NotImplementedError):  # Windows
             loop.add_signal_handler(number, ended.set)
     async with AsyncExitStack() as stack:
         with _collector_paused():
-            listening = await stack.enter_async_context(serving(settings))
+            listening = await stack.enter_async_context(serving(settings, on_lost=end))
         _log.info("started", **listening.urls)
         on_ready(listening)
         await ended.wait()
         _log.info("stopping")
     _log.info("stopped")
+    if lost:
+        raise lost[0]
     return 0
 
 
@@ -79,19 +91,27 @@ def _collector_paused() -> Iterator[None]:
 
 
 @asynccontextmanager
-async def serving(settings: Settings) -> AsyncIterator[Ready]:
+async def serving(
+    settings: Settings, *, on_lost: Callable[[TokenmqError], None] = ignore
+) -> AsyncIterator[Ready]:
     """Have everything up and running; end it in the opposite order.
+
+    Args:
+        settings: everything that can be set.
+        on_lost: called when this must be ended, with the reason (see `opened`).
 
     Raises: as `serve`.
     """
     async with AsyncExitStack() as stack:
-        services = await stack.enter_async_context(opened(settings))
+        services = await stack.enter_async_context(opened(settings, on_lost))
+        tarpit = Tarpit(settings.auth, CountedAddresses(settings.broker.trusted_proxies))
         hub = Hub(
             settings.broker,
             services.authenticator,
             services.families,
             services.organizations,
             services.store.kept,
+            tarpit=tarpit,
         )
         hub.restore(await services.store.kept.load())
         services.attach(hub)
@@ -103,7 +123,7 @@ async def serving(settings: Settings) -> AsyncIterator[Ready]:
         stack.push_async_callback(_end_mqtt, hub, mqtt.values())
         await stack.enter_async_context(_running(hub.run()))
         services.upkeep.start()
-        app = create_app(services, settings.http)
+        app = create_app(services, settings.http, tarpit=tarpit)
         servers = http_servers(app, settings, certificates, hub.report)
         await stack.enter_async_context(_answering([(servers[table], http[table]) for table in http]))
         yield ready(settings, http, mqtt)

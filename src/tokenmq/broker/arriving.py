@@ -18,6 +18,7 @@ from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING
 
+from tokenmq.access.permission import Permission
 from tokenmq.broker import publishing, retaining
 from tokenmq.broker.message import Message
 from tokenmq.broker.records import ReceivedRecord, RetainedRecord
@@ -41,15 +42,29 @@ class Publication:
 
     Attributes:
         outbox: the connection that it came by; None for a will.
-        position: its place among all that came: what its deliveries are ordered by, though some
-            of them may be decided late.
+        position: its place in every queue: in the order in which they came.
         deliveries: what was reserved for sessions that get it one by one, by session, or by
             the shared subscription through which they were chosen.
         refused: why it is not taken.
         ready: it waits for nothing but those before it.
+        counted: its packet identifier counts until PUBREL.
+        kept: the store has some of it, at least.
+        note: the number under which it was noted as its topic's retained message; 0: it was not.
     """
 
-    __slots__ = ("deliveries", "message", "outbox", "packet", "position", "ready", "refused", "session")
+    __slots__ = (
+        "counted",
+        "deliveries",
+        "kept",
+        "message",
+        "note",
+        "outbox",
+        "packet",
+        "position",
+        "ready",
+        "refused",
+        "session",
+    )
 
     def __init__(
         self, session: Session, packet: Publish, message: Message, outbox: Outbox | None, position: int
@@ -62,11 +77,19 @@ class Publication:
         self.deliveries: dict[Session | Group, Delivery] = {}
         self.refused: Refusal | None = None
         self.ready = False
+        self.counted = False
+        self.kept = False
+        self.note = 0
 
     @property
     def is_received(self) -> bool:
         """Whether its packet identifier counts until PUBREL (QoS 2); that of a will does not exist."""
         return self.packet.qos == 2 and self.outbox is not None
+
+    @property
+    def is_owed_puback(self) -> bool:
+        """Whether it is answered with PUBACK: on the next connection it is sent again, as another."""
+        return self.packet.qos == 1 and self.outbox is self.session.outbox
 
 
 class Arriving:
@@ -74,7 +97,7 @@ class Arriving:
 
     Attributes:
         size: bytes that they take, about.
-        unanswered: how many of them are owed a PUBACK.
+        unanswered: how many of them are owed a PUBACK over the connection that there is.
         unreceived: packet identifiers of those that are owed a PUBREC.
     """
 
@@ -93,7 +116,7 @@ class Arriving:
         """Put a publication behind all others."""
         self._queue.append(publication)
         self.size += publication.message.size + _OVERHEAD_BYTES
-        if publication.packet.qos == 1:
+        if publication.is_owed_puback:
             self.unanswered += 1
         elif publication.is_received:
             self.unreceived.add(publication.packet.packet_id)
@@ -106,7 +129,7 @@ class Arriving:
         """Take the first one out."""
         publication = self._queue.popleft()
         self.size -= publication.message.size + _OVERHEAD_BYTES
-        if publication.packet.qos == 1:
+        if publication.is_owed_puback:
             self.unanswered -= 1
         elif publication.is_received:
             self.unreceived.discard(publication.packet.packet_id)
@@ -130,28 +153,25 @@ def _begin(broker: Broker, publication: Publication) -> None:
     """Judge, and have kept what must be."""
     session, packet = publication.session, publication.packet
     publication.ready = True
-    publication.refused = _judge(broker, publication)
+    publication.refused = refusal(broker.settings, session, packet)
     if publication.refused is not None:
         return
     waits = False
     if publication.is_received:
         session.unreleased.add(packet.packet_id)
+        publication.counted = True
         if session.number:
+            broker.keep_session(session)
             broker.keeping.put(ReceivedRecord(session.number, packet.packet_id), owned=True)
             waits = True
     if packet.retain:
+        publication.note = session.tenant.retained.notes.begin(packet.topic)
         _keep_retained(broker, publication)
         waits = True
     if packet.qos:
         waits = _reserve(broker, publication) or waits
     if waits:
         _wait(broker, publication)
-
-
-def _judge(broker: Broker, publication: Publication) -> Refusal | None:
-    if publication.outbox is None:  # a will was judged as it was due
-        return None
-    return refusal(broker.settings, publication.session, publication.packet)
 
 
 def _reserve(broker: Broker, publication: Publication) -> bool:
@@ -197,24 +217,27 @@ def _lacking(publication: Publication) -> list[tuple[Session | Group, Target, Gr
         if own is not None and own.qos and own.session.backlog is not None and own.session not in deliveries:
             found.append((own.session, own, None))
     for group, members in route.groups:
-        able = [member for member in members if member.qos]
         reserved = deliveries.get(group)
-        if reserved is not None and not _may_have(reserved, able):
+        if reserved is not None and not _may_have(reserved, group, message.topic):
             _give_up(publication, group)
             reserved = None
-        if reserved is None and (chosen := group.choose(able, message.qos)) is not None:
+        if reserved is None and (chosen := group.choose(members, message.qos)) is not None:
             found.append((group, chosen, group))
     return found
 
 
-def _may_have(delivery: Delivery, members: list[Target]) -> bool:
+def _may_have(delivery: Delivery, group: Group, topic: str) -> bool:
     """Tell whether the member that was chosen is still one that may receive the topic."""
-    return delivery.stands and any(member.session.backlog is delivery.backlog for member in members)
+    session = delivery.backlog.session
+    subscription = group.members.get(session)
+    if not delivery.stands or subscription is None or not subscription.qos:
+        return False
+    return session.scope.on_topic(Permission.SUBSCRIBE, topic).allowed
 
 
 def _give_up(publication: Publication, key: Session | Group) -> None:
     delivery = publication.deliveries.pop(key)
-    delivery.backlog.forget(delivery)
+    delivery.backlog.forget(delivery, stored=publication.kept)
 
 
 def _keep_retained(broker: Broker, publication: Publication) -> None:
@@ -237,6 +260,10 @@ def _kept(broker: Broker, publication: Publication, *, kept: bool) -> None:
     publication.ready = True
     if not kept:
         publication.refused = FULL
+    else:
+        publication.kept = True
+        if publication.is_received and publication.session.number:
+            publication.session.is_kept = True
     _go_on(broker, publication.session)
 
 
@@ -245,36 +272,70 @@ def _go_on(broker: Broker, session: Session) -> None:
     arriving = session.arriving
     while arriving is not None and (publication := arriving.first()) is not None:
         if publication.refused is None and not session.disowned:
-            publication.refused = _judge(broker, publication)
+            publication.refused = refusal(broker.settings, session, publication.packet)
         if session.disowned:
             _undo(broker, publication)
         elif publication.refused is not None:
             _undo(broker, publication)
             if publication.outbox is not None:
-                publishing.refuse(broker, session, publication.packet, publication.refused)
-        elif publication.packet.qos and _reserve(broker, publication):
-            if publication.packet.retain:  # others may have been kept since
-                _keep_retained(broker, publication)
+                answers = publication.is_received or publication.outbox is session.outbox
+                publishing.refuse(broker, session, publication.packet, publication.refused, answers=answers)
+            else:
+                _tell_of_will(broker, session, publication.packet.topic, publication.refused)
+        elif _must_wait_again(broker, publication):
             _wait(broker, publication)
             return
         else:
             _finish(broker, publication)
         arriving.pop()
+    if not arriving:
+        broker.lives.forget(session)
     if session.connected and session.outbox.held:
         session.touch()
 
 
+def _must_wait_again(broker: Broker, publication: Publication) -> bool:
+    """Have kept what is to be kept as things stand now and is not; return whether there was anything."""
+    packet, tenant = publication.packet, publication.session.tenant
+    waits = packet.qos > 0 and _reserve(broker, publication)
+    if packet.retain and tenant.retained.notes.is_stale(packet.topic, publication.note):
+        publication.note = tenant.retained.notes.add()
+        _keep_retained(broker, publication)
+        waits = True
+    return waits
+
+
+def _tell_of_will(broker: Broker, session: Session, topic: str, refused: Refusal) -> None:
+    broker.counters.refused += 1
+    broker.report(
+        "will_refused",
+        org_id=session.tenant.org_id,
+        client_id=session.client_id,
+        user_id=session.identity.user_id,
+        topic=topic[:256],
+        reason=refused.text,
+    )
+
+
 def _undo(broker: Broker, publication: Publication) -> None:
-    """Take back what was reserved for a message that is not taken after all."""
+    """Take back what was reserved for a message that is not taken after all.
+
+    Of what the store has refused there is nothing to drop: while it refuses everything, that
+    would pile up.
+    """
     session, packet = publication.session, publication.packet
+    if not publication.kept:
+        publication.message.number = 0
     for key in list(publication.deliveries):
         _give_up(publication, key)
-    if publication.is_received:
+    if publication.counted:
         session.unreleased.discard(packet.packet_id)
-        if session.number:
+        if session.number and publication.kept:
             broker.keeping.drop(ReceivedRecord, (session.number, packet.packet_id))
-    if packet.retain:
-        retaining.keep_as_it_is(broker, session.tenant, packet.topic)
+    if publication.note:
+        if publication.kept:
+            retaining.keep_as_it_is(broker, session.tenant, packet.topic)
+        session.tenant.retained.notes.end(packet.topic)
 
 
 def _finish(broker: Broker, publication: Publication) -> None:
@@ -282,10 +343,12 @@ def _finish(broker: Broker, publication: Publication) -> None:
     session, packet, message = publication.session, publication.packet, publication.message
     if packet.retain:
         retaining.retain(broker, session, message)
-    receivers = publishing.route(broker, session, message, publication.deliveries)
+        session.tenant.retained.notes.follow(packet.topic, publication.note)
+        session.tenant.retained.notes.end(packet.topic)
+    receivers = publishing.route(broker, session, message, publication.deliveries, waited=True)
     for key in list(publication.deliveries):  # who is not to get it any more
         _give_up(publication, key)
     if publication.is_received and session.connected:
         publishing.received(session, packet, receivers)
-    elif packet.qos == 1 and publication.outbox is session.outbox and session.connected:
+    elif publication.is_owed_puback and session.connected:
         publishing.acknowledge(session, packet, receivers)

@@ -11,6 +11,10 @@ recognises a QoS 2 message by it, so after a restart it must be the same [MQTT-4
 `add` makes it due. `pump` sends what is due, in order, as far as link and window allow;
 when a connection is there anew, everything not acknowledged is due again. Whatever is sent
 is judged under the rights that hold then, and counted down if it expires.
+
+A QoS 2 message that was sent may wait at the peer for its PUBREL. If it is not to be sent
+again after all, it is released all the same: else the peer would take the next message
+under its identifier for this one. What is released needs no message any more.
 """
 
 from __future__ import annotations
@@ -18,7 +22,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 from functools import partial
-from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from tokenmq.access.permission import Permission
@@ -41,14 +44,15 @@ class Delivery:
 
     Attributes:
         backlog: where it belongs.
-        position: orders the deliveries of a session, as their messages came in.
+        message: None once it is released.
+        position: orders the deliveries of all sessions.
         scope: the rights under which it was judged last.
         group: the shared subscription that it came by.
         pending: it is reserved, and not due yet.
-        uncertain: out of the store, which does not say whether it has been sent.
         sent: it may have been sent before [MQTT-3.3.1-1] [MQTT311-3.3.1-1].
-        releasing: PUBREC has come, and that is not kept yet: nothing is sent.
-        released: PUBREC has come; PUBREL is what is sent.
+        restored: nobody knows whether it was.
+        released: PUBREL is what is sent; nothing else will be.
+        releasing: PUBREC has come, but that is not kept yet.
     """
 
     __slots__ = (
@@ -62,6 +66,7 @@ class Delivery:
         "qos",
         "released",
         "releasing",
+        "restored",
         "retain",
         "scope",
         "sent",
@@ -71,7 +76,7 @@ class Delivery:
     def __init__(
         self,
         backlog: Backlog,
-        message: Message,
+        message: Message | None,
         packet_id: int,
         position: int,
         *,
@@ -92,9 +97,14 @@ class Delivery:
         self.scope = scope
         self.pending = True
         self.sent = False
-        self.uncertain = False
-        self.releasing = False
+        self.restored = False
         self.released = False
+        self.releasing = False
+
+    @property
+    def may_be_with_peer(self) -> bool:
+        """Whether the peer may hold it until it is released."""
+        return self.qos == 2 and self.sent
 
     @property
     def stands(self) -> bool:
@@ -107,7 +117,7 @@ class Backlog:
 
     Attributes:
         session: whose they are.
-        deliveries: by packet identifier.
+        deliveries: by packet identifier, the oldest first.
     """
 
     __slots__ = ("_bytes", "_due", "_keeping", "_max_bytes", "_max_messages", "deliveries", "session")
@@ -117,9 +127,10 @@ class Backlog:
         self._keeping = keeping
         self._max_messages = min(max_messages, MAX_DELIVERIES)
         self._max_bytes = max_bytes
-        self._due: deque[Delivery] = deque()
+        self._due: deque[tuple[Delivery, int]] = deque()
         self._bytes = 0
         self.deliveries: dict[int, Delivery] = {}
+        session.reserved = self.deliveries
 
     @property
     def waiting(self) -> int:
@@ -142,8 +153,6 @@ class Backlog:
         if len(self.deliveries) >= MAX_PACKET_ID - self.session.window:
             return None
         packet_id = self.session.free_packet_id()
-        while packet_id in self.deliveries:
-            packet_id = self.session.free_packet_id()
         delivery = Delivery(
             self, message, packet_id, position,
             qos=qos, retain=retain, identifiers=identifiers, group=group, scope=self.session.scope,
@@ -157,17 +166,24 @@ class Backlog:
         if self.session.number:
             self._keeping.put(self._record(delivery), owned=owned)
 
+    def keep_all(self) -> None:
+        """Have all deliveries kept once more; their messages are still there."""
+        for delivery in self.deliveries.values():
+            self.keep(delivery, owned=False)
+
     def add(self, delivery: Delivery) -> None:
         """Make a delivery due; the oldest that is due goes if there are too many."""
-        if not delivery.stands:
+        message = delivery.message
+        if message is None or not delivery.stands:
             return
         delivery.pending = False
-        self._due.append(delivery)
-        self._bytes += delivery.message.size
+        self._make_due(delivery, message)
         lost = 0
         while len(self._due) > self._max_messages or self._bytes > self._max_bytes:
-            self.forget(self._next())
-            lost += 1
+            oldest = self._next()
+            if oldest.stands and not oldest.released:
+                self._give_up(oldest)
+                lost += 1
         if lost:
             self.session.note_lost(lost)
         self.pump()
@@ -175,20 +191,39 @@ class Backlog:
     def restore(self, delivery: Delivery) -> None:
         """Take in a delivery out of the store; in order."""
         delivery.pending = False
-        delivery.sent = delivery.uncertain = True
+        delivery.sent = delivery.restored = True  # the duplicate flag says that it may have been
         self.deliveries[delivery.packet_id] = delivery
-        delivery.message.waits += 1
+        if delivery.message is not None:
+            delivery.message.waits += 1
+            self._make_due(delivery, delivery.message)
 
-    def forget(self, delivery: Delivery) -> None:
-        """Let go of a delivery, in the store too."""
+    def forget(self, delivery: Delivery, *, stored: bool = True) -> None:
+        """Let go of a delivery, in the store too, unless it is known not to be there."""
         if not delivery.stands:
             return
         del self.deliveries[delivery.packet_id]
         session = self.session
         session.inflight.discard(delivery.packet_id)
-        if session.number:
+        if session.number and stored:
             self._keeping.drop(DeliveryRecord, (session.number, delivery.packet_id))
-        self._let_go(delivery.message)
+        if delivery.message is not None:
+            self._let_go(delivery.message)
+
+    def give_back(self) -> list[Delivery]:
+        """Let go of what came by a shared subscription and may not go out any more; return it."""
+        gone = [
+            delivery
+            for delivery in self.deliveries.values()
+            if delivery.group is not None
+            and delivery.message is not None
+            and not delivery.pending
+            and not delivery.may_be_with_peer
+            and not self._may_go(delivery, delivery.message)
+        ]
+        for delivery in gone:
+            self.session.count_withheld()
+            self.forget(delivery)
+        return gone
 
     def forget_all(self) -> list[Delivery]:
         """Let go of everything, as the session ends; return what it was, the oldest first.
@@ -200,7 +235,8 @@ class Backlog:
         self._due.clear()
         self._bytes = 0
         for delivery in gone:
-            self._let_go(delivery.message)
+            if delivery.message is not None:
+                self._let_go(delivery.message)
         return gone
 
     # What goes out
@@ -208,12 +244,16 @@ class Backlog:
     def resume(self) -> None:
         """Begin anew on a new connection: all that was not acknowledged is due.
 
-        [MQTT-4.3.3-3] [MQTT-4.3.3-5] [MQTT-4.8.2-4].
+        PUBREL goes out at once: only PUBLISH waits for the window [MQTT-4.9.0-3]. All of it is
+        sent until it is acknowledged [MQTT-4.3.3-3] [MQTT-4.3.3-5], shared or not [MQTT-4.8.2-4].
         """
-        due = [delivery for delivery in self.deliveries.values() if not delivery.pending]
-        due.sort(key=attrgetter("position"))
-        self._due = deque(due)
-        self._bytes = sum(delivery.message.size for delivery in self._due)
+        self._due.clear()
+        self._bytes = 0
+        for delivery in sorted(self.deliveries.values(), key=_position):
+            if delivery.released:
+                self._send_release(delivery)
+            elif delivery.message is not None and not delivery.pending:
+                self._make_due(delivery, delivery.message)
         self.pump()
 
     def pump(self) -> None:
@@ -225,27 +265,25 @@ class Backlog:
             self._send(self._next())
 
     def _next(self) -> Delivery:
-        delivery = self._due.popleft()
-        self._bytes -= delivery.message.size
+        delivery, size = self._due.popleft()
+        self._bytes -= size
         return delivery
 
+    def _make_due(self, delivery: Delivery, message: Message) -> None:
+        self._due.append((delivery, message.size))
+        self._bytes += message.size
+
     def _send(self, delivery: Delivery) -> None:
-        session = self.session
-        if not delivery.stands:  # forgotten while it was due
+        session, message = self.session, delivery.message
+        if message is None or delivery.released or not delivery.stands:  # while it was due
             return
-        if delivery.releasing or delivery.released:
-            session.inflight.add(delivery.packet_id)
-            if delivery.released:
-                session.release(delivery.packet_id, known=True)
+        if message.is_over(session.now) and (delivery.restored or not delivery.may_be_with_peer):
+            session.count_expired()  # [MQTT-4.3.3-7]
+            self._give_up(delivery)
             return
-        message = delivery.message
-        if self._is_over(delivery):
-            session.count_expired()
-            self.forget(delivery)
-            return
-        if not self._may_go(delivery):
+        if not self._may_go(delivery, message):
             session.count_withheld()
-            self.forget(delivery)
+            self._give_up(delivery)
             return
         packet = message.encode(
             session.version,
@@ -258,28 +296,35 @@ class Backlog:
         )
         if len(packet) > session.max_packet_bytes:  # [MQTT-3.1.2-25]
             session.count_too_large()
-            self.forget(delivery)
+            self._give_up(delivery)
             return
         delivery.sent = True
+        delivery.restored = False
         session.inflight.add(delivery.packet_id)
         session.append_publish(packet)
 
-    def _is_over(self, delivery: Delivery) -> bool:
-        """Tell whether its time was over before it was sent [MQTT-3.3.2-5].
+    def _send_release(self, delivery: Delivery) -> None:
+        session = self.session
+        if session.connected:
+            session.inflight.add(delivery.packet_id)
+            if not delivery.releasing:
+                session.release(delivery.packet_id, known=True)
 
-        What was sent is sent again until it is acknowledged [MQTT-4.3.3-7] [MQTT-4.4.0-1]. Of
-        what a restart has left uncertain that is so at QoS 2 only: the peer may hold the identifier.
-        """
-        expires_at = delivery.message.expires_at
-        if expires_at is None or self.session.now < expires_at:
-            return False
-        return not delivery.sent or (delivery.uncertain and delivery.qos == 1)
+    def _give_up(self, delivery: Delivery) -> None:
+        """Do without sending it: release it if the peer may have it, else forget it."""
+        if not delivery.may_be_with_peer:
+            self.forget(delivery)
+            return
+        delivery.released = True
+        self._no_longer_waits(delivery)
+        self.keep(delivery, owned=False)
+        self._send_release(delivery)
 
-    def _may_go(self, delivery: Delivery) -> bool:
+    def _may_go(self, delivery: Delivery, message: Message) -> bool:
         """Ask again for the right to receive, if the rights are others than when it was asked."""
         scope = self.session.scope
         if delivery.scope is not scope:
-            if not scope.on_topic(Permission.SUBSCRIBE, delivery.message.topic).allowed:
+            if not scope.on_topic(Permission.SUBSCRIBE, message.topic).allowed:
                 return False
             delivery.scope = scope
         return True
@@ -304,33 +349,41 @@ class Backlog:
             delivery = self.deliveries.get(packet_id)
             if delivery is None or delivery.qos < 2:
                 self.session.release(packet_id, known=packet_id in self.session.inflight)
-            elif delivery.released:
-                self.session.release(packet_id, known=True)
-            elif not delivery.releasing:
+            elif not delivery.released:
                 self._release(delivery)
+            elif not delivery.releasing:
+                self.session.release(packet_id, known=True)
 
     def _release(self, delivery: Delivery) -> None:
-        delivery.releasing = True
+        delivery.released = True
         if not self.session.number:
-            self._released(delivery, kept=True)
+            self._no_longer_waits(delivery)
+            self._send_release(delivery)
             return
+        delivery.releasing = True
         self._keeping.put(self._record(delivery), owned=True)
         self._keeping.when_kept(partial(self._released, delivery))
 
     def _released(self, delivery: Delivery, *, kept: bool) -> None:
-        session = self.session
         if not delivery.stands:
             return
-        if not kept:
+        delivery.releasing = False
+        if kept:
+            self._no_longer_waits(delivery)
+            self._send_release(delivery)
+        else:
+            delivery.released = False
             self._keeping.try_again(partial(self._try_again, delivery))
-            return
-        delivery.releasing, delivery.released = False, True
-        if session.connected and delivery.packet_id in session.inflight:
-            session.release(delivery.packet_id, known=True)
 
     def _try_again(self, delivery: Delivery) -> None:
-        if delivery.stands:
+        if delivery.stands and not delivery.released:
             self._release(delivery)
+
+    def _no_longer_waits(self, delivery: Delivery) -> None:
+        """Let go of a delivery's message."""
+        message, delivery.message = delivery.message, None
+        if message is not None:
+            self._let_go(message)
 
     def _let_go(self, message: Message) -> None:
         message.waits -= 1
@@ -343,10 +396,14 @@ class Backlog:
             session=self.session.number,
             packet_id=delivery.packet_id,
             position=delivery.position,
-            message=delivery.message.number,
+            message=0 if delivery.message is None or delivery.released else delivery.message.number,
             qos=delivery.qos,
             retain=delivery.retain,
-            released=delivery.released or delivery.releasing,
+            released=delivery.released,
             identifiers=delivery.identifiers,
             group=delivery.group.name if delivery.group is not None else "",
         )
+
+
+def _position(delivery: Delivery) -> int:
+    return delivery.position

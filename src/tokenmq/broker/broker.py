@@ -53,6 +53,9 @@ from tokenmq.mqtt.packets import (
 )
 from tokenmq.timestamps import rfc3339
 
+# Looked up once: a member is found through its class at ten times the cost of a name.
+_SUCCESS = ReasonCode.SUCCESS
+
 
 class Broker:
     """All sessions of all tenants.
@@ -70,6 +73,7 @@ class Broker:
         nowhere: the outbox of all sessions without a connection.
         unfinished: sessions that are to get more than one page of retained messages; the
             caller calls `go_on` soon, and lets others have their turn before.
+        turn: how much more may be done for these before that.
         retained_ends: when retained messages are over, by organization and topic.
     """
 
@@ -85,6 +89,7 @@ class Broker:
         self.nowhere = Outbox(Connection(ConnectionLimits(), 0.0), None)
         self.nowhere.closed = True
         self.unfinished: dict[Session, None] = {}
+        self.turn = retaining.TURN
         self.retained_ends: Wheel[tuple[str, str]] = Wheel()
         self._messages_made = 0
         self._position = 0
@@ -93,10 +98,7 @@ class Broker:
     # Tenants
 
     def set_rules(self, org_id: str, rules: TenantRules) -> None:
-        """Put a tenant's rules in force for new sessions; its routes and lanes end.
-
-        The scope of a session that is connected stays as it was made.
-        """
+        """Put a tenant's rules in force, for the sessions that there are, too; its routes and lanes end."""
         tenant = self.tenants.get(org_id)
         if tenant is None:
             self.tenants[org_id] = Tenant(
@@ -106,8 +108,7 @@ class Broker:
         tenant.rules = rules
         tenant.routes.end_all()
         for session in tenant.sessions.values():
-            session.judgements.clear()
-            session.lanes.clear()
+            session.judge_anew()
 
     # Packets, in the order of a connection's life
 
@@ -140,7 +141,7 @@ class Broker:
 
     def acknowledged(self, session: Session, packet: Puback | Pubrec | Pubcomp) -> None:
         """Take in what a receiver says of a message that it got."""
-        if isinstance(packet, Pubrec) and packet.reason_code < ReasonCode.UNSPECIFIED_ERROR:
+        if type(packet) is Pubrec and packet.reason_code < ReasonCode.UNSPECIFIED_ERROR:
             session.taken((packet.packet_id,))
         else:  # a PUBREC that refuses ends the delivery [MQTT-4.3.3-4] [MQTT-4.4.0-2]
             session.acknowledged((packet.packet_id,))  # [MQTT-4.8.2-6]
@@ -161,14 +162,14 @@ class Broker:
         """Take in a client's DISCONNECT: close without a word [MQTT-3.14.4-1]."""
         session = outbox.session
         outbox.closed = True
+        self.effects.append(Close(outbox, "client disconnected", peer_left=True))
         if session is not None:
-            if packet.reason_code == ReasonCode.SUCCESS:  # [MQTT-3.14.4-3] [MQTT311-3.14.4-3]
+            if packet.reason_code == _SUCCESS:  # [MQTT-3.14.4-3] [MQTT311-3.14.4-3]
                 session.will = None
             if packet.session_expiry_interval is not None and session.number:
                 longest = self.settings.max_session_expiry_seconds
                 session.expiry_seconds = min(packet.session_expiry_interval, longest)
             self.lives.leave(session, "client disconnected")
-        self.effects.append(Close(outbox, "client disconnected", peer_left=True))
 
     def lost(self, outbox: Outbox, reason: str) -> None:
         """Part the session of a connection that is gone from it."""
@@ -187,24 +188,29 @@ class Broker:
         else:
             self.disconnect(outbox, code, str(error))
 
-    def disconnect(self, outbox: Outbox, code: ReasonCode, text: str) -> None:
+    def disconnect(self, outbox: Outbox, code: ReasonCode, text: str, *, waits: bool = True) -> None:
         """Close a connection from our side, with DISCONNECT where the protocol has it [MQTT-4.13.2-1].
+
+        Args:
+            waits: its session, if it goes on, waits for its client; else that is here.
 
         Effects: its session is parted from it at once; nothing is written any more [MQTT-3.14.4-2].
         """
         if outbox.closed:
             return
         outbox.closed = True
+        self.effects.append(Close(outbox, text))  # first: whatever fails from here on, it is closed
         session = outbox.session
         if session is not None:
-            self.lives.leave(session, text, code=int(code))
+            self.lives.leave(session, text, waits=waits, code=int(code))
             if session.version == 5:
                 self.send(outbox, Disconnect(reason_code=code, reason_string=text))
-        self.effects.append(Close(outbox, text))
 
     def revoke_families(self, token_ids: Collection[str], code: ReasonCode, text: str) -> int:
         """End every session of these token families, and what they left; return how many there were."""
-        return self._revoke(self.lives.of_families(token_ids), code, text)
+        count = self._revoke(self.lives.of_families(token_ids), code, text)
+        self.lives.keep_those_that_left(token_ids)
+        return count
 
     def forget_retained(self, org_id: str, token_ids: Collection[str]) -> None:
         """Clear the topics on which these families have left a message; the store has done so."""
@@ -240,10 +246,12 @@ class Broker:
         }
 
     def go_on(self) -> None:
-        """Send the next page to those who are to get more."""
-        todo = list(self.unfinished)
-        self.unfinished.clear()
-        for session in todo:
+        """Send the next page to those who are to get more, as far as that goes in one turn."""
+        self.turn = retaining.TURN
+        for session in list(self.unfinished):
+            if self.turn <= 0:
+                return
+            del self.unfinished[session]
             retaining.go_on(self, session)
 
     def tick(self) -> None:
@@ -312,6 +320,11 @@ class Broker:
         )
         self.keeping.put(record, owned=owned)
 
+    def keep_session(self, session: Session) -> None:
+        """Have a session kept along with what hangs on it, if it may not have been yet."""
+        if not session.is_kept:
+            self.keeping.put(session.record, owned=True)
+
     def count_from(self, *, messages: int, position: int) -> None:
         """Give numbers that are not in use: these are the highest that are."""
         self._messages_made = max(self._messages_made, messages)
@@ -345,11 +358,11 @@ class Broker:
         """End sessions for good: nothing of them goes on, no will is published."""
         count = 0
         for session in sessions:
+            count += not session.ended
             session.disowned = True
             session.will = None
             if session.connected:
                 self.disconnect(session.outbox, code, text)
             else:
                 self.lives.end(session)
-            count += 1
         return count

@@ -4,10 +4,11 @@ Order: who owns the client id, whether the will may be published, our limits; th
 session that is gone on with or begun, and its CONNACK, which tells what this broker grants
 where that is not what was asked for (§3.2.2).
 
-What a CONNACK says of a session that is kept is true after a crash, too: that there is none
-any more, that it goes on, with which will. So it waits for the store, and with it whatever
-goes out on that connection. If the store fails it goes out all the same: who can be served
-is served, and the change is kept as soon as that is possible.
+What cannot be taken back is true after a crash, too. A CONNACK that ends a session which is
+kept, or calls off its will, waits for the store, and with it whatever goes out on that
+connection: else the client would be sent once more what it had under the session that is
+over, or others a will although it came back in time. If the store fails, CONNACK goes out all
+the same: who can be served is served, and the change is kept as soon as that is possible.
 """
 
 from __future__ import annotations
@@ -20,14 +21,17 @@ from tokenmq.access.identity import Identity
 from tokenmq.broker import wills
 from tokenmq.broker.effects import Close
 from tokenmq.broker.outbox import Outbox
-from tokenmq.broker.records import Will
+from tokenmq.broker.refusals import Refusal
 from tokenmq.broker.session import Session
 from tokenmq.mqtt.codes import ReasonCode
-from tokenmq.mqtt.packets import Connack, Connect
+from tokenmq.mqtt.packets import Connack, Connect, Will
 
 if TYPE_CHECKING:
     from tokenmq.broker.broker import Broker
     from tokenmq.broker.tenant import Tenant
+
+# Looked up once: a member is found through its class at ten times the cost of a name.
+_SUCCESS = ReasonCode.SUCCESS
 
 
 def connect(
@@ -51,9 +55,12 @@ def connect(
     if packet.will is not None:
         most = min(expiry_seconds, broker.settings.max_will_delay_seconds)
         will = wills.will_of(packet.will, max_delay_seconds=most)  # [MQTT-3.1.2-7]
-        text = _will_refused(broker, tenant, identity, client_id, will)
-        if text:
-            _refuse(broker, outbox, identity, client_id, ReasonCode.NOT_AUTHORIZED, text)
+        refused = _will_refused(broker, tenant, identity, client_id, packet.will)
+        if refused is not None:
+            # What there is no room for now is no reason to stop for good.
+            no_room = refused.code == ReasonCode.QUOTA_EXCEEDED
+            code = ReasonCode.QUOTA_EXCEEDED if no_room else ReasonCode.NOT_AUTHORIZED
+            _refuse(broker, outbox, identity, client_id, code, f"will: {refused.text}")
             return None
     resumed = earlier is not None and _goes_on(earlier, packet, identity)
     took_over = earlier is not None and earlier.connected
@@ -61,7 +68,8 @@ def connect(
         text = f"the organization has {tenant.rules.max_connections} connections"
         _refuse(broker, outbox, identity, client_id, ReasonCode.QUOTA_EXCEEDED, text)
         return None
-    if expiry_seconds and not resumed and tenant.kept >= tenant.rules.max_sessions:
+    makes_room = earlier is not None and earlier.number > 0
+    if expiry_seconds and not resumed and tenant.kept - makes_room >= tenant.rules.max_sessions:
         text = f"the organization has {tenant.rules.max_sessions} sessions that outlive their connections"
         _refuse(broker, outbox, identity, client_id, ReasonCode.QUOTA_EXCEEDED, text)
         return None
@@ -69,7 +77,7 @@ def connect(
         broker, outbox, packet, client_id,
         assigned=assigned, resumed=resumed, expiry_seconds=expiry_seconds,
     )  # fmt: skip
-    waits = expiry_seconds > 0 or (earlier is not None and earlier.number > 0)
+    waits = earlier is not None and _waits(earlier, resumed=resumed)
     outbox.gated = outbox.paused = waits
     if earlier is not None:
         _take_over(broker, earlier, resumed=resumed)  # [MQTT-3.1.4-3] [MQTT311-3.1.4-2]
@@ -87,7 +95,9 @@ def connect(
         broker.keeping.when_kept(partial(_kept, broker, session, outbox))
     broker.report(
         "connected",
-        **_who(identity, client_id),
+        org_id=identity.org_id,
+        user_id=identity.user_id,
+        client_id=client_id,
         version=session.version,
         token_id=identity.token_id,
         expires_at=identity.expires_at,
@@ -133,6 +143,11 @@ def _goes_on(earlier: Session, packet: Connect, identity: Identity) -> bool:
     return outlives and not packet.clean_start and earlier.identity.owner == identity.owner
 
 
+def _waits(earlier: Session, *, resumed: bool) -> bool:
+    """Tell whether CONNACK must wait until the store knows of it [MQTT-3.1.3-9]."""
+    return earlier.number > 0 and (not resumed or earlier.will_second is not None)
+
+
 def _session_expiry(broker: Broker, tenant: Tenant, packet: Connect) -> int:
     """Return how long the session will outlive its connection, seconds."""
     longest = broker.settings.max_session_expiry_seconds
@@ -144,23 +159,25 @@ def _session_expiry(broker: Broker, tenant: Tenant, packet: Connect) -> int:
     return min(wanted or 0, longest)
 
 
-def _will_refused(broker: Broker, tenant: Tenant, identity: Identity, client_id: str, will: Will) -> str:
-    """Return why the will is refused, nothing where it is not."""
+def _will_refused(
+    broker: Broker, tenant: Tenant, identity: Identity, client_id: str, will: Will
+) -> Refusal | None:
+    """Return why the will is refused, None where it is not."""
     policy = None if identity.is_server else tenant.rules.policy
-    refused = wills.refusal(broker, tenant, Scope(identity, policy=policy, client_id=client_id), will)
-    return "" if refused is None else f"will: {refused.text}"
+    return wills.refusal(broker, tenant, Scope(identity, policy=policy, client_id=client_id), will)
 
 
 def _take_over(broker: Broker, earlier: Session, *, resumed: bool) -> None:
     """Part a session from its connection; end it if the newcomer does not go on with it."""
     if earlier.connected:
-        broker.disconnect(earlier.outbox, ReasonCode.SESSION_TAKEN_OVER, "session taken over")
+        text = "session taken over"
+        broker.disconnect(earlier.outbox, ReasonCode.SESSION_TAKEN_OVER, text, waits=False)
     if not resumed and not earlier.ended:
         broker.lives.end(earlier)
 
 
 def _kept(broker: Broker, session: Session, outbox: Outbox, *, kept: bool) -> None:
-    """Let CONNACK go out, and what waits behind it."""
+    """Let CONNACK go out, and what waits behind it; if the store has failed, too."""
     del kept
     outbox.gated = False
     if not outbox.closed:
@@ -192,7 +209,7 @@ def _connack(
     connack = Connack(
         # [MQTT-3.2.2-2] [MQTT-3.2.2-3] [MQTT311-3.2.2-1] [MQTT311-3.2.2-2] [MQTT311-3.2.2-3]
         session_present=resumed,
-        reason_code=ReasonCode.SUCCESS,
+        reason_code=_SUCCESS,
         session_expiry_interval=None if expiry_seconds == asked else expiry_seconds,
         receive_maximum=None if settings.receive_maximum == 65_535 else settings.receive_maximum,
         maximum_packet_size=settings.max_packet_bytes,

@@ -13,19 +13,32 @@ not be worth a commit of its own, and until it is kept a restart does again what
 
 If the store fails, nothing of the batch is there. Whoever waits hears it and refuses.
 Housekeeping is put aside by key and given to the store again at the next tick, so that what
-is kept comes to what the core knows as soon as there is room.
+is kept comes to what the core knows as soon as there is room. Where a later batch says
+something newer of the same key, that batch takes it over: it is forgotten if the batch is
+kept, and put aside if that fails, too.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from typing import Protocol
 
-from tokenmq.broker.records import Change, Key, Record, put
+from tokenmq.broker.records import (
+    Change,
+    DeliveryRecord,
+    Key,
+    ReceivedRecord,
+    Record,
+    SessionRecord,
+    SubscriptionRecord,
+    put,
+)
 
 # Housekeeping that waits for company, at most.
 _MOST_HOUSEKEEPING = 1_000
+# What goes with its session; the session's number is the first part of the key.
+_OF_SESSION = (SubscriptionRecord, DeliveryRecord, ReceivedRecord)
 
 
 class Settled(Protocol):
@@ -42,7 +55,7 @@ class Batch:
         changes: in order.
     """
 
-    __slots__ = ("_keeping", "_owned", "_waiting", "changes")
+    __slots__ = ("_inherited", "_keeping", "_owned", "_waiting", "changes")
 
     def __init__(
         self, keeping: Keeping, changes: list[Change], owned: list[bool], waiting: list[Settled]
@@ -51,11 +64,21 @@ class Batch:
         self.changes = changes
         self._owned = owned
         self._waiting = waiting
+        self._inherited: list[Change] = []
 
     @property
     def housekeeping(self) -> list[Change]:
-        """Changes that nobody waits for."""
-        return [change for change, owned in zip(self.changes, self._owned, strict=True) if not owned]
+        """Changes that nobody waits for, those taken over first."""
+        own = [change for change, owned in zip(self.changes, self._owned, strict=True) if not owned]
+        return self._inherited + own
+
+    def take_over(self, failed: Iterable[Change]) -> list[Change]:
+        """Take over changes of an earlier batch that this one replaces; return the others."""
+        replaced = _Replaced(self.changes)
+        left: list[Change] = []
+        for change in failed:
+            (self._inherited if change in replaced else left).append(change)
+        return left
 
     def settled(self, *, kept: bool) -> None:
         """Go on with what waited; to be called once, in the order in which batches were taken."""
@@ -118,31 +141,65 @@ class Keeping:
         """Have the housekeeping kept, and try again what has failed."""
         self._is_due = True
         if self._aside:
-            # Before what was noted since, which is newer.
-            self._changes[:0] = self._aside.values()
-            self._owned[:0] = [False] * len(self._aside)
+            self._note_first(self._aside.values())
             self._aside = {}
         again, self._again = self._again, []
         for step in again:
             step()
 
     def settled(self, batch: Batch, *, kept: bool) -> None:
-        """Take a batch's housekeeping back if it failed, where nothing newer is under way."""
+        """Take a batch's housekeeping back if it failed."""
         self._under_way.popleft()
         if kept:
             return
-        newer = {
-            (change.kind, change.key)
-            for changes in (*(later.changes for later in self._under_way), self._changes)
-            for change in changes
-        }
-        for change in batch.housekeeping:
-            name = (change.kind, change.key)
-            if name not in newer:
-                self._aside[name] = change
+        failed = batch.housekeeping
+        for later in self._under_way:
+            failed = later.take_over(failed)
+        replaced = _Replaced(self._changes)
+        self._note_first([change for change in failed if change in replaced])
+        for change in failed:
+            if change not in replaced:
+                self._forget_aside(change)
+                self._aside[change.kind, change.key] = change
 
     def _note(self, change: Change, *, owned: bool) -> None:
+        if self._aside:
+            earlier = self._forget_aside(change)
+            if earlier is not None and owned:  # it stands if this one fails
+                self._changes.append(earlier)
+                self._owned.append(False)
         self._changes.append(change)
         self._owned.append(owned)
-        if self._aside:
-            self._aside.pop((change.kind, change.key), None)
+
+    def _note_first(self, changes: Collection[Change]) -> None:
+        """Note housekeeping that is older than all that is noted."""
+        self._changes[:0] = changes
+        self._owned[:0] = [False] * len(changes)
+
+    def _forget_aside(self, change: Change) -> Change | None:
+        """Take out what a newer change replaces; return what was under its key."""
+        if change.kind is SessionRecord and change.record is None:
+            for name in [name for name, one in self._aside.items() if _session_of(one) == change.key]:
+                del self._aside[name]
+        return self._aside.pop((change.kind, change.key), None)
+
+
+class _Replaced:
+    """What changes replace: what is under their keys, and what goes with sessions that they drop."""
+
+    __slots__ = ("_ended", "_names")
+
+    def __init__(self, changes: Iterable[Change]) -> None:
+        self._names = {(change.kind, change.key) for change in changes}
+        self._ended = {
+            change.key for change in changes if change.kind is SessionRecord and change.record is None
+        }
+
+    def __contains__(self, change: Change) -> bool:
+        return (change.kind, change.key) in self._names or _session_of(change) in self._ended
+
+
+def _session_of(change: Change) -> int | str | None:
+    """Return the number of the session that a change's record goes with, None if it stands alone."""
+    key = change.key
+    return key[0] if change.kind in _OF_SESSION and isinstance(key, tuple) else None

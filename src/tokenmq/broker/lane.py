@@ -19,7 +19,7 @@ and with it the lane (`live` becomes False); whatever could change what the publ
 may do empties the publisher's `lanes`. Everything that is not plain goes back to the
 caller, who takes the full path for one packet and comes back: a length that is not
 minimal, a topic without a lane, properties that are not plain, a packet identifier that
-is in use, QoS 2 of a session that outlives its connection, any other packet.
+is in use or beyond the receive maximum, QoS 2 of a session that outlives its connection, any other packet.
 
 Nothing outside reaches in here. What is touched on the way are bytes, ints, lists, sets and
 dicts; calls are made for what is not plain alone (`look_at`, `deliver`, `acknowledged`,
@@ -264,6 +264,7 @@ def _pass_on_at_qos_2(
         or len(unique) < count
         or 0 in unique
         or not session.unreleased.isdisjoint(unique)
+        or len(session.unreleased) + count > session.receive_maximum
     ):
         return b""
     session.unreleased |= unique
@@ -369,10 +370,10 @@ def _acknowledged(
     if not packet_ids:
         return pos
     if first == _PUBREL_FIRST:
-        unreleased = session.unreleased
-        if session.number or not unreleased.issuperset(packet_ids):
+        unique = set(packet_ids)
+        if session.number or len(unique) < len(packet_ids) or not unique <= session.unreleased:
             return start
-        unreleased.difference_update(packet_ids)
+        session.unreleased -= unique
         _answer(session, _PUBCOMP_FIRST, data[start + 2 : pos : 4], data[start + 3 : pos : 4], dirty)
     elif first == _PUBREC_FIRST:
         if session.backlog is None and session.inflight.issuperset(packet_ids):

@@ -6,18 +6,22 @@
 
 A session that does not outlive its connection ends as it leaves. One that does waits for its
 client, within limits, under its last rights; what is kept of it follows each step.
+
+With a token family the store drops the sessions that it has under it. One that has gone on
+under another family may not be known there yet; then all of it is kept once more.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tokenmq.access.identity import Identity
 from tokenmq.broker import sharing, wills
 from tokenmq.broker.events import warn_at
 from tokenmq.broker.outbox import Outbox
-from tokenmq.broker.records import SessionRecord
+from tokenmq.broker.records import ReceivedRecord, SessionRecord
 from tokenmq.broker.session import Session
 from tokenmq.broker.wheel import Wheel
 
@@ -35,6 +39,9 @@ class Lives:
         self._made = 0
         self._families: dict[str, dict[Session, None]] = {}
         self._keys: dict[str, dict[Session, None]] = {}
+        # By family: sessions that the store may still have under it, and which move that was.
+        self._former: dict[str, dict[Session, int]] = {}
+        self._moves = 0
         self._expiries: Wheel[Session] = Wheel()
         self._warnings: Wheel[Session] = Wheel()
         self._leavings: Wheel[Session] = Wheel()
@@ -65,13 +72,27 @@ class Lives:
         """Go on with a session over a new connection, under the rights that came with it."""
         self._come_back(session)
         self._leave_indexes(session)
+        former = session.identity.token_id
         session.attach(outbox, identity)
         session.expiry_seconds = expiry_seconds
         session.tenant.routes.end_of(session.subscriptions.values())
         self._enter(session)
-        self._broker.keeping.put(session.record)
+        if former is None or former == identity.token_id:
+            self._broker.keeping.put(session.record)
+        else:
+            self._moves += 1
+            self._move(session, former, self._moves)
+        self._broker.keeping.flush()  # until then a crash takes it for away, and counts on
         if session.backlog is not None:
+            sharing.pass_on(self._broker, session.tenant, session.backlog.give_back())
             session.backlog.resume()
+
+    def keep_those_that_left(self, token_ids: Collection[str]) -> None:
+        """Have kept what the store may have dropped with families that these sessions have left."""
+        for session in [session for token_id in token_ids for session in self._former.get(token_id, ())]:
+            if not session.ended:
+                self._keep_all(session)
+                self._broker.keeping.flush()
 
     def restore(self, session: Session, record: SessionRecord) -> None:
         """Take in a session out of the store, which has no connection."""
@@ -79,21 +100,72 @@ class Lives:
         session.tenant.sessions[session.client_id] = session
         self._name(session, record.number, record.expiry_seconds)
         session.will = record.will
+        session.is_kept = True
         self._index(session)
 
     def wait_for_client(self, session: Session) -> None:
-        """Let a restored session wait for its client, when all others are there, too."""
+        """Let a restored session wait for its client, when all others are there, too.
+
+        One whose client id is another's by now had ended; the store did not get to know.
+        """
+        if session.tenant.sessions.get(session.client_id) is not session:
+            self._end(session)
+            return
         if session.left_at is None:
             session.left_at = self._broker.moment.now
             self._broker.keeping.put(session.record)
         self._go_away(session)
+        self._bound_away(session)
+
+    def forget(self, session: Session) -> None:
+        """Forget a session that has ended, as nothing of it waits for the store any more.
+
+        Until then a revocation must find it: its will, or what it published last, may wait.
+        """
+        if session.ended:
+            self._leave_indexes(session)
 
     def end(self, session: Session) -> None:
-        """End a session without a connection, for good."""
+        """End a session without a connection, for good; of one that has ended nothing is left to end."""
+        if session.ended:
+            return
         self._come_back(session)
         if session.will is not None:  # [MQTT-3.1.3-9]
             wills.publish(self._broker, session)
         self._end(session)
+
+    def _move(self, session: Session, former: str, move: int) -> None:
+        """Have a session kept under its new family, at once."""
+        self._former.setdefault(former, {})[session] = move
+        self._broker.keeping.put(session.record)
+        self._broker.keeping.when_kept(partial(self._moved, session, former, move))
+
+    def _moved(self, session: Session, former: str, move: int, *, kept: bool) -> None:
+        if self._former.get(former, {}).get(session) != move:  # it was back there since
+            return
+        if kept or session.ended:
+            self._forget(self._former, former, session)
+        else:
+            self._broker.keeping.try_again(partial(self._move_again, session, former, move))
+
+    def _move_again(self, session: Session, former: str, move: int) -> None:
+        if self._former.get(former, {}).get(session) != move:
+            return
+        if session.ended:
+            self._forget(self._former, former, session)
+        else:
+            self._move(session, former, move)
+
+    def _keep_all(self, session: Session) -> None:
+        """Have everything of a session kept once more."""
+        keeping = self._broker.keeping
+        keeping.put(session.record)
+        for subscription in session.subscriptions.values():
+            keeping.put(subscription.record)
+        if session.backlog is not None:
+            session.backlog.keep_all()
+        for packet_id in session.unreleased:
+            keeping.put(ReceivedRecord(session.number, packet_id))
 
     def _name(self, session: Session, number: int, expiry_seconds: int) -> None:
         """Make a session one that outlives its connection."""
@@ -123,8 +195,12 @@ class Lives:
         self._forget(self._families, session.identity.token_id, session)
         self._forget(self._keys, session.identity.key_id, session)
 
-    def leave(self, session: Session, reason: str, **fields: Any) -> None:
-        """Part a session from its connection; what does not outlive it ends."""
+    def leave(self, session: Session, reason: str, *, waits: bool = True, **fields: Any) -> None:
+        """Part a session from its connection; what does not outlive it ends.
+
+        Args:
+            waits: if it goes on it waits for its client; else that is here.
+        """
         self._stop_timers(session)
         session.outbox.session = None
         session.tenant.connected -= 1
@@ -140,13 +216,15 @@ class Lives:
         if session.expiry_seconds and not session.disowned:  # [MQTT-3.1.2-23] [MQTT311-4.1.0-1]
             self._go_away(session)
             self._broker.keeping.put(session.record)
+            if waits:
+                self._bound_away(session)
         else:
             if session.will is not None:
                 wills.publish(self._broker, session)
             self._end(session)
 
     def _go_away(self, session: Session) -> None:
-        """Let a session wait for its client, within limits."""
+        """Let a session wait for its client."""
         left_at = session.left_at or self._broker.moment.now
         session.leaving_second = self._leavings.add(left_at + session.expiry_seconds, session)
         if session.will is not None:
@@ -154,8 +232,11 @@ class Lives:
                 session.will_second = self._wills.add(left_at + session.will.delay_seconds, session)
             else:
                 wills.publish(self._broker, session)
-        away = session.tenant.away.setdefault(session.identity.owner, {})
-        away[session] = None
+        session.tenant.away.setdefault(session.identity.owner, {})[session] = None
+
+    def _bound_away(self, session: Session) -> None:
+        """Let one user have so many sessions that wait; the one away longest ends."""
+        away = session.tenant.away[session.identity.owner]
         if len(away) > self._broker.settings.max_sessions_per_user:
             self.end(next(iter(away)))
 
@@ -177,10 +258,13 @@ class Lives:
         subscriptions, session.subscriptions = session.subscriptions, {}
         for subscription in subscriptions.values():
             tenant.routes.unsubscribe(subscription)
-        self._leave_indexes(session)
+        if not session.arriving:
+            self._leave_indexes(session)
         if session.number:
             tenant.kept -= 1
             self._broker.keeping.drop(SessionRecord, session.number)
+            # Its client begins anew under the same packet identifiers: it must not come back.
+            self._broker.keeping.flush()
         if session.backlog is not None:
             sharing.pass_on(self._broker, tenant, session.backlog.forget_all())
 
@@ -217,7 +301,11 @@ class Lives:
             broker.expire(session)
 
     @staticmethod
-    def _forget(index: dict[Name, dict[Session, None]], key: Name | None, session: Session) -> None:
+    def _forget(
+        index: dict[Name, dict[Session, None]] | dict[Name, dict[Session, int]],
+        key: Name | None,
+        session: Session,
+    ) -> None:
         if key is not None and key in index:
             index[key].pop(session, None)
             if not index[key]:

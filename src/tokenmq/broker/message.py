@@ -14,6 +14,9 @@ from tokenmq.mqtt.codec import encode_publish, publish_halves
 from tokenmq.mqtt.codes import PacketType
 from tokenmq.mqtt.properties import MESSAGE_EXPIRY_INTERVAL
 
+# MQTT 5 §3.3.2.3.3: a four byte integer.
+_LONGEST_SECONDS = 0xFFFF_FFFF
+
 
 class Expiry(NamedTuple):
     """When the packets of a run are over (MQTT 5 §3.3.2.3.3).
@@ -28,7 +31,8 @@ class Expiry(NamedTuple):
 
     def seconds_left(self, now: float) -> int:
         """Return what a packet that goes out now says [MQTT-3.3.2-6]."""
-        return max(1, ceil(self.moment - now))
+        # Seconds since 1970 have no room for more than microseconds: nothing is added by rounding.
+        return min(_LONGEST_SECONDS, max(1, ceil(round(self.moment - now, 3))))
 
 
 class Form(NamedTuple):
@@ -155,11 +159,15 @@ class Message:
             self.topic,
             self.payload,
             self.qos,
-            0,
+            self.packet_id,
             self._forward_at(now),
             retain=self.retain,
             expires_at=self.expires_at,
         )
+
+    def is_over(self, now: float) -> bool:
+        """Tell whether its life is over [MQTT-3.3.2-5]."""
+        return self.expires_at is not None and now >= self.expires_at
 
     @property
     def size(self) -> int:

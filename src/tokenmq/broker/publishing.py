@@ -71,13 +71,19 @@ def message_of(packet: Publish, now: float) -> Message:
     )
 
 
-def route(broker: Broker, session: Session, message: Message, reserved: dict[Any, Delivery]) -> int:
+def route(
+    broker: Broker, session: Session, message: Message, reserved: dict[Any, Delivery], *, waited: bool = False
+) -> int:
     """Deliver an allowed message to everybody who receives it; return how many that were.
 
     Args:
         reserved: deliveries to sessions that get it one by one; what is used is taken out.
+        waited: it did not come just now, and may be over.
     """
     receivers = 0
+    over = waited and message.is_over(broker.moment.now)
+    if waited and message.expires_at is not None:
+        message = message.counted_down(broker.moment.now)
     found = session.tenant.routes.route(message.topic)
     for target in found.targets:
         receiver = target.session
@@ -93,6 +99,9 @@ def route(broker: Broker, session: Session, message: Message, reserved: dict[Any
             if delivery is not None:
                 receiver.backlog.add(delivery)
             continue
+        if over:
+            receiver.count_expired()
+            continue
         # [MQTT-3.3.1-12] [MQTT-3.3.1-13] [MQTT311-3.3.1-9]
         retain = message.retain and target.retain_as_published
         form = message.form(receiver.version, qos, target.identifiers, retain=retain)
@@ -104,6 +113,9 @@ def route(broker: Broker, session: Session, message: Message, reserved: dict[Any
             delivery.backlog.add(delivery)
         elif (chosen := group.choose(members, 0)) is not None:
             receivers += 1
+            if over:
+                chosen.session.count_expired()
+                continue
             form = message.form(chosen.session.version, 0, chosen.identifiers)
             chosen.session.deliver(form.packet, len(form.packet), 0, form.expiry)
     broker.counters.delivered += receivers
@@ -127,20 +139,29 @@ def release(broker: Broker, session: Session, packet_id: int) -> None:
     next under the same identifier is another message [MQTT-4.3.3-12], after a restart, too.
     Whether the message is over is not asked [MQTT-4.3.3-13].
     """
+    if session.releasing and packet_id in session.releasing:  # its PUBCOMP is to come
+        return
     waiting = session.arriving is not None and packet_id in session.arriving.unreceived
     if waiting or packet_id not in session.unreleased:
         _complete(session, packet_id, known=False)
     elif session.number:
-        if packet_id not in session.releasing:  # else its PUBCOMP is to come
-            session.releasing.add(packet_id)
-            _release_in_store(broker, session, packet_id)
+        if session.releasing is None:
+            session.releasing = set()
+        session.releasing.add(packet_id)
+        _release(broker, session, packet_id)
     else:
         session.unreleased.discard(packet_id)
         _complete(session, packet_id, known=True)
 
 
-def refuse(broker: Broker, session: Session, packet: Publish, refused: Refusal) -> None:
-    """Answer a PUBLISH that is not taken, as its version can (the wire contract, "Answers")."""
+def refuse(
+    broker: Broker, session: Session, packet: Publish, refused: Refusal, *, answers: bool = True
+) -> None:
+    """Answer a PUBLISH that is not taken, as its version can (the wire contract, "Answers").
+
+    Args:
+        answers: False if it came by an earlier connection and will be sent again.
+    """
     broker.counters.refused += 1
     broker.report(
         "publish_refused",
@@ -150,7 +171,7 @@ def refuse(broker: Broker, session: Session, packet: Publish, refused: Refusal) 
         topic=packet.topic[:256],
         reason=refused.text,
     )
-    if not session.connected:
+    if not (session.connected and answers):
         return
     if packet.qos and session.version == 5:
         answer = Puback if packet.qos == 1 else Pubrec
@@ -189,17 +210,19 @@ def _receive_again(session: Session, packet: Publish) -> None:
         session.append(b"\x50\x02" + packet.packet_id.to_bytes(2, "big"))
 
 
-def _release_in_store(broker: Broker, session: Session, packet_id: int) -> None:
-    broker.keeping.drop(ReceivedRecord, (session.number, packet_id))
-    broker.keeping.when_kept(partial(_released, broker, session, packet_id))
+def _release(broker: Broker, session: Session, packet_id: int) -> None:
+    if not session.ended:
+        broker.keeping.drop(ReceivedRecord, (session.number, packet_id))
+        broker.keeping.when_kept(partial(_released, broker, session, packet_id))
 
 
 def _released(broker: Broker, session: Session, packet_id: int, *, kept: bool) -> None:
     if not kept:
-        broker.keeping.try_again(partial(_release_in_store, broker, session, packet_id))
+        broker.keeping.try_again(partial(_release, broker, session, packet_id))
         return
-    session.releasing.discard(packet_id)
     session.unreleased.discard(packet_id)
+    if session.releasing is not None:
+        session.releasing.discard(packet_id)
     if session.connected:
         _complete(session, packet_id, known=True)
 

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import struct
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from tokenmq.broker.counters import Counters
@@ -30,6 +30,8 @@ from tokenmq.broker.outbox import Outbox
 from tokenmq.limits import MAX_PACKET_ID
 from tokenmq.mqtt.aliases import OutboundAliases
 from tokenmq.mqtt.codes import ReasonCode
+
+_NOTHING_RESERVED: Mapping[int, object] = {}
 
 
 def packet_ids_of(run: bytes, size: int, offset: int) -> tuple[int, ...]:
@@ -74,6 +76,7 @@ class Receiver:
         connected: there is a connection.
         ready: the link takes bytes and nothing is queued.
         inflight: packet identifiers sent and not acknowledged.
+        reserved: those that `backlog` has given away, sent or not.
         window: how many of those there may be.
         queue: what waits, the oldest first; bounded, the oldest goes.
         max_packet_bytes: the largest packet that the peer takes [MQTT-3.1.2-24].
@@ -104,6 +107,7 @@ class Receiver:
         "outbox",
         "queue",
         "ready",
+        "reserved",
         "version",
         "window",
     )
@@ -141,6 +145,7 @@ class Receiver:
         self._max_queued_messages = max_queued_messages
         self._max_queued_bytes = max_queued_bytes
         self._next_packet_id = 0
+        self.reserved: Mapping[int, object] = _NOTHING_RESERVED
         self._dirty = dirty
         self._overflowed = overflowed
         self._counters = counters
@@ -269,7 +274,7 @@ class Receiver:
         if offset:
             packet_ids = packet_ids_of(part, size, offset)
             unique = set(packet_ids)
-            if len(unique) < len(packet_ids) or not self.inflight.isdisjoint(unique):
+            if len(unique) < len(packet_ids) or not self._are_free(unique):
                 self._renumber(part, size, offset, packet_ids)
                 return stop
             self.inflight |= unique
@@ -285,7 +290,7 @@ class Receiver:
         for packet_id in packet_ids:
             packet = run[start : start + size]
             start += size
-            if packet_id in self.inflight:
+            if packet_id in self.inflight or packet_id in self.reserved:
                 packet_id = self.free_packet_id()
                 packet = packet[:offset] + packet_id.to_bytes(2, "big") + packet[offset + 2 :]
             self.inflight.add(packet_id)
@@ -295,11 +300,14 @@ class Receiver:
         return packet if self.aliases is None else self.aliases.shorten(packet, self.max_packet_bytes)
 
     def free_packet_id(self) -> int:
-        """Return a packet identifier that is not in flight, another one each time."""
+        """Return a packet identifier that is neither in flight nor reserved, another one each time."""
         while True:
             self._next_packet_id = self._next_packet_id % MAX_PACKET_ID + 1
-            if self._next_packet_id not in self.inflight:
+            if self._next_packet_id not in self.inflight and self._next_packet_id not in self.reserved:
                 return self._next_packet_id
+
+    def _are_free(self, packet_ids: set[int]) -> bool:
+        return self.inflight.isdisjoint(packet_ids) and packet_ids.isdisjoint(self.reserved)
 
     def _overflows(self) -> bool:
         return (

@@ -102,9 +102,10 @@ class DeliveryRecord(msgspec.Struct, frozen=True):
     Attributes:
         packet_id: Packet Identifier under which it is sent, for good.
         position: orders the deliveries of a session.
+        message: its number; 0 if `released`.
         qos: 1 or 2.
         retain: as the receiver shall see it.
-        released: PUBREC has come; PUBREL is what is sent (QoS 2 only).
+        released: PUBREL is what is sent (QoS 2 only).
         identifiers: Subscription Identifiers.
         group: the `$share` group and filter that it came by, empty for none.
     """

@@ -32,7 +32,7 @@ def refusal(settings: BrokerSettings, session: Session, packet: Publish) -> Refu
     """Return why a PUBLISH is refused, None where it is not; topics are judged once a session."""
     name = reserved_name(packet)
     if name is not None:
-        return Refusal(ReasonCode.NOT_AUTHORIZED, f"user property {name[:64]} is reserved")
+        return reserved(name)
     topic = packet.topic
     if topic in session.judgements:
         refused = session.judgements[topic]
@@ -43,6 +43,11 @@ def refusal(settings: BrokerSettings, session: Session, packet: Publish) -> Refu
     if refused is None and packet.retain:
         return judge_retaining(settings, session.tenant, topic, packet.payload, packet.forward)
     return refused
+
+
+def reserved(name: str) -> Refusal:
+    """Return the refusal of a user property that only the broker may set."""
+    return Refusal(ReasonCode.NOT_AUTHORIZED, f"user property {name[:64]} is reserved")
 
 
 def judge(settings: BrokerSettings, tenant: Tenant, scope: Scope, topic: str) -> Refusal | None:

@@ -39,7 +39,9 @@ def restore(broker: Broker, kept: Kept) -> None:
         sessions[received.session].unreleased.add(received.packet_id)
     for record in kept.retained:
         retaining.restore(broker, broker.tenants[record.org_id], record)
-    for session in sessions.values():  # now there is somebody to get their wills
+    now = broker.moment.now
+    # Now there is somebody to get their wills. The one away longest comes first.
+    for session in sorted(sessions.values(), key=lambda session: session.left_at or now):
         broker.lives.wait_for_client(session)
 
 
@@ -79,7 +81,7 @@ def _deliveries(broker: Broker, kept: Kept, sessions: dict[int, Session]) -> Non
             continue
         delivery = Delivery(
             session.backlog,
-            messages[record.message],
+            None if record.released else messages[record.message],
             record.packet_id,
             record.position,
             qos=record.qos,

@@ -39,17 +39,78 @@ class Retained:
         )
 
 
-class RetainedMessages:
-    """The retained messages of one tenant, one a topic. `len()` counts them."""
+class Notes:
+    """What was noted for the store of topics for which messages wait there.
 
-    __slots__ = ("_families", "_names")
+    The store ends up with what was noted last, memory with what came through last. That is
+    not always the same: of two messages that wait one may be taken back, or come through
+    late, and a message may expire while its successor waits. Notes are numbered, so that who
+    comes through sees that something noted later has been followed already: then it must be
+    noted once more.
+    """
+
+    __slots__ = ("_last", "_topics")
 
     def __init__(self) -> None:
+        self._last = 0
+        # By topic: how many wait, and the newest note that memory has followed.
+        self._topics: dict[str, tuple[int, int]] = {}
+
+    def begin(self, topic: str) -> int:
+        """Number the note of a message that waits from now on."""
+        waiting, followed = self._topics.get(topic, (0, 0))
+        self._topics[topic] = (waiting + 1, followed)
+        return self.add()
+
+    def add(self) -> int:
+        """Number another note of a message that waits."""
+        self._last += 1
+        return self._last
+
+    def follow(self, topic: str, note: int) -> None:
+        """Have memory as a note says."""
+        waiting, followed = self._topics[topic]
+        self._topics[topic] = (waiting, max(followed, note))
+
+    def restored(self, topic: str) -> None:
+        """Have noted what memory has, whoever may wait."""
+        if topic in self._topics:
+            self.follow(topic, self.add())
+
+    def is_stale(self, topic: str, note: int) -> bool:
+        """Tell whether a message that comes through was not noted last of all that memory follows."""
+        return self._topics[topic][1] > note
+
+    def end(self, topic: str) -> None:
+        """Have a message wait no longer."""
+        waiting, followed = self._topics[topic]
+        if waiting > 1:
+            self._topics[topic] = (waiting - 1, followed)
+        else:
+            del self._topics[topic]
+
+
+class RetainedMessages:
+    """The retained messages of one tenant, one a topic. `len()` counts them.
+
+    Attributes:
+        notes: what was noted for the store of those that wait for it.
+    """
+
+    __slots__ = ("_families", "_names", "notes")
+
+    def __init__(self) -> None:
+        self.notes = Notes()
         self._names: NameTree[Retained] = NameTree()
         self._families: dict[str, dict[str, None]] = {}
 
     def __len__(self) -> int:
         return len(self._names)
+
+    @property
+    def looked_at(self) -> int:
+        """Prefixes of topics that `matching` has gone through so far."""
+        return self._names.looked_at
 
     def get(self, topic: str) -> Retained | None:
         """Return the message of a topic."""

@@ -6,6 +6,9 @@ at once, the next when the receiver has room for it, because what thousands of t
 must not be written in one go. So a topic's message is the one that stands there when its
 turn comes, not the one of the moment of the SUBSCRIBE.
 
+To find the topics that a filter matches may mean to look at all of them, and who subscribes
+decides how often. So that is bounded for all together, too, before others have their turn.
+
 The right to receive is asked for each topic; so is whether the publisher may still publish
 there (SECURITY, ruling 11).
 """
@@ -31,6 +34,12 @@ if TYPE_CHECKING:
 # What goes to one session before others have their turn.
 _PAGE_MESSAGES = 100
 _PAGE_BYTES = 256 * 1_024
+
+
+# What may be done for all sessions before other things have their turn: prefixes of topics that
+# filters are held against, about 10 ms of them. A message costs as much as some of these.
+TURN = 50_000
+_MESSAGE_COST = 20
 
 
 class Replay:
@@ -102,6 +111,7 @@ def keep_as_it_is(broker: Broker, tenant: Tenant, topic: str) -> None:
         broker.keeping.drop(RetainedRecord, (tenant.org_id, topic))
     else:
         broker.keeping.put(retained.record)
+    tenant.retained.notes.restored(topic)
 
 
 def expire(broker: Broker, org_id: str, topic: str) -> None:
@@ -109,7 +119,7 @@ def expire(broker: Broker, org_id: str, topic: str) -> None:
     tenant = broker.tenants.get(org_id)
     if tenant is not None:
         tenant.retained.pop(topic)
-        broker.keeping.drop(RetainedRecord, (org_id, topic))
+        keep_as_it_is(broker, tenant, topic)
 
 
 def disown(broker: Broker, tenant: Tenant, token_id: str) -> None:
@@ -135,12 +145,15 @@ def begin(broker: Broker, subscription: Subscription) -> None:
 def go_on(broker: Broker, session: Session) -> None:
     """Send a page of retained messages; the next one when the session has room."""
     messages = size = 0
+    retained = session.tenant.retained
     while session.replays and not session.is_behind:
-        if messages >= _PAGE_MESSAGES or size >= _PAGE_BYTES:
+        if messages >= _PAGE_MESSAGES or size >= _PAGE_BYTES or broker.turn <= 0:
             broker.unfinished[session] = None
             return
         topic_filter, replay = next(iter(session.replays.items()))
+        looked_at = retained.looked_at
         topic = replay.next()
+        broker.turn -= retained.looked_at - looked_at + _MESSAGE_COST
         if topic is None:
             del session.replays[topic_filter]
         else:

@@ -17,7 +17,7 @@ from tokenmq.broker.blocks import PLAIN, Block
 from tokenmq.broker.moment import Moment
 from tokenmq.broker.outbox import Outbox
 from tokenmq.broker.receiver import Receiver
-from tokenmq.broker.records import SessionRecord, Will
+from tokenmq.broker.records import SessionRecord, SubscriptionRecord, Will
 from tokenmq.config import BrokerSettings
 from tokenmq.errors import ProtocolError
 from tokenmq.mqtt import properties
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from tokenmq.broker.refusals import Refusal
     from tokenmq.broker.retaining import Replay
     from tokenmq.broker.tenant import Tenant
+    from tokenmq.mqtt.packets import connect
 
 # User properties whose names begin so are the broker's own (the wire contract, section 3).
 _RESERVED = "tokenmq-"
@@ -51,7 +52,7 @@ _MAX_BLOCK_BYTES = 127
 _NO_PROPERTIES = b"\x00"
 
 
-def reserved_name(packet: Publish) -> str | None:
+def reserved_name(packet: Publish | connect.Will) -> str | None:
     """Return the name of a user property that only the broker may set, None if there is none."""
     for name, _ in packet.user_properties:
         if name.startswith(_RESERVED):
@@ -101,6 +102,18 @@ class Subscription:
         self.retain_as_published = retain_as_published
         self.identifier = identifier
 
+    @property
+    def record(self) -> SubscriptionRecord:
+        """What the store keeps of it."""
+        return SubscriptionRecord(
+            session=self.session.number,
+            topic_filter=self.topic_filter,
+            qos=self.qos,
+            no_local=self.no_local,
+            retain_as_published=self.retain_as_published,
+            identifier=self.identifier,
+        )
+
 
 class Session(Receiver):
     """A session, and the connection that it has or has not.
@@ -112,11 +125,14 @@ class Session(Receiver):
         number: its name in the store; 0 for one that ends with its connection.
         backlog: messages that it is to get one by one; None where all come as runs.
         expiry_seconds: how long it outlives its connection.
+        is_kept: the store has it; nothing may hang on it there before.
         will: what is published if its connection is lost.
         unreleased: packet identifiers of QoS 2 messages taken in, until their PUBREL.
-        releasing: those whose PUBREL has come and is not kept yet.
+        releasing: those whose PUBREL has come, but that is not kept yet; None where that was never.
+        receive_maximum: how many messages its client may have unacknowledged.
         arriving: publications that wait for the store, or behind one that does.
         joining: new filters that wait for the store.
+        waiting: bytes that SUBSCRIBE and UNSUBSCRIBE take which wait for the store, about.
         replays: subscriptions whose retained messages it is still to get, by filter.
         disowned: its owner's rights were revoked; nothing of it goes on.
         judgements: why publishing to a topic is refused, None where it is not.
@@ -147,6 +163,7 @@ class Session(Receiver):
         "expiry_second",
         "expiry_seconds",
         "identity",
+        "is_kept",
         "joining",
         "judgements",
         "lanes",
@@ -155,12 +172,14 @@ class Session(Receiver):
         "listens",
         "number",
         "opened_at",
+        "receive_maximum",
         "releasing",
         "replays",
         "scope",
         "subscriptions",
         "tenant",
         "unreleased",
+        "waiting",
         "warning_second",
         "will",
         "will_second",
@@ -192,11 +211,14 @@ class Session(Receiver):
         self.number = 0
         self.backlog: Backlog | None = None
         self.expiry_seconds = 0
+        self.is_kept = False
         self.will: Will | None = None
         self.unreleased: set[int] = set()
-        self.releasing: set[int] = set()
+        self.releasing: set[int] | None = None
+        self.receive_maximum = settings.receive_maximum
         self.arriving: Arriving | None = None
         self.joining: set[str] = set()
+        self.waiting = 0
         self.replays: dict[str, Replay] | None = None
         self.disowned = False
         self.expiry_second: int | None = None
@@ -209,8 +231,7 @@ class Session(Receiver):
     def _begin(self, identity: Identity) -> None:
         """Go on under an identity, over the connection that was taken."""
         self.identity = identity
-        policy = None if identity.is_server else self.tenant.rules.policy
-        self.scope = Scope(identity, policy=policy, client_id=self.client_id)
+        self.scope = self._scope()
         self.opened_at = self._moment.now
         self.left_at: float | None = None
         self.listens = False
@@ -222,7 +243,17 @@ class Session(Receiver):
         self._lane_bytes = 0
         self.blocks: dict[bytes, Block] = {_NO_PROPERTIES: PLAIN} if self.version == 5 else {}
 
+    def _scope(self) -> Scope:
+        policy = None if self.identity.is_server else self.tenant.rules.policy
+        return Scope(self.identity, policy=policy, client_id=self.client_id)
+
     # Its life
+
+    def judge_anew(self) -> None:
+        """Ask for rights again: the policy is another one."""
+        self.scope = self._scope()
+        self.judgements.clear()
+        self.lanes.clear()
 
     def attach(self, outbox: Outbox, identity: Identity) -> None:
         """Go on over a new connection, under the rights that came with it.
@@ -231,6 +262,8 @@ class Session(Receiver):
         """
         self._take(outbox)
         self._begin(identity)
+        if self.arriving is not None:  # they are answered over the connection that they came by
+            self.arriving.unanswered = 0
 
     def detach(self, nowhere: Outbox) -> None:
         """Be without a connection, and wait; `nowhere` is the outbox of all that do."""
@@ -264,6 +297,23 @@ class Session(Receiver):
     def now(self) -> float:
         """The time, unix seconds."""
         return self._moment.now
+
+    # What of it waits for the store
+
+    @property
+    def waiting_bytes(self) -> int:
+        """What came from its client and waits for the store, bytes, about."""
+        return self.waiting if self.arriving is None else self.waiting + self.arriving.size
+
+    def wait(self, size: int) -> None:
+        """Have a packet wait for the store."""
+        self.waiting += size
+
+    def go_on(self, size: int) -> None:
+        """Have it wait no longer; its link may read on."""
+        self.waiting -= size
+        if self.connected and self.outbox.held:
+            self.touch()
 
     # What reaches it
 

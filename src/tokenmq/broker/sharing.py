@@ -1,4 +1,4 @@
-"""Shared subscriptions when a member goes: what it had not got goes to another.
+"""Shared subscriptions when a member goes or loses its right: what it had not got goes to another.
 
 A message at QoS 1 that was not acknowledged may have been received, so the other may get it
 a second time; one at QoS 2 that was sent must not [MQTT-4.8.2-5].
@@ -9,9 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from tokenmq.access.permission import Permission
-from tokenmq.broker.routing import Target
-
 if TYPE_CHECKING:
     from tokenmq.broker.backlog import Delivery
     from tokenmq.broker.broker import Broker
@@ -19,17 +16,12 @@ if TYPE_CHECKING:
 
 
 def pass_on(broker: Broker, tenant: Tenant, deliveries: Iterable[Delivery]) -> None:
-    """Give the deliveries of a session that has ended to other members of their groups."""
+    """Give deliveries that a session is not to get any more to other members of their groups."""
     for delivery in deliveries:
-        if delivery.group is None or delivery.pending or (delivery.qos == 2 and delivery.sent):
-            continue
         message = delivery.message
-        members = [
-            Target(session, [subscription])
-            for session, subscription in delivery.group.members.items()
-            if subscription.qos and session.scope.on_topic(Permission.SUBSCRIBE, message.topic).allowed
-        ]
-        chosen = delivery.group.choose(members, message.qos)
+        if message is None or delivery.group is None or delivery.pending or delivery.may_be_with_peer:
+            continue
+        chosen = delivery.group.another(message.topic)
         if chosen is None or chosen.session.backlog is None:
             continue
         session, backlog = chosen.session, chosen.session.backlog
@@ -38,7 +30,7 @@ def pass_on(broker: Broker, tenant: Tenant, deliveries: Iterable[Delivery]) -> N
             broker.next_position(),
             qos=min(message.qos, chosen.qos),  # [MQTT-4.8.2-3]
             retain=delivery.retain,
-            identifiers=chosen.identifiers,
+            identifiers=(chosen.identifier,) if chosen.identifier else (),
             group=delivery.group,
         )
         if moved is None:

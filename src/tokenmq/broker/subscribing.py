@@ -6,6 +6,7 @@ A filter is admitted only if it lies within one granted filter (*covers*, never
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 # A connection's own events (the wire contract, section 3); anyone may listen to its own.
 EVENTS_TOPIC = "$auth/events"
+# What a filter takes beside its text while it waits for the store, about.
+_OVERHEAD_BYTES = 512
 
 
 def subscribe(broker: Broker, session: Session, packet: Subscribe) -> None:
@@ -62,10 +65,13 @@ def subscribe(broker: Broker, session: Session, packet: Subscribe) -> None:
     if not session.number or not kept:
         _admit(broker, session, outbox, admitted, suback)
         return
+    broker.keep_session(session)
     for subscription in kept:
-        broker.keeping.put(_record(subscription), owned=True)
+        broker.keeping.put(subscription.record, owned=True)
     session.joining |= new
-    broker.keeping.when_kept(partial(_kept, broker, session, outbox, admitted, suback))
+    size = _size(request.topic_filter for request in packet.subscriptions)
+    session.wait(size)
+    broker.keeping.when_kept(partial(_kept, broker, session, outbox, admitted, suback, size))
 
 
 def unsubscribe(broker: Broker, session: Session, packet: Unsubscribe) -> None:
@@ -78,21 +84,38 @@ def unsubscribe(broker: Broker, session: Session, packet: Unsubscribe) -> None:
     """
     outbox = session.outbox
     if not session.number:
-        _take_out(broker, session, outbox, packet)
+        _take_out(broker, session, outbox, packet, frozenset())
         return
-    for topic_filter in packet.topic_filters:
+    # A packet holds as many filters as its sender likes; only those that are there cost a row.
+    known = frozenset(packet.topic_filters) & (session.subscriptions.keys() | session.joining)
+    for topic_filter in known:
         broker.keeping.drop(SubscriptionRecord, (session.number, topic_filter))
+    size = _size(packet.topic_filters)
+    session.wait(size)
     # In its turn: a SUBSCRIBE of the same filter may still wait for the store.
-    broker.keeping.when_kept(partial(_dropped, broker, session, outbox, packet))
+    broker.keeping.when_kept(partial(_dropped, broker, session, outbox, packet, known, size))
 
 
-def _dropped(broker: Broker, session: Session, outbox: Outbox, packet: Unsubscribe, *, kept: bool) -> None:
+def _dropped(
+    broker: Broker,
+    session: Session,
+    outbox: Outbox,
+    packet: Unsubscribe,
+    dropped: frozenset[str],
+    size: int,
+    *,
+    kept: bool,
+) -> None:
     """End subscriptions that the store has dropped, or will drop as soon as it can."""
     del kept
-    _take_out(broker, session, outbox, packet)
+    session.go_on(size)
+    _take_out(broker, session, outbox, packet, dropped)
 
 
-def _take_out(broker: Broker, session: Session, outbox: Outbox, packet: Unsubscribe) -> None:
+def _take_out(
+    broker: Broker, session: Session, outbox: Outbox, packet: Unsubscribe, dropped: frozenset[str]
+) -> None:
+    """End subscriptions and answer; what was not dropped from the store is dropped now."""
     codes: list[ReasonCode] = []
     for topic_filter in packet.topic_filters:
         if topic_filter == EVENTS_TOPIC:
@@ -104,11 +127,18 @@ def _take_out(broker: Broker, session: Session, outbox: Outbox, packet: Unsubscr
             codes.append(ReasonCode.NO_SUBSCRIPTION_EXISTED)
             continue
         session.tenant.routes.unsubscribe(subscription)
+        if session.number and topic_filter not in dropped:
+            broker.keeping.drop(SubscriptionRecord, (session.number, topic_filter))
         if session.replays:
             session.replays.pop(topic_filter, None)
         codes.append(ReasonCode.SUCCESS)
     if outbox is session.outbox and session.connected:
         broker.send(outbox, Unsuback(packet_id=packet.packet_id, reason_codes=tuple(codes)))
+
+
+def _size(topic_filters: Iterable[str]) -> int:
+    """Return what a packet with these filters takes while it waits for the store, about."""
+    return sum(len(topic_filter) + _OVERHEAD_BYTES for topic_filter in topic_filters)
 
 
 def _judge(broker: Broker, session: Session, request: Request, new: set[str]) -> tuple[ReasonCode, str]:
@@ -132,7 +162,7 @@ def _judge(broker: Broker, session: Session, request: Request, new: set[str]) ->
     if not decision.allowed:
         return ReasonCode.NOT_AUTHORIZED, decision.rule
     most = settings.max_subscriptions_per_session
-    if topic_filter not in session.subscriptions and topic_filter not in new:
+    if not any(topic_filter in known for known in (session.subscriptions, session.joining, new)):
         if len(session.subscriptions) + len(session.joining) + len(new) >= most:
             return ReasonCode.QUOTA_EXCEEDED, f"a session has at most {most} subscriptions"
         new.add(topic_filter)
@@ -170,14 +200,17 @@ def _kept(
     outbox: Outbox,
     admitted: list[tuple[Request, Subscription]],
     suback: Suback,
+    size: int,
     *,
     kept: bool,
 ) -> None:
     """Admit what is kept now; what could not be is refused."""
+    session.go_on(size)
     if session.ended:
         return
     session.joining -= {subscription.topic_filter for _, subscription in admitted}
     if kept:
+        session.is_kept = True
         _admit(broker, session, outbox, admitted, suback)
         return
     codes = tuple(
@@ -219,14 +252,3 @@ def _admit(
         broker.send(outbox, suback)
         for subscription in replayed:
             retaining.begin(broker, subscription)
-
-
-def _record(subscription: Subscription) -> SubscriptionRecord:
-    return SubscriptionRecord(
-        session=subscription.session.number,
-        topic_filter=subscription.topic_filter,
-        qos=subscription.qos,
-        no_local=subscription.no_local,
-        retain_as_published=subscription.retain_as_published,
-        identifier=subscription.identifier,
-    )

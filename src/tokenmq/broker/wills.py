@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from tokenmq.broker import arriving
 from tokenmq.broker.records import Will
-from tokenmq.broker.refusals import Refusal, judge, judge_retaining
+from tokenmq.broker.refusals import Refusal, judge, judge_retaining, reserved
+from tokenmq.broker.session import reserved_name
 from tokenmq.mqtt.packets import Publish
 
 if TYPE_CHECKING:
@@ -34,8 +35,11 @@ def will_of(packet: connect.Will, *, max_delay_seconds: int) -> Will:
     )
 
 
-def refusal(broker: Broker, tenant: Tenant, scope: Scope, will: Will) -> Refusal | None:
-    """Return why a will may not be published, None where it may."""
+def refusal(broker: Broker, tenant: Tenant, scope: Scope, will: connect.Will) -> Refusal | None:
+    """Return why the will of a CONNECT may not be published, None where it may."""
+    name = reserved_name(will)
+    if name is not None:
+        return reserved(name)
     refused = judge(broker.settings, tenant, scope, will.topic)
     if refused is None and will.retain:
         return judge_retaining(broker.settings, tenant, will.topic, will.payload, will.forward)
@@ -43,7 +47,7 @@ def refusal(broker: Broker, tenant: Tenant, scope: Scope, will: Will) -> Refusal
 
 
 def publish(broker: Broker, session: Session) -> None:
-    """Publish the will of a session, once, if it may be.
+    """Publish the will of a session, once, if it may be by then: `arriving` judges.
 
     [MQTT-3.1.2-8] [MQTT-3.1.2-10] [MQTT311-3.1.2-8] [MQTT311-3.1.2-10].
     """
@@ -52,18 +56,6 @@ def publish(broker: Broker, session: Session) -> None:
         return
     if session.number and not session.ended:
         broker.keeping.put(session.record)
-    refused = refusal(broker, session.tenant, session.scope, will)
-    if refused is not None:
-        broker.counters.refused += 1
-        broker.report(
-            "will_refused",
-            org_id=session.tenant.org_id,
-            client_id=session.client_id,
-            user_id=session.identity.user_id,
-            topic=will.topic[:256],
-            reason=refused.text,
-        )
-        return
     packet = Publish(
         will.topic,
         will.payload,

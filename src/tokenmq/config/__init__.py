@@ -7,6 +7,7 @@ the standards fix, and that nobody sets, are in `limits`.
 
 from __future__ import annotations
 
+from tokenmq.config.database_url import DatabaseAddress, database_address
 from tokenmq.config.describing import Effective, document, effective
 from tokenmq.config.listening import (
     WITH_TLS,
@@ -24,6 +25,7 @@ from tokenmq.config.listening import (
 from tokenmq.config.loading import load
 from tokenmq.config.secret import Secret
 from tokenmq.config.settings import (
+    AuthSettings,
     BrokerSettings,
     DatabaseSettings,
     DataSettings,
@@ -46,11 +48,14 @@ __all__ = [
     "Listening",
     "WITH_TLS",
     "BrokerSettings",
+    "AuthSettings",
     "DataSettings",
     "DatabaseSettings",
     "TokenSettings",
     "LogSettings",
+    "DatabaseAddress",
     "Secret",
+    "database_address",
     "load",
     "effective",
     "Effective",

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from tokenmq.config.database_url import database_address
 from tokenmq.config.declared import Declared, declarations
 from tokenmq.config.listening import WITH_TLS, PlainListener, TlsListener
 from tokenmq.config.secret import Secret
@@ -133,6 +134,8 @@ def _check_together(settings: Settings) -> None:
     """Refuse what is wrong only in combination, or only in meaning."""
     _check_listeners(settings)
     _check_tls(settings)
+    if settings.database.url is not None:
+        database_address(settings.database.url)
     broker = settings.broker
     if broker.min_keep_alive_seconds > broker.max_keep_alive_seconds:
         raise InvalidSettings(

@@ -151,6 +151,30 @@ class BrokerSettings:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class AuthSettings:
+    """How failed authentications are slowed, over MQTT and HTTP alike."""
+
+    failure_burst: Annotated[
+        Positive,
+        Meta(
+            description="Failed authentications of one address, or with one key's id, that are answered at "
+            "once; loopback and trusted proxies are not counted as addresses."
+        ),
+    ] = 5
+    failure_rate_per_minute: Annotated[
+        Positive, Meta(description="Failed authentications that are forgiven in a minute.")
+    ] = 6
+    max_failure_delay_seconds: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=10,
+            description="Longest time that the answer to a failed authentication is held back; 0 holds none.",
+        ),
+    ] = 5
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class DataSettings:
     """Where tokenmq keeps its files."""
 
@@ -169,10 +193,19 @@ class DatabaseSettings:
     url: Annotated[
         Secret | None,
         Meta(
-            description="Database URL, for a later version. This one has the SQLite file in the data folder "
-            "only, and does not start when a URL is set."
+            description="PostgreSQL database that holds everything but the credential files, as "
+            "postgresql://user:password@host:port/name. None is SQLite, in the data folder."
         ),
     ] = None
+    max_outage_seconds: Annotated[
+        int,
+        Meta(
+            ge=5,
+            le=86_400,
+            description="Time that the service goes on without its PostgreSQL database; then it ends, for "
+            "another process may have taken its place.",
+        ),
+    ] = 60
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -222,6 +255,7 @@ class Settings:
     wss: WssSettings = dataclasses.field(default_factory=WssSettings)
     tls: TlsSettings = dataclasses.field(default_factory=TlsSettings)
     broker: BrokerSettings = BrokerSettings()
+    auth: AuthSettings = AuthSettings()
     data: DataSettings = DataSettings()
     database: DatabaseSettings = DatabaseSettings()
     tokens: TokenSettings = TokenSettings()
@@ -239,6 +273,7 @@ TABLES: Mapping[str, type] = MappingProxyType(
         "wss": WssSettings,
         "tls": TlsSettings,
         "broker": BrokerSettings,
+        "auth": AuthSettings,
         "data": DataSettings,
         "database": DatabaseSettings,
         "tokens": TokenSettings,

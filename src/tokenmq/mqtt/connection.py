@@ -44,9 +44,14 @@ from tokenmq.mqtt.packets import Auth, Connack, Connect, Disconnect, Packet, Pub
 from tokenmq.mqtt.phases import MAY_COME, Phase
 from tokenmq.mqtt.properties import UserPropertyLimits
 
+# Looked up once: a member is found through its class at ten times the cost of a name.
+_CONNECTING, _AUTHENTICATING, _CONNECTED, _CLOSED = Phase
+_SUCCESS = ReasonCode.SUCCESS
+
 # A fixed header has at most five bytes (MQTT 5 §2.1).
 _LARGEST_PACKET = MAX_VARIABLE_INTEGER + 5
-# Packets that change the state, and those that may explain themselves to every peer.
+# Packets that change the state, and those that may explain themselves to every peer. All
+# are asked for by their very class: isinstance() takes a long way around a metaclass.
 _TURNING = (Connect, Auth, Disconnect)
 _EXPLAINED_ALWAYS = (Publish, Disconnect)
 # What MQTT 3.1.1 answers by closing without a CONNACK [MQTT311-3.1.4-1] [MQTT311-3.2.2-6].
@@ -61,7 +66,7 @@ _UNANSWERED_311 = frozenset(
 )
 
 
-# Of a connection whose CONNECT has not come; nothing ever changes it.
+# Of a connection whose CONNECT has not come, or had no method; nothing ever changes it.
 _NO_EXCHANGE = Exchange(None)
 
 
@@ -77,6 +82,8 @@ class ConnectionLimits:
         max_user_property_bytes: names and values of one packet's User Properties.
         topic_alias_maximum: highest Topic Alias that a client may set; announced.
         max_topic_bytes: of a topic that is remembered under an alias; it is not refused here.
+        user_properties: the two for User Properties, as `codec.decode` takes them.
+        max_first_bytes: the first packet.
     """
 
     connect_timeout_seconds: float = 10.0
@@ -87,8 +94,10 @@ class ConnectionLimits:
     topic_alias_maximum: int = 16
     max_topic_bytes: int = MAX_STRING_BYTES
     user_properties: UserPropertyLimits = dataclasses.field(init=False)
+    max_first_bytes: int = dataclasses.field(init=False)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "max_first_bytes", min(self.max_connect_bytes, self.max_packet_bytes))
         limits = UserPropertyLimits(self.max_user_properties, self.max_user_property_bytes)
         object.__setattr__(self, "user_properties", limits)
 
@@ -127,9 +136,9 @@ class Connection:
     )
 
     def __init__(self, limits: ConnectionLimits, mono: float) -> None:
-        self.phase = Phase.CONNECTING
+        self.phase = _CONNECTING
         self.version = 0
-        self.max_packet_bytes = min(limits.max_connect_bytes, limits.max_packet_bytes)
+        self.max_packet_bytes = limits.max_first_bytes
         self.peer_receive_maximum = DEFAULT_RECEIVE_MAXIMUM
         self.peer_max_packet_bytes = _LARGEST_PACKET
         self.peer_topic_alias_maximum = 0
@@ -177,13 +186,13 @@ class Connection:
             if not self.version:
                 self.version = connect.answer_version(data, start, stop)
             packet = codec.decode(first, data, start, stop, self.version, limits=self._limits.user_properties)
-            if isinstance(packet, Publish):
+            if type(packet) is Publish:
                 if packet.topic_alias is not None:
                     self._resolve(packet)
-            elif isinstance(packet, _TURNING):
+            elif type(packet) in _TURNING:
                 self._turn(packet, stop - start)
         except ProtocolError:
-            self.phase = Phase.CLOSED  # [MQTT311-4.8.0-1]
+            self.phase = _CLOSED  # [MQTT311-4.8.0-1]
             raise
         self._seen_at = mono
         return packet
@@ -205,19 +214,20 @@ class Connection:
         Raises: ProtocolError 0x82 if no CONNECT waits for its answer, 0x95 if the peer
             accepts no packet as large as this one; the connection is closed then.
         """
-        if self.phase != Phase.AUTHENTICATING:  # [MQTT-3.2.0-2]
+        if self.phase is not _AUTHENTICATING:  # [MQTT-3.2.0-2]
             raise wire.protocol_error("no CONNECT waits for its answer")
         encoded = fitting(connack, self.version, self.peer_max_packet_bytes)
         if encoded is None:
-            self.phase = Phase.CLOSED
+            self.phase = _CLOSED
             raise ProtocolError(
                 ReasonCode.PACKET_TOO_LARGE, f"no CONNACK fits into {self.peer_max_packet_bytes} bytes"
             )
-        self.phase = Phase.CONNECTED
+        self.phase = _CONNECTED
         self.max_packet_bytes = self._limits.max_packet_bytes
         self._keep_alive_seconds = keep_alive_seconds
         self._answered = True
-        self._exchange.succeeded()
+        if self._exchange is not _NO_EXCHANGE:
+            self._exchange.succeeded()
         return encoded
 
     def refused(self, connack: Connack) -> bytes | None:
@@ -225,7 +235,7 @@ class Connection:
 
         Returns: the encoded CONNACK; None where the protocol closes without one.
         """
-        self.phase = Phase.CLOSED
+        self.phase = _CLOSED
         if self._answered or not self.version:
             return None
         if self.version == 4 and connack.reason_code in _UNANSWERED_311:
@@ -242,14 +252,14 @@ class Connection:
             or the CONNECT is not accepted [MQTT-3.2.0-1] [MQTT-3.14.0-1] [MQTT311-3.2.0-1].
         Effects: an AUTH that says success ends a re-authentication.
         """
-        if isinstance(packet, Auth):
+        if type(packet) is Auth:
             if self._exchange.method is None:  # [MQTT-4.12.0-6]
                 return None
-            if packet.reason_code == ReasonCode.SUCCESS:
+            if packet.reason_code == _SUCCESS:
                 self._exchange.succeeded()
-        elif not self._answered or (self.version == 4 and isinstance(packet, Disconnect)):
+        elif not self._answered or (self.version == 4 and type(packet) is Disconnect):
             return None
-        if not self.request_problem_information and not isinstance(packet, _EXPLAINED_ALWAYS):
+        if not self.request_problem_information and type(packet) not in _EXPLAINED_ALWAYS:
             packet = unexplained(packet)  # [MQTT-3.1.2-29]
         return fitting(packet, self.version, self.peer_max_packet_bytes)
 
@@ -258,9 +268,10 @@ class Connection:
     @property
     def expires_at_mono(self) -> float | None:
         """The moment at which it must be closed if nothing comes; None for never."""
-        if self.phase in (Phase.CONNECTING, Phase.AUTHENTICATING):
+        phase = self.phase
+        if phase is _CONNECTING or phase is _AUTHENTICATING:
             return self._connect_deadline
-        if self.phase == Phase.CLOSED or not self._keep_alive_seconds:
+        if phase is _CLOSED or not self._keep_alive_seconds:
             return None
         return self._seen_at + KEEP_ALIVE_FACTOR * self._keep_alive_seconds
 
@@ -284,25 +295,26 @@ class Connection:
         self._aliases.resolve(packet)
 
     def _out_of_place(self, first: int) -> ProtocolError:
-        phase, self.phase = self.phase, Phase.CLOSED
+        phase, self.phase = self.phase, _CLOSED
         return wire.protocol_error(f"packet type {first >> 4} while {phase.name.lower()}")
 
-    def _turn(self, packet: Connect | Auth | Disconnect, size: int) -> None:
+    def _turn(self, packet: Packet, size: int) -> None:
         """Follow a packet that changes the state; size is that of its body."""
-        if self.phase == Phase.AUTHENTICATING or isinstance(packet, Connect):
-            self.max_packet_bytes = max(0, self.max_packet_bytes - size)
-        if isinstance(packet, Connect):
+        if type(packet) is Connect:
             self._note(packet)
-            self.phase = Phase.AUTHENTICATING
-        elif isinstance(packet, Auth):
+            self.phase = _AUTHENTICATING
+        if self.phase is _AUTHENTICATING:
+            self.max_packet_bytes = max(0, self.max_packet_bytes - size)
+        if type(packet) is Auth:
             self._exchange.received(packet, connected=self._answered)
-        else:
+        elif type(packet) is Disconnect:
             if packet.session_expiry_interval and not self._session_expires:
                 raise wire.protocol_error("a session expiry interval on DISCONNECT, but none on CONNECT")
-            self.phase = Phase.CLOSED  # [MQTT-3.14.4-1]
+            self.phase = _CLOSED  # [MQTT-3.14.4-1]
 
     def _note(self, packet: Connect) -> None:
-        self._exchange = Exchange(packet.authentication_method)
+        if packet.authentication_method is not None:
+            self._exchange = Exchange(packet.authentication_method)
         self._session_expires = bool(packet.session_expiry_interval)
         self.request_problem_information = packet.request_problem_information is not False
         self.peer_receive_maximum = packet.receive_maximum or DEFAULT_RECEIVE_MAXIMUM  # [MQTT-4.9.0-1]

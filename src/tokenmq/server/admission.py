@@ -2,17 +2,15 @@
 
 Counted together for all listeners: connections in all, connections of one
 address, and how fast one address connects. Loopback and trusted proxies have no
-limit of their own, because many clients stand behind them. An IPv6 host owns a
-whole /64, so that is what counts as its address.
+limit of their own; `access.addresses` says who is counted as one.
 """
 
 from __future__ import annotations
 
 import enum
-import ipaddress
 import resource
-from functools import lru_cache
 
+from tokenmq.access.addresses import CountedAddresses
 from tokenmq.config import BrokerSettings
 
 # Addresses whose connect rate is remembered, about 200 bytes each; the one not seen
@@ -37,8 +35,9 @@ class Admission:
         self._max_per_address = settings.max_connections_per_address
         self._interval = 1.0 / settings.connect_rate_per_address
         self._tolerance = (settings.connect_burst_per_address - 1) * self._interval
-        self._trusted = tuple(ipaddress.ip_network(text, strict=False) for text in settings.trusted_proxies)
-        self._key = lru_cache(maxsize=MAX_RATED_ADDRESSES)(self._key_of)
+        addresses = CountedAddresses(settings.trusted_proxies)
+        self.is_proxy = addresses.is_proxy
+        self._key = addresses.counted
         self._total = 0
         self._counts: dict[str, int] = {}
         # Per address the moment at which its burst is whole again (GCRA's theoretical
@@ -49,13 +48,6 @@ class Admission:
     def connections(self) -> int:
         """How many have entered and not left."""
         return self._total
-
-    def is_proxy(self, address: str) -> bool:
-        """Tell whether an IP address is that of a trusted proxy."""
-        if not self._trusted:
-            return False
-        ip = ipaddress.ip_address(address)
-        return any(ip in network for network in self._trusted)
 
     def enter(self, address: str, mono: float) -> Refusal | None:
         """Count a new connection, or say why it is not taken; then nothing is counted.
@@ -103,15 +95,6 @@ class Admission:
             del self._whole_at[next(iter(self._whole_at))]
         self._whole_at[key] = whole_at + self._interval if allowed else whole_at
         return allowed
-
-    def _key_of(self, address: str) -> str | None:
-        """Return what the limits of one address count by; None where there are none."""
-        ip = ipaddress.ip_address(address)
-        if ip.is_loopback or self.is_proxy(address):
-            return None
-        if isinstance(ip, ipaddress.IPv6Address):
-            return f"{int(ip) >> 64:x}::/64"
-        return address
 
 
 def room_for_connections(wanted: int) -> int:

@@ -92,7 +92,6 @@ class Endpoint(asyncio.Protocol):
         "_entered",
         "_entrance",
         "_link",
-        "_loop",
         "_refusing",
         "_transport",
         "address",
@@ -103,7 +102,6 @@ class Endpoint(asyncio.Protocol):
 
     def __init__(self, entrance: Entrance) -> None:
         self._entrance = entrance
-        self._loop = asyncio.get_running_loop()
         self._link: Link | None = None
         self._cut: asyncio.TimerHandle | None = None
         self._ending = False
@@ -225,7 +223,7 @@ class Endpoint(asyncio.Protocol):
 
     def _cut_later(self) -> None:
         if self._cut is None:
-            self._cut = self._loop.call_later(LINGER_SECONDS, self._transport.abort)
+            self._cut = asyncio.get_running_loop().call_later(LINGER_SECONDS, self._transport.abort)
 
     def _tell_lost(self) -> None:
         link, self._link = self._link, None

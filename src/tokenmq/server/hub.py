@@ -7,6 +7,7 @@ with `settle`: dirty links are written, each once, and effects are performed in 
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Collection
 from functools import partial
 
@@ -30,10 +31,12 @@ from tokenmq.mqtt.connection import ConnectionLimits
 from tokenmq.mqtt.packets import Connect
 from tokenmq.server.link import Link
 from tokenmq.server.peer import Peer
+from tokenmq.server.refusals import Refusals
 from tokenmq.server.reporting import Reporter
 from tokenmq.services.authenticate import Authenticator
 from tokenmq.services.families import Families
 from tokenmq.services.organizations import Organizations
+from tokenmq.services.tarpit import Tarpit
 from tokenmq.stores.base import KeptStore
 from tokenmq.tokens.records import OrganizationRecord
 from tokenmq.tracebacks import told
@@ -52,6 +55,9 @@ class Hub:
         broker: the core.
         authenticator: makes identities out of what a CONNECT shows.
         connection_limits: what every connection is held to.
+
+    Args:
+        tarpit: says how long the answer to failed credentials waits; None: not at all.
     """
 
     def __init__(
@@ -61,6 +67,8 @@ class Hub:
         families: Families,
         organizations: Organizations,
         kept: KeptStore,
+        *,
+        tarpit: Tarpit | None = None,
     ) -> None:
         self.broker = Broker(settings)
         self.authenticator = authenticator
@@ -79,6 +87,8 @@ class Hub:
         self._kept = kept
         self._going_on = False
         self._deadlines: Wheel[Link] = Wheel()
+        self._tarpit = tarpit
+        self._refusals: Refusals[Link] = Refusals()
 
     def restore(self, kept: Kept) -> None:
         """Take in what the store has kept; to be called before anybody connects."""
@@ -110,6 +120,7 @@ class Hub:
         self.broker.tick()
         for link in self._deadlines.due(mono):
             self._look_at(link, mono)
+        self._refusals.answer(mono)
         self.settle()
         self._reporter.turn()
 
@@ -125,9 +136,9 @@ class Hub:
                 todo = effects.copy()
                 effects.clear()
                 for effect in todo:
-                    if isinstance(effect, Close):
+                    if type(effect) is Close:  # isinstance() takes a long way around a metaclass
                         self._close(effect)
-                    else:
+                    elif type(effect) is Report:
                         self._reporter.tell(effect)
         batch = broker.keeping.take()
         if batch is not None:
@@ -161,6 +172,7 @@ class Hub:
 
     def unwatch(self, link: Link) -> None:
         """Forget a link that is gone."""
+        self._refusals.forget(link)
         if link.deadline_second is not None:
             self._deadlines.remove(link.deadline_second, link)
             link.deadline_second = None
@@ -195,15 +207,22 @@ class Hub:
         self._reporter.tell(Report(event, fields))
 
     def refuse(self, link: Link, error: TokenmqError, client_id: str) -> None:
-        """Answer a CONNECT that is not let in."""
-        self.broker.refuse(
-            link.outbox,
-            reason_code(error),
-            str(error),
-            client_id=client_id,
-            address=link.peer.address,
-            error=error.code,
-        )
+        """Answer a CONNECT that is not let in; after a time, if its credentials are one more that fail."""
+        mono = clock.mono()
+        delay = self._tarpit.delay(error, link.peer.address, mono) if self._tarpit is not None else 0.0
+        # Not the error itself: its traceback would hold what the peer has sent.
+        fields = {"client_id": client_id, "address": link.peer.address, "error": error.code}
+        answer = partial(self._refuse, link, reason_code(error), str(error), fields)
+        if delay:
+            self.unwatch(link)
+            link.wait()
+            self._refusals.hold(link, mono + delay, answer)
+        else:
+            answer()
+
+    def _refuse(self, link: Link, code: ReasonCode, text: str, fields: dict[str, str]) -> None:
+        link.outbox.closed = False
+        self.broker.refuse(link.outbox, code, text, **fields)
 
     # Live: what services tell and ask
 
@@ -251,6 +270,7 @@ class Hub:
         """Tell every connection that the server goes, and close it."""
         self._enter()
         self.broker.keeping.flush()
+        self._refusals.answer(math.inf)
         self._settled(self.broker.close_all(ReasonCode.SERVER_SHUTTING_DOWN, "server shutting down"))
 
     def _enter(self) -> None:

@@ -56,7 +56,7 @@ _log = structlog.get_logger("tokenmq.link")
 # greatest Receive Maximum lets it send: nobody who keeps to that is ever held.
 _MAX_UNREAD_BYTES = 4 * MAX_PACKET_ID
 # What one connection may have waiting for the store before nothing more is read from it.
-_MAX_ARRIVING_BYTES = 1_024 * 1_024
+_MAX_WAITING_BYTES = 1_024 * 1_024
 
 
 class Link:
@@ -111,9 +111,7 @@ class Link:
             data = b"".join((self._rest, data))
             self._rest.clear()
         try:
-            self._consume(data)
-        except ProtocolError as error:
-            self._broker.fail(self.outbox, error)
+            self._take_in(data)
         except Exception as error:  # the one wide except: a defect of ours must not admit or stay
             _log.error("defect", **told(error))  # [MQTT311-4.8.0-2]
             self._broker.disconnect(self.outbox, ReasonCode.UNSPECIFIED_ERROR, "internal error")
@@ -142,9 +140,10 @@ class Link:
     def lost(self) -> None:
         """End: the connection is gone."""
         self._hub.unwatch(self)
-        self._broker.moment.now = clock.now()
-        self._broker.lost(self.outbox, "connection lost")
-        self._hub.settle()
+        if self.outbox.session is not None:
+            self._broker.moment.now = clock.now()
+            self._broker.lost(self.outbox, "connection lost")
+            self._hub.settle()
         self.outbox.let_go()
         self._transport = None
 
@@ -164,6 +163,12 @@ class Link:
         if self.outbox.held:
             self._let_go()
 
+    def wait(self) -> None:
+        """Take in nothing more: its refusal waits, and opens the outbox once more for its answer."""
+        self.outbox.closed = True
+        if self._transport is not None:
+            self._transport.pause_reading()
+
     def close(self, *, peer_left: bool) -> None:
         """Close after what was written."""
         if self._transport is not None:
@@ -181,8 +186,7 @@ class Link:
 
     def _hold_for_store(self, session: Session) -> None:
         """Stop reading when too much of what came waits for the store."""
-        arriving = session.arriving
-        if self.outbox.gated or (arriving is not None and arriving.size > _MAX_ARRIVING_BYTES):
+        if self.outbox.gated or session.waiting_bytes > _MAX_WAITING_BYTES:
             self.outbox.held = True
             if not self._held and self._transport is not None:
                 self._transport.pause_reading()
@@ -190,12 +194,18 @@ class Link:
     def _let_go(self) -> None:
         """Read again when enough of it is through."""
         session = self.outbox.session
-        if session is None or session.arriving is None or session.arriving.size <= _MAX_ARRIVING_BYTES // 2:
+        if session is None or session.waiting_bytes <= _MAX_WAITING_BYTES // 2:
             self.outbox.held = False
             if not self._held and self._transport is not None:
                 self._transport.resume_reading()
 
     # The loop
+
+    def _take_in(self, data: bytes) -> None:
+        try:
+            self._consume(data)
+        except ProtocolError as error:
+            self._broker.fail(self.outbox, error)
 
     def _consume(self, data: bytes) -> None:
         broker = self._broker
@@ -231,7 +241,7 @@ class Link:
             _HANDLERS[type(packet)](self, packet, now)
             pos = stop
         session = outbox.session
-        if session is not None and (session.arriving or outbox.gated) and not outbox.closed:
+        if session is not None and (session.waiting_bytes or outbox.gated) and not outbox.closed:
             self._hold_for_store(session)
 
     def _keep(self, data: bytes, pos: int) -> None:

@@ -10,6 +10,8 @@ names the setting that moves it. A connection is, from the socket up: a proxy's 
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
 from collections.abc import Callable
 
 from tokenmq.config import MqttSettings, MqttsSettings, WebsocketSettings, WssSettings
@@ -25,6 +27,8 @@ from tokenmq.server.secured import ContextSource, ReportEvent, Secured, unheard
 # Connections that the kernel holds until the loop gets to them: a second of the
 # quickest connect rate measured. The kernel cuts it to net.core.somaxconn.
 BACKLOG = 4_096
+# How many of them are taken in one turn of the loop, whatever else there is to do in it.
+_ACCEPTED_IN_A_TURN = 8
 
 # MQTT 5 §3.2: session present 0, the reason code, no properties.
 _CONNACK_5 = {Refusal.TOO_MANY: b"\x20\x03\x00\x97\x00", Refusal.TOO_FAST: b"\x20\x03\x00\x9f\x00"}
@@ -48,16 +52,17 @@ class Listener:
         port: the port it is bound to, also where 0 was asked for.
     """
 
-    def __init__(self, server: asyncio.Server, entrance: Entrance) -> None:
-        self._server = server
+    def __init__(self, servers: list[asyncio.Server], entrance: Entrance) -> None:
+        self._servers = servers
         self._entrance = entrance
         self.address: str
         self.port: int
-        self.address, self.port = server.sockets[0].getsockname()[:2]
+        self.address, self.port = servers[0].sockets[0].getsockname()[:2]
 
     def close(self) -> None:
         """Accept nothing more, and cut connections that have no link yet."""
-        self._server.close()
+        for server in self._servers:
+            server.close()
         for endpoint in tuple(self._entrance.early):
             endpoint.abort()
 
@@ -126,7 +131,13 @@ async def bind(
         server = await loop.create_server(make_protocol, addresses, settings.port, backlog=BACKLOG)
     except OSError as error:
         raise InvalidSettings(why_not_bound(table, settings, error)) from error
-    return Listener(server, entrance)
+    servers = [server]
+    for listening in server.sockets:
+        for _ in range(_ACCEPTED_IN_A_TURN - 1):
+            # uvloop takes one connection in each turn of the loop from each handle that it has.
+            again = socket.socket(fileno=os.dup(listening.fileno()))
+            servers.append(await loop.create_server(make_protocol, sock=again, backlog=BACKLOG))
+    return Listener(servers, entrance)
 
 
 class TcpEndpoint(Endpoint):

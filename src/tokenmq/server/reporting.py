@@ -8,8 +8,6 @@ turns of the timer; the rest is counted, and the count written.
 
 from __future__ import annotations
 
-from collections import Counter
-
 import structlog
 
 from tokenmq.broker.effects import Report
@@ -27,15 +25,16 @@ class Reporter:
         # Bound once: a proxy would be put together again for every line.
         self._log = structlog.get_logger("tokenmq.broker").bind()
         # By event and organization; None = it has none, or is one of those that share.
-        self._seen: Counter[tuple[str, str | None]] = Counter()
+        self._seen: dict[tuple[str, str | None], int] = {}
 
     def tell(self, report: Report) -> None:
         """Write a report, or count it where enough of its kind have been written."""
+        seen = self._seen
         key = (report.event, report.fields.get("org_id"))
-        if len(self._seen) >= MAX_KEYS and key not in self._seen:
+        if len(seen) >= MAX_KEYS and key not in seen:
             key = (report.event, None)
-        self._seen[key] += 1
-        if self._seen[key] <= MAX_LINES:
+        count = seen[key] = seen.get(key, 0) + 1
+        if count <= MAX_LINES:
             self._log.info(report.event, **report.fields)
 
     def turn(self) -> None:

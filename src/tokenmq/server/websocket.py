@@ -136,7 +136,8 @@ class WebsocketEndpoint(Endpoint):
         """Wait for the upgrade."""
         self._port = port
         self._entrance.early.add(self)
-        self._deadline = self._loop.call_later(self._rules.connect_timeout_seconds, self._too_late)
+        loop = asyncio.get_running_loop()
+        self._deadline = loop.call_later(self._rules.connect_timeout_seconds, self._too_late)
 
     def refused(self, refusal: Refusal) -> None:
         """Answer in HTTP, which a server may do before the request is there."""
@@ -271,6 +272,8 @@ class WebsocketEndpoint(Endpoint):
 
     def _too_late(self) -> None:
         self._deadline = None
+        if self._ending:
+            return  # refused before, and slow to take it in
         if self._link is None:
             self._refuse(http.HTTPStatus.REQUEST_TIMEOUT, "the upgrade took too long")
         else:

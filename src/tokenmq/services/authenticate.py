@@ -157,7 +157,7 @@ class Authenticator:
         try:
             key = self._keys.authenticate(credentials.password, now)
         except InvalidKey as error:
-            raise BadCredentials(str(error)) from error
+            raise BadCredentials(str(error), key_id=error.key_id) from error
         organization = self._organizations.find(org_id)
         if key.org_id != org_id or organization is None:
             raise BadCredentials("key is of another organization than the username")

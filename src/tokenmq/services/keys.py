@@ -108,7 +108,7 @@ class Keys:
             record = self._recognise(raw)
             self._known[digest] = record.id
         if record.expires_at is not None and now >= record.expires_at:
-            raise InvalidKey("the key is not known")
+            raise InvalidKey("the key is not known", key_id=record.id)
         self._used[record.id] = int(now)
         return record
 
@@ -244,7 +244,7 @@ class Keys:
         same = secret.verify(shown, _NOBODY if record is None else record.digest)
         # The kind stands in the text, and the checksum is no secret: only the record's counts.
         if not same or record is None or record.kind is not shown.kind:
-            raise InvalidKey("the key is not known")
+            raise InvalidKey("the key is not known", key_id=shown.id)
         return record
 
     async def _create_by_nobody(self, kind: KeyKind, name: str, org_id: str | None, now: float) -> CreatedKey:

@@ -257,7 +257,11 @@ class FamilyStore(Protocol):
         ...
 
     async def prune(self, before: float, *, limit: int) -> int:
-        """Remove at most `limit` families that ended before this; return how many."""
+        """Remove at most `limit` families that ended before this; return how many.
+
+        One of which something is kept stays: a session, a retained message. As long as that
+        is there it can be revoked.
+        """
         ...
 
 
@@ -295,9 +299,10 @@ class KeptStore(Protocol):
 
         Sessions and messages come by number, deliveries by session and position. What
         belongs to nothing is left out and removed in the same step: deliveries without
-        their session or message, messages that nobody waits for, subscriptions and
-        received identifiers without a session; sessions and retained messages of an
-        organization that is gone or a family that was revoked, sessions of a deleted key.
+        their session, or without their message before they are released, messages that
+        nobody waits for, subscriptions and received identifiers without a session; sessions
+        and retained messages of an organization that is gone or a family that was revoked,
+        sessions of a deleted key.
 
         Raises: Unavailable.
         """

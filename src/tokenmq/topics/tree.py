@@ -274,7 +274,9 @@ class NameTree(Generic[T]):
             branches = below
             self.looked_at += len(below)
         if in_tail:
+            found = len(branches)
             _add_all_below(branches)
+            self.looked_at += len(branches) - found
         return [(branch.name, self._values[branch.name]) for branch in branches if branch.name is not None]
 
     def _root_of(self, text: str) -> _Branch:

@@ -1,19 +1,18 @@
-"""A store in SQL on a real file, and its parts."""
+"""A store in SQL on a real database, and its parts."""
 
 from pathlib import Path
 
 import pytest
 
-from tokenmq.stores.sql import SqlStore
-
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
+    """The data folder of `store`, if it is in SQLite."""
     return tmp_path / "data"
 
 
 @pytest.fixture
-async def store(folder: Path):
-    store = await SqlStore.open_folder(folder)
+async def store(open_store):
+    store = await open_store()
     yield store
     await store.close()

@@ -23,6 +23,7 @@ async def test_every_connection_commits_to_the_disk_and_holds_foreign_keys(folde
         await runner.close()
 
 
+@pytest.mark.parametrize("open_store", ["sqlite"], indirect=True)
 async def test_v05_database_and_its_log_are_for_their_owner_alone(store, folder):
     record = SigningKeyRecord("kid", "ES256", b"pem", {}, 1, 1)
     await store.signing_keys.save(record, applied=lambda outcome: outcome)

@@ -8,6 +8,7 @@ from sqlalchemy.exc import OperationalError
 
 from tokenmq.broker.records import Change, DeliveryRecord, MessageRecord, SubscriptionRecord, put
 from tokenmq.errors import Conflict, Unavailable
+from tokenmq.stores.sql import SqlStore
 from tokenmq.stores.sql.tables import metadata, organizations
 from tokenmq.tokens.records import OrganizationRecord, OrganizationSettings
 
@@ -30,6 +31,13 @@ async def stored(store, table):
     )
 
 
+@pytest.fixture
+async def sqlite_store(tmp_path):
+    store = await SqlStore.open_folder(tmp_path / "data")
+    yield store
+    await store.close()
+
+
 async def set_pages(store, *, more):
     """Let the database file grow by so many pages and no further."""
 
@@ -40,34 +48,34 @@ async def set_pages(store, *, more):
     await store.writer._runner.run(limit)
 
 
-async def test_full_disk_refuses_and_takes_again_when_there_is_room(store):
-    assert await saved(store, put(message(1))) is None
-    await set_pages(store, more=0)
-    error = await saved(store, put(message(2, 100_000)), put(SUBSCRIPTION))
+async def test_full_disk_refuses_and_takes_again_when_there_is_room(sqlite_store):
+    assert await saved(sqlite_store, put(message(1))) is None
+    await set_pages(sqlite_store, more=0)
+    error = await saved(sqlite_store, put(message(2, 100_000)), put(SUBSCRIPTION))
     assert isinstance(error, Unavailable)
     assert isinstance(error.__cause__, OperationalError)
-    assert await stored(store, "messages") == [1]
-    assert await stored(store, "subscriptions") == []
+    assert await stored(sqlite_store, "messages") == [1]
+    assert await stored(sqlite_store, "subscriptions") == []
     # What frees room is still done.
-    assert await saved(store, Change(MessageRecord, 1, None)) is None
-    await set_pages(store, more=100)
-    assert await saved(store, put(message(2, 100_000)), put(SUBSCRIPTION)) is None
-    assert await stored(store, "messages") == [2]
+    assert await saved(sqlite_store, Change(MessageRecord, 1, None)) is None
+    await set_pages(sqlite_store, more=100)
+    assert await saved(sqlite_store, put(message(2, 100_000)), put(SUBSCRIPTION)) is None
+    assert await stored(sqlite_store, "messages") == [2]
 
 
-async def test_v102_save_whose_commit_fails_leaves_nothing_and_can_be_repeated(store):
-    engine = store.writer._runner._engine
+async def test_v102_save_whose_commit_fails_leaves_nothing_and_can_be_repeated(sqlite_store):
+    engine = sqlite_store.writer._runner._engine
 
     def refuse(connection):
         raise OperationalError("COMMIT", {}, Exception("disk I/O error"))
 
     event.listen(engine, "commit", refuse)
-    errors = await asyncio.gather(*(saved(store, put(message(number))) for number in range(3)))
+    errors = await asyncio.gather(*(saved(sqlite_store, put(message(number))) for number in range(3)))
     assert [type(error) for error in errors] == [Unavailable] * 3
     event.remove(engine, "commit", refuse)
-    assert await stored(store, "messages") == []
-    assert await saved(store, put(message(1))) is None
-    assert await stored(store, "messages") == [1]
+    assert await stored(sqlite_store, "messages") == []
+    assert await saved(sqlite_store, put(message(1))) is None
+    assert await stored(sqlite_store, "messages") == [1]
 
 
 async def test_v62_save_that_cannot_be_written_fails_and_leaves_none_of_it(store):
@@ -95,7 +103,7 @@ async def test_operation_that_a_constraint_stops_harms_no_save_of_its_group(stor
     assert await stored(store, organizations.name) == ["org_1"]
 
 
-async def test_load_that_fails_is_unavailable(store):
-    await store.writer._runner.run(lambda connection: metadata.drop_all(connection))
+async def test_load_that_fails_is_unavailable(sqlite_store):
+    await sqlite_store.writer._runner.run(lambda connection: metadata.drop_all(connection))
     with pytest.raises(Unavailable):
-        await store.kept.load()
+        await sqlite_store.kept.load()

@@ -6,10 +6,11 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import text
+from sqlalchemy import inspect, text
 
 from tokenmq.errors import InvalidSettings, Unavailable
 from tokenmq.stores.sql import SqlStore, migrating
+from tokenmq.stores.sql import store as store_module
 from tokenmq.stores.sql.dialect import DATABASE_NAME, sqlite_runners
 from tokenmq.stores.sql.migrating import migrate
 from tokenmq.stores.sql.tables import metadata
@@ -19,12 +20,13 @@ def differences(connection):
     return compare_metadata(MigrationContext.configure(connection), metadata)
 
 
-async def test_migrated_tables_are_those_of_the_metadata(folder):
-    writer, reader = sqlite_runners(folder)
-    await writer.run(migrate)
-    assert await reader.run(differences) == []
-    for runner in (writer, reader):
-        await runner.close()
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.interop)])
+def open_empty(request, folder, open_database):
+    """Open the store in a database that was empty at first."""
+    if request.param == "sqlite":
+        return lambda: SqlStore.open_folder(folder)
+    url = request.getfixturevalue("postgresql").database()
+    return lambda: open_database(url)
 
 
 async def test_migrated_tables_are_laid_out_as_those_of_the_metadata(folder, tmp_path):
@@ -82,36 +84,40 @@ async def test_families_of_the_first_version_are_taken_over(folder):
         await runner.close()
 
 
-async def test_second_start_changes_nothing(folder):
+async def test_migrations_make_the_tables_of_the_metadata_and_run_once(open_empty):
     for _ in range(2):
-        store = await SqlStore.open_folder(folder)
+        store = await open_empty()
+        assert await store._runners[0].run(differences) == []
         await store.close()
 
 
-async def test_migration_that_fails_leaves_nothing_behind(folder, monkeypatch):
-    writer, reader = sqlite_runners(folder)
-
+async def test_migration_that_fails_leaves_nothing_behind(open_empty, monkeypatch):
     def migrate_and_fail(connection):
         migrate(connection)
-        raise RuntimeError("power cut")
+        raise OSError("power cut")
 
-    with pytest.raises(RuntimeError):
-        await writer.run(migrate_and_fail)
-    tables = await reader.run(lambda c: c.execute(text("SELECT name FROM sqlite_master")).scalars().all())
-    assert tables == []
-    await writer.run(migrate)
-    for runner in (writer, reader):
-        await runner.close()
+    def look_first(connection):
+        tables.append(inspect(connection).get_table_names())
+        migrate(connection)
+
+    tables = []
+    monkeypatch.setattr(store_module, "migrate", migrate_and_fail)
+    with pytest.raises(Unavailable, match="power cut"):
+        await open_empty()
+    monkeypatch.setattr(store_module, "migrate", look_first)
+    store = await open_empty()
+    assert tables == [[]]
+    assert await store._runners[0].run(differences) == []
+    await store.close()
 
 
-async def test_tables_of_a_newer_version_are_refused(folder):
-    writer, reader = sqlite_runners(folder)
-    await writer.run(migrate)
-    await writer.run(lambda c: c.execute(text("UPDATE alembic_version SET version_num = 'newer'")))
-    for runner in (writer, reader):
-        await runner.close()
+async def test_tables_of_a_newer_version_are_refused(open_empty):
+    store = await open_empty()
+    newer = text("UPDATE alembic_version SET version_num = 'newer'")
+    await store._runners[0].run(lambda connection: connection.execute(newer))
+    await store.close()
     with pytest.raises(InvalidSettings, match="newer version"):
-        await SqlStore.open_folder(folder)
+        await open_empty()
 
 
 async def test_file_that_is_no_database_is_refused_and_kept(folder):

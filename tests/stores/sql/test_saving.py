@@ -105,8 +105,9 @@ class Model:
         there = {kind: list(records.values()) for kind, records in self.kept.items()}
         found, stored = self.kept[SessionRecord], self.kept[MessageRecord]
         hanging = {kind: [record for record in there[kind] if record.session in found] for kind in HANGING}
-        waiting = [record for record in hanging[DeliveryRecord] if record.message in stored]
-        awaited = {record.message for record in waiting}
+        # What is released is sent as PUBREL: it needs its message no more.
+        waiting = [one for one in hanging[DeliveryRecord] if one.released or one.message in stored]
+        awaited = {record.message for record in waiting if not record.released}
         return Kept(
             sorted(there[SessionRecord], key=lambda record: record.key),
             sorted(hanging[SubscriptionRecord], key=lambda record: record.key),

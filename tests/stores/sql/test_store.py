@@ -9,8 +9,7 @@ from sqlalchemy.exc import OperationalError
 
 from tokenmq.errors import Unavailable
 from tokenmq.stores.base import NewFamily, Replacing, Selection
-from tokenmq.stores.sql import SqlStore
-from tokenmq.stores.sql.tables import metadata
+from tokenmq.stores.sql.tables import families
 from tokenmq.tokens.records import FamilyRecord, KeyKind, KeyRecord, OrganizationRecord, OrganizationSettings
 
 ORG, KEY, NOW = "org_abcdefghijkl", "abcdefgh", 1_800_000_000
@@ -59,6 +58,7 @@ async def filled(store):
 def fail_commits(filled):
     """Let commits of the writer fail until told otherwise."""
     engine = filled.writer._runner._engine
+    engine = getattr(engine, "sync_engine", engine)
 
     def refuse(connection):
         raise OperationalError("COMMIT", {}, Exception("disk I/O error"))
@@ -101,6 +101,7 @@ async def test_v103_revocation_whose_commit_fails_is_an_error_and_changes_nothin
     assert [ended.token_id for ended in applied[0]] == ["tok_0"]
 
 
+@pytest.mark.parametrize("open_store", ["sqlite"], indirect=True)
 async def test_full_disk_refuses_and_what_is_there_stays(filled):
     def fill(connection):
         size = connection.exec_driver_sql("PRAGMA page_count").scalar()
@@ -115,13 +116,15 @@ async def test_full_disk_refuses_and_what_is_there_stays(filled):
 
 
 async def test_read_that_fails_is_unavailable(filled):
-    await filled.writer._runner.run(lambda connection: metadata.drop_all(connection))
+    await filled.writer._runner.run(families.drop)
     with pytest.raises(Unavailable):
         await filled.families.get(ORG, "tok_0")
+    # The next test finds them again.
+    await filled.writer._runner.run(families.create)
 
 
-async def test_closed_store_fails_to_read_in_its_own_words(tmp_path):
-    store = await SqlStore.open_folder(tmp_path / "other")
+async def test_closed_store_fails_to_read_in_its_own_words(open_store):
+    store = await open_store()
     await store.close()
     with pytest.raises(Unavailable):
         await store.ping()

@@ -97,7 +97,7 @@ def _forward(publish: Publish, data: bytes, pos: int, end: int) -> bytes:
 
 def forward_properties(publish: Publish) -> bytes:
     """Encode the properties of a PUBLISH that go on to receivers, without their length."""
-    return properties.write(publish, PacketType.PUBLISH, leave_out=_NOT_FORWARDED)
+    return properties.write(publish, _PUBLISH, leave_out=_NOT_FORWARDED)
 
 
 def encode_publish(
@@ -186,7 +186,7 @@ def publish_halves(
 
 def encode(publish: Publish, version: int) -> bytes:
     """Encode a PUBLISH from its attributes."""
-    block = properties.block(publish, PacketType.PUBLISH) if version == 5 else b""
+    block = properties.block(publish, _PUBLISH) if version == 5 else b""
     first = 0x30 | publish.qos << 1 | (publish.dup and _DUP) | publish.retain
     packet_id = wire.write_two_bytes(publish.packet_id) if publish.qos else b""
     return wire.packet(first, wire.write_text(publish.topic), packet_id, block, publish.payload)

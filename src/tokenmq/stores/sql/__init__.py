@@ -1,6 +1,6 @@
-"""The store in SQL, by SQLAlchemy Core: SQLite now, PostgreSQL by the same statements.
+"""The store in SQL, by SQLAlchemy Core: SQLite and PostgreSQL, by the same statements.
 
-`dialect` is the only module that knows which database it is.
+Only `dialect` (SQLite), `postgresql` and `holding` know which database it is.
 """
 
 from tokenmq.stores.sql.store import SqlStore

@@ -1,6 +1,6 @@
-"""What differs between databases; nothing outside this module knows which one it is.
+"""SQLite, and all that differs there; `postgresql` and `holding` have what differs in PostgreSQL.
 
-SQLite: one file in the data folder, WAL, `synchronous=FULL` (a commit is on the disk when
+One file in the data folder, WAL, `synchronous=FULL` (a commit is on the disk when
 it returns), foreign keys on. The writer begins with BEGIN IMMEDIATE: it is the only one,
 and must never find out in the middle that it has to wait.
 """

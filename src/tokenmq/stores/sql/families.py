@@ -5,7 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, bindparam, delete, or_, select, tuple_
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    and_,
+    bindparam,
+    delete,
+    exists,
+    not_,
+    or_,
+    select,
+    tuple_,
+)
 
 from tokenmq.errors import TokenmqError
 from tokenmq.stores.base import (
@@ -23,7 +35,7 @@ from tokenmq.stores.sql.order import Order
 from tokenmq.stores.sql.reader import Reader
 from tokenmq.stores.sql.revoking import Revocation, revoke_selected
 from tokenmq.stores.sql.rows import family_record
-from tokenmq.stores.sql.tables import families
+from tokenmq.stores.sql.tables import families, retained, sessions
 from tokenmq.stores.sql.writer import GroupWriter, Work
 from tokenmq.tokens.records import FamilyRecord
 
@@ -37,7 +49,11 @@ _ENDED = select(families.c.token_id, families.c.expires_at, families.c.revoked_a
 _PRUNE = delete(families).where(
     families.c.token_id.in_(
         select(families.c.token_id)
-        .where(families.c.expires_at < bindparam("before"))
+        .where(
+            families.c.expires_at < bindparam("before"),
+            not_(exists().where(sessions.c.token_id == families.c.token_id)),
+            not_(exists().where(retained.c.token_id == families.c.token_id)),
+        )
         .order_by(families.c.expires_at)
         .limit(bindparam("size"))
     )

@@ -91,9 +91,9 @@ def _load(connection: Connection) -> Kept:
         connection,
         deliveries,
         list(map(delivery_record, connection.execute(_DELIVERIES).all())),
-        lambda delivery: delivery.session in numbers and delivery.message in there,
+        lambda delivery: delivery.session in numbers and (delivery.released or delivery.message in there),
     )
-    awaited = {delivery.message for delivery in waiting}
+    awaited = {delivery.message for delivery in waiting if not delivery.released}
     return Kept(
         sessions=open_,
         subscriptions=_belonging(

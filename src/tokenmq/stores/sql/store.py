@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Self
 
-from sqlalchemy import select, text
+from sqlalchemy import Connection, select, text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from tokenmq.errors import InvalidSettings, Unavailable
+from tokenmq.errors import Unavailable
 from tokenmq.stores.sql.dialect import sqlite_runners
 from tokenmq.stores.sql.families import SqlFamilies
 from tokenmq.stores.sql.idempotency import SqlIdempotency
@@ -25,7 +25,7 @@ _PING = select(text("1"))
 
 
 class SqlStore:
-    """`Store` in SQL; `open_folder` makes one.
+    """`Store` in SQL; `open_folder` makes one, `postgresql.open_postgresql` the other.
 
     Attributes:
         writer: the one task that writes; its `commits` counts the groups.
@@ -57,17 +57,22 @@ class SqlStore:
     async def open(self) -> None:
         """Migrate, and begin to take writes.
 
-        Raises: InvalidSettings (tables of a newer version), Unavailable.
+        Raises: InvalidSettings (tables of a newer version), DatabaseInUse, Unavailable.
         """
         try:
-            await self._runners[0].run(migrate)
-        except InvalidSettings:
-            await self._dispose()
-            raise
+            await self._runners[0].run(self.prepare, patient=True)
         except (SQLAlchemyError, OSError) as error:
             await self._dispose()
             raise Unavailable(f"the store cannot be opened: {_reason(error)}") from error
+        # uvloop does not end while a session is open: whatever it was, let go.
+        except BaseException:
+            await self._dispose()
+            raise
         self.writer.start()
+
+    def prepare(self, connection: Connection) -> None:
+        """Bring the tables to where they are wanted, in the first transaction."""
+        migrate(connection)
 
     async def ping(self) -> None:
         """Return when the store answers a read."""

@@ -205,3 +205,13 @@ retained = Table(
     Column("user_id", Text, nullable=False),
     Column("token_id", Text, index=True),
 )
+
+# PostgreSQL has one row here: which process serves, and how many groups of writes it has
+# committed (`holding`). Of SQLite's file that is the business of its folder's lock.
+holder = Table(
+    "holder",
+    metadata,
+    Column("instance", Text, primary_key=True),
+    Column("process", Text, nullable=False),
+    Column("number", BigInteger, nullable=False),
+)

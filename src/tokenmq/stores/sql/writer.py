@@ -204,10 +204,14 @@ class GroupWriter:
         """Return a function that an operation may call to ask `question` on the event loop."""
         return self._runner.on_loop(question)
 
-    async def close(self) -> None:
-        """Finish what was accepted, refuse the rest, end the task."""
+    def stop_taking(self) -> None:
+        """Refuse what comes from now on."""
         self._closing = True
         self._wake.set()
+
+    async def close(self) -> None:
+        """Finish what was accepted, refuse the rest, end the task."""
+        self.stop_taking()
         if self._task is not None:
             await self._task
 
