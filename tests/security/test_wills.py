@@ -238,7 +238,9 @@ async def test_a_narrower_token_brings_its_own_will_and_takes_the_earlier_along(
     more = {"clean_start": False, "session_expiry_interval": 600}
     _, connack = instance.enter(narrower, will=will, **more)
     assert connack.reason_code == 0x87
-    client, connack = instance.enter(narrower, **more)
+    client, _ = instance.enter(narrower, **more)
+    await instance.kept()
+    (connack,) = client.received()
     assert connack.reason_code == 0
     client.link.lost()
     instance.clock.advance(700)

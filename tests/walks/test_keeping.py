@@ -14,7 +14,6 @@ from tokenmq.broker.records import (
     SubscriptionRecord,
 )
 from tokenmq.mqtt.packets import (
-    Connack,
     Disconnect,
     Pingreq,
     Pingresp,
@@ -33,29 +32,14 @@ ORG = "org_aaaaaaaaaaaa"
 both = pytest.mark.parametrize("version", [4, 5])
 
 
-def connecting(world, user_id, *topics, version=5, **fields):
-    """Return a client whose session outlives its connection; its CONNACK may wait for the store."""
+def lasting(world, user_id, *topics, version=5, **fields):
+    """Return a client whose session outlives its connection, and what came behind its CONNACK."""
     client = world.client(version)
     fields = {"clean_start": False} | fields
     if version == 5:
         fields.setdefault("session_expiry_interval", 600)
-    client.at_once = client.connect(world.person(user_id, *topics), f"c-{user_id}", **fields)
-    assert not (world.kept.waits and client.at_once)
-    return client
-
-
-def behind_connack(packets):
-    """Return what came behind a CONNACK that lets in."""
-    connack, *behind = packets
-    assert isinstance(connack, Connack)
+    connack, *client.behind = client.connect(world.person(user_id, *topics), f"c-{user_id}", **fields)
     assert connack.reason_code == 0
-    return behind
-
-
-def lasting(world, user_id, *topics, **fields):
-    """Return a client that is connected so, and what came behind its CONNACK."""
-    client = connecting(world, user_id, *topics, **fields)
-    client.behind = behind_connack(client.at_once)
     return client
 
 
@@ -423,13 +407,11 @@ def test_a_subscriber_that_is_away_meanwhile_gets_it_when_it_is_back(world):
     world.kept.waits = True
     alice.publish("chat/a", b"x", qos=1, packet_id=7)
     bob.link.lost()
-    bob = connecting(world, "bob")
-    assert alice.received() == [], "it is not kept yet"
-    world.kept.go_on(1)
-    assert alice.received() == [Puback(packet_id=7)]
-    assert bob.received() == [], "that bob is back is not kept yet"
+    bob = lasting(world, "bob")
+    assert bob.behind == [], "it is not kept yet"
     world.kept.go_on()
-    assert payloads(behind_connack(bob.received())) == [b"x"]
+    assert alice.received() == [Puback(packet_id=7)]
+    assert payloads(bob.received()) == [b"x"]
     bob.send(Puback(packet_id=1))
     assert bob.received() == []
 
@@ -440,9 +422,9 @@ def test_v37_a_subscriber_that_may_not_have_it_any_more_does_not_get_it(world):
     world.kept.waits = True
     alice.publish("chat/a", b"x", qos=1)
     bob.link.lost()
-    bob = connecting(world, "bob", "chat/b")
+    bob = lasting(world, "bob", "chat/b")
     world.kept.go_on()
-    assert behind_connack(bob.received()) == []
+    assert bob.behind + bob.received() == []
     world.kept.waits = False
     world.tick()
     assert world.kept.all(DeliveryRecord) == []
@@ -466,10 +448,10 @@ def test_n1_what_was_sent_before_and_behind_is_one_message_at_qos_2(world):
     world.kept.waits = True
     alice.publish("chat/a", b"x", qos=2, packet_id=7)
     alice.link.lost()
-    alice = connecting(world, "alice")
+    alice = lasting(world, "alice")
     assert alice.publish("chat/a", b"x", qos=2, packet_id=7, dup=True) == []
     world.kept.go_on()
-    assert behind_connack(alice.received()) == [Pubrec(packet_id=7)]
+    assert alice.received() == [Pubrec(packet_id=7)]
     assert payloads(bob.received()) == [b"x"]
 
 
@@ -482,21 +464,16 @@ def test_a_refusal_goes_to_the_connection_that_it_is_about(world, version, qos):
     world.kept.waits = world.kept.fails = True
     alice.publish("chat/a", b"x", qos=qos, packet_id=7)
     alice.link.lost()
-    alice = connecting(world, "alice", version=version)
+    alice = lasting(world, "alice", version=version)
     world.kept.go_on(1)
-    closed = version == 4 and qos == 2  # what is sent again under this identifier is the same message
-    assert alice.transport.closed == closed
-    world.kept.go_on()
-    assert alice.transport.closed == closed
-    packets = alice.received()
-    if closed:
-        assert packets == []
-    elif qos == 1:
-        assert behind_connack(packets) == []
-    else:
-        (pubrec,) = behind_connack(packets)
-        assert isinstance(pubrec, Pubrec)
+    if qos == 1:
+        assert not alice.transport.closed
+        assert alice.received() == []
+    elif version == 5:  # what is sent again under this identifier is the same message
+        (pubrec,) = alice.received()
         assert (pubrec.packet_id, pubrec.reason_code) == (7, 0x97)
+    else:
+        assert alice.transport.closed
 
 
 @pytest.mark.parametrize("qos", [1, 2])
@@ -584,14 +561,9 @@ def test_a_new_connection_reads_though_what_an_earlier_one_sent_still_waits(worl
     world.kept.waits = True
     for packet_id in range(1, 5):
         alice.publish("chat/a", b"x" * 300_000, qos=1, packet_id=packet_id)
-    again = connecting(world, "alice")
+    again = lasting(world, "alice")
     again.publish("chat/a", b"y", qos=1, packet_id=5)
     assert not again.transport.reads
-    world.kept.go_on(4)
-    assert not again.transport.reads, "its CONNACK still waits"
-    world.kept.go_on(1)
-    assert again.transport.reads
-    assert behind_connack(again.received()) == []
     world.kept.go_on()
     assert again.transport.reads
     assert again.received() == [Puback(packet_id=5)]

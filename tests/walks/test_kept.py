@@ -3,9 +3,10 @@
 import pytest
 
 from tokenmq.broker.records import DeliveryRecord, SessionRecord
-from tokenmq.mqtt.packets import Connack, Puback, Pubcomp, Publish, Pubrec, Pubrel
+from tokenmq.mqtt.packets import Connack, Puback, Pubcomp, Publish, Pubrec, Pubrel, Will
 
 KEPT = {"clean_start": False, "session_expiry_interval": 3_600}
+WILL = Will("chat/will", b"gone", will_delay_interval=10)
 
 
 def comes_back(world, password, client_id, **fields):
@@ -23,30 +24,62 @@ def alice(world):
     return password
 
 
-def test_connack_of_a_session_that_is_kept_waits_for_the_store(world):
+@pytest.fixture
+def willing(world, times):
+    """A password of somebody whose will is due later, and whose connection is lost."""
+    password = world.person("wendy")
+    client, _ = comes_back(world, password, "c-wendy", will=WILL)
+    client.subscribe("chat/#", qos=1)
+    client.link.lost()
+    world.tick()
+    times.advance(5)
+    return password
+
+
+def test_connack_that_ends_a_session_waits_for_the_store_and_all_else_behind_it(world, alice):
     world.kept.waits = True
-    client, packets = comes_back(world, world.person("bob"), "c-bob")
+    client, packets = comes_back(world, alice, "c-alice", clean_start=True)
     client.publish("chat/a", qos=1)
     assert packets == [] and client.received() == []
     world.kept.go_on()
     assert [type(packet) for packet in client.received()] == [Connack, Puback]
 
 
-def test_connack_goes_out_at_once_where_nothing_is_kept(world):
-    world.kept.waits = True
-    assert world.client().connect(world.person("bob"), "c-bob")[0].reason_code == 0
-
-
-def test_messages_wait_behind_the_connack_of_a_session_that_goes_on(world, alice):
+def test_connack_that_calls_off_a_will_waits_for_the_store_and_messages_behind_it(world, willing):
     world.joined("bob").publish("chat/a", qos=1)
     world.kept.waits = True
-    client, packets = comes_back(world, alice, "c-alice")
+    client, packets = comes_back(world, willing, "c-wendy")
     world.joined("carol").publish("chat/b", qos=0)
     assert packets == [] and client.received() == []
     world.kept.go_on()
     connack, *messages = client.received()
     assert connack.session_present
     assert sorted(message.topic for message in messages) == ["chat/a", "chat/b"]
+
+
+def test_a_will_that_was_called_off_does_not_come_after_a_crash(world, willing, times):
+    comes_back(world, willing, "c-wendy")
+    carol = world.joined("carol")
+    carol.subscribe("chat/#")
+    world.restart()
+    carol = world.joined("carol")
+    carol.subscribe("chat/#")
+    times.advance(7)  # it was lost 12 seconds ago, and once more 7 seconds ago
+    world.tick()
+    assert carol.received() == []
+
+
+@pytest.mark.parametrize("clean_start", [True, False])
+def test_connack_that_takes_nothing_back_goes_out_at_once(world, alice, clean_start):
+    world.kept.waits = True
+    _, new = comes_back(world, world.person("bob"), "c-bob", clean_start=clean_start)
+    _, resumed = comes_back(world, alice, "c-alice")
+    assert [packet.session_present for packet in new + resumed] == [False, True]
+
+
+def test_a_session_that_goes_on_is_kept_so_at_once(world, alice):
+    comes_back(world, alice, "c-alice")
+    assert [record.left_at for record in world.kept.all(SessionRecord)] == [None]
 
 
 def test_a_crash_before_the_end_of_a_session_is_kept_leaves_its_client_without_an_answer(world, alice):
@@ -66,20 +99,20 @@ def test_a_crash_before_the_end_of_a_session_is_kept_leaves_its_client_without_a
 
 def test_who_is_taken_over_before_connack_gets_none(world, alice):
     world.kept.waits = True
-    first, _ = comes_back(world, alice, "c-alice")
-    second, _ = comes_back(world, alice, "c-alice")
+    first, _ = comes_back(world, alice, "c-alice", clean_start=True)
+    second, _ = comes_back(world, alice, "c-alice", clean_start=True)
     world.kept.go_on()
     assert first.received() == [] and first.transport.closed
-    assert [packet.session_present for packet in second.received()] == [True]
+    assert [packet.session_present for packet in second.received()] == [False]
 
 
-def test_connack_goes_out_although_the_store_fails(world):
+def test_connack_goes_out_although_the_store_fails(world, alice):
     world.kept.fails = True
-    _, packets = comes_back(world, world.person("bob"), "c-bob")
-    assert [packet.reason_code for packet in packets] == [0]
+    _, packets = comes_back(world, alice, "c-alice", clean_start=True)
+    assert [packet.session_present for packet in packets] == [False]
     world.kept.fails = False
     world.tick()
-    assert [record.client_id for record in world.kept.all(SessionRecord)] == ["c-bob"]
+    assert [record.number for record in world.kept.all(SessionRecord)] == [2]
 
 
 def test_a_new_connection_brings_no_pubrel_before_it_is_kept(world, alice):
@@ -88,12 +121,10 @@ def test_a_new_connection_brings_no_pubrel_before_it_is_kept(world, alice):
     (message,) = client.received()
     world.kept.waits = True
     client.send(Pubrec(message.packet_id))
-    client, _ = comes_back(world, alice, "c-alice")
-    assert client.received() == []
-    world.kept.go_on(1)
-    assert client.received() == []
+    client, (connack,) = comes_back(world, alice, "c-alice")
+    assert connack.session_present and client.received() == []
     world.kept.go_on()
-    assert [type(packet) for packet in client.received()] == [Connack, Pubrel]
+    assert [type(packet) for packet in client.received()] == [Pubrel]
 
 
 def test_a_pubrel_that_comes_again_ends_one_message_only(world):
@@ -104,9 +135,8 @@ def test_a_pubrel_that_comes_again_ends_one_message_only(world):
     client.send(Pubrel(1))
     client, _ = comes_back(world, password, "c-bob")
     client.send(Pubrel(1))
-    world.kept.go_on(1)  # the first PUBREL
-    world.kept.go_on(1)  # CONNECT
-    assert [type(packet) for packet in client.received()] == [Connack, Pubcomp]
+    world.kept.go_on(2)  # the first PUBREL, and that the session goes on
+    assert [type(packet) for packet in client.received()] == [Pubcomp]
     client.publish("chat/b", qos=2, packet_id=1)
     world.kept.go_on()
     assert [type(packet) for packet in client.received()] == [Pubrec]

@@ -94,14 +94,7 @@ class Entry:
 
 
 class Person:
-    """A client that keeps to the standard.
-
-    Attributes:
-        deaf: what is sent to it has not arrived yet.
-        is_admitted: CONNACK has come; before that it sends nothing.
-        must_be_present: it was told of its session, which must be there the next time.
-        must_begin_anew: it has asked for that, and has no answer yet.
-    """
+    """A client that keeps to the standard; `deaf`: what is sent to it has not arrived yet."""
 
     def __init__(self, run: Run, user_id: str, version: int, receive_maximum: int | None = None) -> None:
         self.run = run
@@ -110,7 +103,6 @@ class Person:
         self.receive_maximum = receive_maximum if version == 5 else None
         self.client: Any = None
         self.deaf = False
-        self.is_admitted = False
         self.lasts = True
         self.must_be_present = False
         self.must_begin_anew = False
@@ -118,37 +110,33 @@ class Person:
     def connect(self, *, clean: bool) -> None:
         world = self.run.world
         self.lose()
-        clean = self.must_begin_anew = clean or self.must_begin_anew
-        if clean:
-            self.must_be_present = False
-            self.forget()
+        clean = clean or self.must_begin_anew
+        self.must_begin_anew = False
         self.lasts = self.version == 5 or not clean
         self.client = world.client(self.version)
         self.deaf = False
         fields = {"session_expiry_interval": 600, "receive_maximum": self.receive_maximum}
-        packets = self.client.connect(
+        came = self.client.connect(
             world.person(self.user_id),
             self.user_id,
             clean_start=clean,
             **(fields if self.version == 5 else {}),
         )
-        self.take(packets)
-
-    def on_connack(self, packet: Connack) -> None:
-        assert packet.reason_code == 0
-        if self.must_begin_anew:
-            assert not packet.session_present
+        if not came:  # a session ends: CONNACK waits until that is kept
+            world.kept.go_on()
+            came = self.client.received()
+        connack, *packets = came
+        assert isinstance(connack, Connack)
+        assert connack.reason_code == 0
+        if clean:
+            assert not connack.session_present
         elif self.must_be_present:
-            assert packet.session_present, f"the session of {self.user_id} is lost"
-        self.must_begin_anew = False
-        if not packet.session_present:
-            self.forget()
-        if not self.run.has_failed:  # else CONNACK comes though nothing is kept
-            self.must_be_present = self.lasts
-        elif not packet.session_present:
+            assert connack.session_present, f"the session of {self.user_id} is lost"
+        if not connack.session_present:
             self.must_be_present = False
-        self.is_admitted = True
+            self.forget()
         self.come_back()
+        self.take(packets)
 
     def leave(self) -> None:
         if self.is_here:
@@ -164,7 +152,6 @@ class Person:
     def gone(self) -> None:
         """Be without a connection, and without a session if it does not last."""
         self.client = None
-        self.is_admitted = False
         if not self.lasts:
             self.must_be_present = False
             self.forget()
@@ -177,7 +164,7 @@ class Person:
 
     @property
     def is_here(self) -> bool:
-        return self.is_admitted and not self.client.transport.closed
+        return self.client is not None and not self.client.transport.closed
 
     def send(self, *packets: Any) -> None:
         if packets and self.is_here:
@@ -185,7 +172,6 @@ class Person:
 
     def take(self, packets: list[Any]) -> None:
         for packet in packets:
-            assert isinstance(packet, Connack) is not self.is_admitted, "CONNACK comes first, and once"
             if not isinstance(packet, Disconnect):
                 getattr(self, "on_" + type(packet).__name__.lower())(packet)
 
@@ -357,7 +343,6 @@ class Run:
     limits: Limits
     ledger: list[Entry] = field(default_factory=list)
     dropped: int = 0
-    has_failed: bool = False
 
     def __post_init__(self) -> None:
         first, *others = self.limits.versions
@@ -450,12 +435,11 @@ class Run:
     def do_restart(self) -> None:
         """Kill the process: nothing that was on its way arrives, nothing that waited is kept.
 
-        A session whose end the store has refused to keep comes back: its client was told that
-        it is gone, and must not go on with it.
+        A session whose end was not kept yet comes back, and its client must not go on with it.
         """
         self.dropped += self.world.broker.counters.dropped
         for person in self.people:
-            person.must_begin_anew |= self.has_failed and self.has_ended(person.user_id)
+            person.must_begin_anew |= self.has_ended(person.user_id)
             person.gone()
         self.world.restart()
 
@@ -474,7 +458,7 @@ class Run:
         self.world.kept.go_on(count)
 
     def do_fail(self) -> None:
-        self.world.kept.fails = self.has_failed = True
+        self.world.kept.fails = True
 
     def do_recover(self) -> None:
         self.world.kept.fails = False
@@ -484,10 +468,9 @@ class Run:
     def put_right(self) -> None:
         """Let the store work and everybody come back and do what is due, until nothing is."""
         self.do_recover()
-        for person in self.people:
-            person.deaf = False
         self.step("go on")
         for person in self.people:
+            person.deaf = False
             if not person.is_here:
                 person.connect(clean=False)
         for _ in range(200):

@@ -4,10 +4,11 @@ Order: who owns the client id, whether the will may be published, our limits; th
 session that is gone on with or begun, and its CONNACK, which tells what this broker grants
 where that is not what was asked for (§3.2.2).
 
-What a CONNACK says of a session that is kept is true after a crash, too: that there is none
-any more, that it goes on, with which will. So it waits for the store, and with it whatever
-goes out on that connection. If the store fails it goes out all the same: who can be served
-is served, and the change is kept as soon as that is possible.
+What cannot be taken back is true after a crash, too. A CONNACK that ends a session which is
+kept, or calls off its will, waits for the store, and with it whatever goes out on that
+connection: else the client would be sent once more what it had under the session that is
+over, or others a will although it came back in time. If the store fails, CONNACK goes out all
+the same: who can be served is served, and the change is kept as soon as that is possible.
 """
 
 from __future__ import annotations
@@ -76,7 +77,7 @@ def connect(
         broker, outbox, packet, client_id,
         assigned=assigned, resumed=resumed, expiry_seconds=expiry_seconds,
     )  # fmt: skip
-    waits = expiry_seconds > 0 or (earlier is not None and earlier.number > 0)
+    waits = earlier is not None and _waits(earlier, resumed=resumed)
     outbox.gated = outbox.paused = waits
     if earlier is not None:
         _take_over(broker, earlier, resumed=resumed)  # [MQTT-3.1.4-3] [MQTT311-3.1.4-2]
@@ -142,6 +143,11 @@ def _goes_on(earlier: Session, packet: Connect, identity: Identity) -> bool:
     return outlives and not packet.clean_start and earlier.identity.owner == identity.owner
 
 
+def _waits(earlier: Session, *, resumed: bool) -> bool:
+    """Tell whether CONNACK must wait until the store knows of it [MQTT-3.1.3-9]."""
+    return earlier.number > 0 and (not resumed or earlier.will_second is not None)
+
+
 def _session_expiry(broker: Broker, tenant: Tenant, packet: Connect) -> int:
     """Return how long the session will outlive its connection, seconds."""
     longest = broker.settings.max_session_expiry_seconds
@@ -171,7 +177,7 @@ def _take_over(broker: Broker, earlier: Session, *, resumed: bool) -> None:
 
 
 def _kept(broker: Broker, session: Session, outbox: Outbox, *, kept: bool) -> None:
-    """Let CONNACK go out, and what waits behind it."""
+    """Let CONNACK go out, and what waits behind it; if the store has failed, too."""
     del kept
     outbox.gated = False
     if not outbox.closed:

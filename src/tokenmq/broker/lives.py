@@ -82,6 +82,7 @@ class Lives:
         else:
             self._moves += 1
             self._move(session, former, self._moves)
+        self._broker.keeping.flush()  # until then a crash takes it for away, and counts on
         if session.backlog is not None:
             sharing.pass_on(self._broker, session.tenant, session.backlog.give_back())
             session.backlog.resume()
