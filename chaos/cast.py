@@ -113,7 +113,9 @@ class Cast:
 
     async def _everything_is_granted(self) -> None:
         async with asyncio.timeout(30):
-            while not all(client.state.established for client in self.clients.values() if client.will is None):
+            while not all(
+                client.state.established for client in self.clients.values() if client.will is None
+            ):
                 await asyncio.sleep(0.01)
 
     def _own(self, life: Awaitable[None]) -> None:

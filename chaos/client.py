@@ -70,7 +70,9 @@ class Client:
             if self.wanted:
                 with contextlib.suppress(OSError):
                     await self._connection()
-            await asyncio.sleep((REFUSED_SECONDS if self.refusal else AGAIN_SECONDS) * self.draw.uniform(0.5, 1.5))
+            await asyncio.sleep(
+                (REFUSED_SECONDS if self.refusal else AGAIN_SECONDS) * self.draw.uniform(0.5, 1.5)
+            )
 
     def publish(self, topic: str, *, qos: int, size: int | None, retain: bool = False) -> None:
         """Publish a message, if it is connected."""

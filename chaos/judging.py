@@ -77,9 +77,7 @@ class _Matching:
         return self._found[topic]
 
 
-def _delivery(
-    ledger: Ledger, life: Life, delivery: Delivery, matching: list[Subscribed]
-) -> Iterator[Fault]:
+def _delivery(ledger: Ledger, life: Life, delivery: Delivery, matching: list[Subscribed]) -> Iterator[Fault]:
     """Judge one delivery."""
     message = ledger.messages[delivery.number]
     over = _over(ledger, message)

@@ -7,10 +7,9 @@ from pathlib import Path
 
 from chaos.cast import AWAY, CHANGING, FICKLE_FILTER, KEPT_TOPICS, WILL_DELAY_SECONDS, Cast
 from chaos.client import Client
-from chaos.judging import MARGIN_SECONDS, Fault, judge
-from chaos.ledger import FOREVER, Ledger, Up, now, number_of
+from chaos.judging import Fault, judge
+from chaos.ledger import FOREVER, Ledger, Up, now
 from chaos.server import Server
-from tokenmq.mqtt.packets import Publish
 
 # Bounds of a round's load, seconds; and of a long one, in which a will can come due.
 SHORT, LONG = (0.05, 0.4), (1.0, 1.6)
@@ -167,7 +166,9 @@ class Run:
             elif now() - quiet_from > QUIET_SECONDS:
                 self.ledger.ups.append(Up(self._ready_at, now()))
                 return
-        self.ledger.fault(f"not settled after {SETTLE_SECONDS:.0f} s: {cast.under_way} messages are under way")
+        self.ledger.fault(
+            f"not settled after {SETTLE_SECONDS:.0f} s: {cast.under_way} messages are under way"
+        )
 
     async def _read_retained(self) -> None:
         """Write down what stands on each topic, as somebody sees it who comes new."""
@@ -185,4 +186,6 @@ class Run:
 
     def _defects(self) -> list[Fault]:
         lines = self.server.log.read_text(errors="replace").splitlines()
-        return [Fault(f"the log says: {line[:2000]}") for line in lines if any(word in line for word in DEFECTS)]
+        return [
+            Fault(f"the log says: {line[:2000]}") for line in lines if any(word in line for word in DEFECTS)
+        ]

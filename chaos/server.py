@@ -9,8 +9,9 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-import tokenmq
 from bench.servers import free_port
+
+import tokenmq
 
 HOST = "127.0.0.1"
 # Time that a start or an end may take on a machine that is busy with other things.

@@ -1,4 +1,4 @@
-"""How long a start takes that has much to read: a folder is filled, then the time is taken to the first CONNACK.
+"""How long a start takes that has much to read, from exec to the first CONNACK.
 
 The store is filled by its own `save`. Measured is from exec on, with an attempt to connect every few
 milliseconds; the session that connects then gets its messages, which must be all there, in order.
@@ -17,7 +17,14 @@ from chaos.server import HOST, START_SECONDS, Broken, Pass, Server
 from tokenmq.access.grants import Grant
 from tokenmq.access.identity import Identity
 from tokenmq.access.permission import Permission
-from tokenmq.broker.records import DeliveryRecord, MessageRecord, Record, SessionRecord, SubscriptionRecord, put
+from tokenmq.broker.records import (
+    DeliveryRecord,
+    MessageRecord,
+    Record,
+    SessionRecord,
+    SubscriptionRecord,
+    put,
+)
 from tokenmq.errors import Unavailable
 from tokenmq.mqtt import codec
 from tokenmq.mqtt.packets import Connack, Connect, Packet, Puback, Publish
@@ -104,7 +111,9 @@ def _records(org_id: str) -> Iterator[Record]:
     """Make sessions that have been left; each message waits for one of them, and they take turns."""
     left_at = time.time()
     for session in range(1, SESSIONS + 1):
-        yield SessionRecord(session, _name(session), _identity(org_id, session), EXPIRY_SECONDS, left_at, None)
+        yield SessionRecord(
+            session, _name(session), _identity(org_id, session), EXPIRY_SECONDS, left_at, None
+        )
         for index in range(SUBSCRIPTIONS_EACH):
             yield SubscriptionRecord(session, f"load/{session}/{index}/#", 1, False, False, 0)
     number = 0
