@@ -7,7 +7,7 @@ PIP := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt \
 UNIT := -m "not interop and not system"
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check fmt lint format types imports clauses unit interop bench profile fuzz slow cov docs build clean
+.PHONY: help run test check fmt lint format types imports clauses unit interop bench profile fuzz slow chaos cov docs build clean
 
 help: ## List the targets.
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
@@ -59,6 +59,9 @@ fuzz: .venv/.dev ## A million hostile packets on live sockets; fuzz/README.md ha
 slow: .venv/.dev ## 5,000 sockets that send next to nothing, and one good client.
 	$(BIN)/python -m fuzz.slow
 
+chaos: .venv/.dev ## Kill the server 200 times under load; chaos/README.md has what is judged.
+	$(BIN)/python -m chaos
+
 cov: .venv/.dev ## Coverage of the tests that need nothing but Python.
 	$(BIN)/pytest $(UNIT) --cov --cov-report=term-missing
 
@@ -70,7 +73,7 @@ build: .venv/.dev ## Build the wheel into dist.
 
 clean: ## Remove what can be made again; data and .venv stay.
 	rm -rf build dist .interop .bench .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
-	find src tests bench fuzz -name __pycache__ -prune -exec rm -rf {} +
+	find src tests bench fuzz chaos -name __pycache__ -prune -exec rm -rf {} +
 
 .venv/.server: pyproject.toml constraints.txt | .venv/bin/python
 	@echo "Installing tokenmq and what it needs into .venv" >&2

@@ -9,7 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from chaos.judging import Fault
+from chaos.ledger import FOREVER
 from chaos.rounds import Run
+from chaos.start import measure
 
 # Of what is wrong, so much is told whole.
 MOST_FAULTS = 20
@@ -22,6 +24,7 @@ def options(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--rounds", type=int, default=200, help="ends and starts (%(default)s)")
     parser.add_argument("--seed", type=int, default=int(time.time()), help="of what is left to chance")
+    parser.add_argument("--start", type=int, metavar="TIMES", help="measure starts with much to read instead")
     parser.add_argument("--keep", type=Path, help="a folder for data and log, which stays")
     return parser.parse_args(arguments)
 
@@ -29,18 +32,27 @@ def options(arguments: Sequence[str] | None) -> argparse.Namespace:
 def main(arguments: Sequence[str] | None = None) -> int:
     chosen = options(arguments)
     with tempfile.TemporaryDirectory(prefix="tokenmq-chaos-") as name:
-        run = Run(
-            chosen.keep or Path(name),
-            rounds=chosen.rounds,
-            seed=chosen.seed,
-            tell=lambda line: print(line, file=sys.stderr, flush=True),
+        folder = chosen.keep or Path(name)
+        return _start(folder, chosen.start) if chosen.start else _play(folder, chosen.rounds, chosen.seed)
+
+
+def _start(folder: Path, times: int) -> int:
+    for started in asyncio.run(measure(folder, times=times)):
+        print(
+            f"first CONNACK {started.connack_seconds:.2f} s after exec, {started.cpu_seconds:.2f} s of them "
+            f"processor time; everything that waited after {started.drained_seconds:.2f} s"
         )
-        faults = asyncio.run(run.play())
+    return 0
+
+
+def _play(folder: Path, rounds: int, seed: int) -> int:
+    run = Run(folder, rounds=rounds, seed=seed, tell=lambda line: print(line, file=sys.stderr, flush=True))
+    faults = asyncio.run(run.play())
     ledger = run.ledger
-    acknowledged = sum(message.acknowledged < float("inf") for message in ledger.messages.values())
+    acknowledged = sum(message.acknowledged < FOREVER for message in ledger.messages.values())
     deliveries = sum(len(life.deliveries) for life in ledger.lives)
     print(
-        f"seed {chosen.seed}: {chosen.rounds} rounds, {len(ledger.messages)} messages published, "
+        f"seed {seed}: {rounds} rounds, {len(ledger.messages)} messages published, "
         f"{acknowledged} acknowledged, {deliveries} handed up, {len(faults)} faults"
     )
     for fault in faults[:MOST_FAULTS]:

@@ -1,4 +1,4 @@
-"""How long a start takes that has much to read: a folder is filled, then the time is taken to the first CONNACK.
+"""How long a start takes that has much to read, from exec to the first CONNACK.
 
 The store is filled by its own `save`. Measured is from exec on, with an attempt to connect every few
 milliseconds; the session that connects then gets its messages, which must be all there, in order.

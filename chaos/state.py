@@ -8,7 +8,7 @@ first; a QoS 2 message is handed up once until its PUBREL.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from tokenmq.mqtt.packets import (
     Connack,
@@ -300,7 +300,7 @@ class ClientState:
         return []
 
 
-_ANSWERS: dict[type[Packet], Callable[[ClientState, object], list[Packet]]] = {
+_ANSWERS: dict[type[Packet], Callable[[ClientState, Any], list[Packet]]] = {
     Suback: ClientState._suback,
     Unsuback: ClientState._unsuback,
     Publish: ClientState._publish,
@@ -310,4 +310,4 @@ _ANSWERS: dict[type[Packet], Callable[[ClientState, object], list[Packet]]] = {
     Pubcomp: ClientState._pubcomp,
     Pingresp: ClientState._nothing,
     Disconnect: ClientState._nothing,
-}  # type: ignore[dict-item]
+}
