@@ -473,9 +473,10 @@ def test_n1_what_was_sent_before_and_behind_is_one_message_at_qos_2(world):
     assert payloads(bob.received()) == [b"x"]
 
 
+@pytest.mark.parametrize("again", [False, True], ids=["not yet", "sent again"])
 @pytest.mark.parametrize("qos", [1, 2])
 @both
-def test_a_refusal_goes_to_the_connection_that_it_is_about(world, version, qos):
+def test_a_refusal_goes_to_the_connection_that_it_is_about(world, version, qos, again):
     """An answer to the earlier attempt would be taken for one to what was sent since."""
     listening(world)
     alice = lasting(world, "alice", version=version)
@@ -483,20 +484,37 @@ def test_a_refusal_goes_to_the_connection_that_it_is_about(world, version, qos):
     alice.publish("chat/a", b"x", qos=qos, packet_id=7)
     alice.link.lost()
     alice = connecting(world, "alice", version=version)
+    if again and qos == 2:  # at QoS 1 that is another message
+        alice.publish("chat/a", b"x", qos=2, packet_id=7, dup=True)
     world.kept.go_on(1)
-    closed = version == 4 and qos == 2  # what is sent again under this identifier is the same message
+    closed = version == 4 and qos == 2 and again  # it is the same message
     assert alice.transport.closed == closed
     world.kept.go_on()
     assert alice.transport.closed == closed
     packets = alice.received()
     if closed:
         assert packets == []
-    elif qos == 1:
+    elif qos == 1 or not again:
         assert behind_connack(packets) == []
     else:
         (pubrec,) = behind_connack(packets)
         assert isinstance(pubrec, Pubrec)
         assert (pubrec.packet_id, pubrec.reason_code) == (7, 0x97)
+
+
+def test_n1_a_refused_message_that_crosses_its_refusal_takes_no_other_ones_place(world):
+    """Its client would publish another message under the identifier, which is in use by then."""
+    bob = listening(world)
+    alice = lasting(world, "alice")
+    world.kept.waits = world.kept.fails = True
+    alice.publish("chat/a", b"x", qos=2, packet_id=7)
+    alice.link.lost()
+    alice = connecting(world, "alice")
+    world.kept.go_on()
+    assert behind_connack(alice.received()) == []
+    world.kept.waits = world.kept.fails = False
+    assert alice.publish("chat/a", b"x", qos=2, packet_id=7, dup=True) == [Pubrec(packet_id=7)]
+    assert payloads(bob.received()) == [b"x"]
 
 
 @pytest.mark.parametrize("qos", [1, 2])

@@ -3,7 +3,8 @@
 import pytest
 
 from tokenmq.broker.records import DeliveryRecord, SessionRecord
-from tokenmq.mqtt.packets import Connack, Puback, Pubcomp, Publish, Pubrec, Pubrel
+from tokenmq.mqtt import codec
+from tokenmq.mqtt.packets import Connack, Connect, Puback, Pubcomp, Publish, Pubrec, Pubrel
 
 KEPT = {"clean_start": False, "session_expiry_interval": 3_600}
 
@@ -30,6 +31,19 @@ def test_connack_of_a_session_that_is_kept_waits_for_the_store(world):
     assert packets == [] and client.received() == []
     world.kept.go_on()
     assert [type(packet) for packet in client.received()] == [Connack, Puback]
+
+
+def test_nothing_more_is_read_while_connack_waits_however_its_piece_ends(world, alice):
+    world.kept.waits = True
+    for rest in (b"", b"\x40\x02\x00\x09", b"\x32"):  # nothing, an acknowledgement, half a packet
+        client = world.client()
+        data = codec.encode(
+            Connect(protocol_version=5, client_id="c-alice", username="a", password=alice, **KEPT), 5
+        )
+        client.send_bytes(data + rest)
+        assert not client.transport.reads
+        world.kept.go_on()
+        assert client.transport.reads
 
 
 def test_connack_goes_out_at_once_where_nothing_is_kept(world):

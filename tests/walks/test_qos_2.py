@@ -119,6 +119,20 @@ def test_v72_a_pubrel_that_comes_twice_releases_once(world):
     assert payloads(bob.received()) == [b"x", b"y"]
 
 
+def test_v72_pubcomp_does_not_cross_the_pubrel_that_the_next_connection_sends_again(world):
+    """It would answer that, and the second one whatever is published under the identifier then."""
+    alice = joined(world, "alice", lasts=True)
+    alice.publish("chat/a", b"x", qos=2, packet_id=7)
+    world.kept.waits = True
+    alice.send(Pubrel(packet_id=7))
+    alice.link.lost()
+    alice = connecting(world, "alice")
+    world.kept.go_on()
+    assert behind_connack(alice.received()) == []
+    alice.send(Pubrel(packet_id=7))
+    assert [(type(p), p.packet_id) for p in alice.received()] == [(Pubcomp, 7)]
+
+
 @pytest.mark.parametrize("then", ["waits", "goes", "ends"])
 def test_v72_a_pubrel_that_cannot_be_kept_is_tried_again_at_the_tick(world, then):
     bob = listening(world)
