@@ -26,8 +26,8 @@ from tokenmq.broker.refusals import FULL, Refusal, refusal
 from tokenmq.mqtt.packets import Publish
 
 if TYPE_CHECKING:
-    from tokenmq.broker.backlog import Delivery
     from tokenmq.broker.broker import Broker
+    from tokenmq.broker.delivery import Delivery
     from tokenmq.broker.outbox import Outbox
     from tokenmq.broker.routing import Target
     from tokenmq.broker.session import Session
@@ -41,7 +41,7 @@ class Publication:
     """A message on its way into the broker.
 
     Attributes:
-        outbox: the connection that it came by; None for a will.
+        outbox: the connection that it came by, at QoS 2 last; None for a will.
         position: its place in every queue: in the order in which they came.
         deliveries: what was reserved for sessions that get it one by one, by session, or by
             the shared subscription through which they were chosen.
@@ -89,7 +89,16 @@ class Publication:
     @property
     def is_owed_puback(self) -> bool:
         """Whether it is answered with PUBACK: on the next connection it is sent again, as another."""
-        return self.packet.qos == 1 and self.outbox is self.session.outbox
+        return self.packet.qos == 1 and self.is_answered
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether it came by the connection that there is.
+
+        By the next one it is sent again. An answer to the earlier attempt would cross that, and
+        be taken for one to what its client has published under the identifier since.
+        """
+        return self.session.connected and self.outbox is self.session.outbox
 
 
 class Arriving:
@@ -98,7 +107,7 @@ class Arriving:
     Attributes:
         size: bytes that they take, about.
         unanswered: how many of them are owed a PUBACK over the connection that there is.
-        unreceived: packet identifiers of those that are owed a PUBREC.
+        unreceived: those that are owed a PUBREC, by packet identifier.
     """
 
     __slots__ = ("_queue", "size", "unanswered", "unreceived")
@@ -107,7 +116,7 @@ class Arriving:
         self._queue: deque[Publication] = deque()
         self.size = 0
         self.unanswered = 0
-        self.unreceived: set[int] = set()
+        self.unreceived: dict[int, Publication] = {}
 
     def __bool__(self) -> bool:
         return bool(self._queue)
@@ -119,7 +128,15 @@ class Arriving:
         if publication.is_owed_puback:
             self.unanswered += 1
         elif publication.is_received:
-            self.unreceived.add(publication.packet.packet_id)
+            self.unreceived[publication.packet.packet_id] = publication
+
+    def come_again(self, packet_id: int) -> bool:
+        """Have the answer to one that is owed a PUBREC go where it came again; False: there is none."""
+        publication = self.unreceived.get(packet_id)
+        if publication is None:
+            return False
+        publication.outbox = publication.session.outbox
+        return True
 
     def first(self) -> Publication | None:
         """Return the first one if it is ready."""
@@ -131,8 +148,8 @@ class Arriving:
         self.size -= publication.message.size + _OVERHEAD_BYTES
         if publication.is_owed_puback:
             self.unanswered -= 1
-        elif publication.is_received:
-            self.unreceived.discard(publication.packet.packet_id)
+        elif self.unreceived.get(publication.packet.packet_id) is publication:
+            del self.unreceived[publication.packet.packet_id]
 
 
 def arrive(broker: Broker, session: Session, packet: Publish, outbox: Outbox | None) -> None:
@@ -278,7 +295,7 @@ def _go_on(broker: Broker, session: Session) -> None:
         elif publication.refused is not None:
             _undo(broker, publication)
             if publication.outbox is not None:
-                answers = publication.is_received or publication.outbox is session.outbox
+                answers = publication.is_answered
                 publishing.refuse(broker, session, publication.packet, publication.refused, answers=answers)
             else:
                 _tell_of_will(broker, session, publication.packet.topic, publication.refused)
@@ -348,7 +365,7 @@ def _finish(broker: Broker, publication: Publication) -> None:
     receivers = publishing.route(broker, session, message, publication.deliveries, waited=True)
     for key in list(publication.deliveries):  # who is not to get it any more
         _give_up(publication, key)
-    if publication.is_received and session.connected:
+    if publication.is_received and publication.is_answered:
         publishing.received(session, packet, receivers)
-    elif publication.is_owed_puback and session.connected:
+    elif publication.is_owed_puback:
         publishing.acknowledge(session, packet, receivers)

@@ -25,91 +25,18 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from tokenmq.access.permission import Permission
+from tokenmq.broker.delivery import Delivery
 from tokenmq.broker.message import Message
 from tokenmq.broker.records import DeliveryRecord, MessageRecord
 from tokenmq.limits import MAX_PACKET_ID
 
 if TYPE_CHECKING:
-    from tokenmq.access.decide import Scope
     from tokenmq.broker.keeping import Keeping
     from tokenmq.broker.session import Session
     from tokenmq.broker.shared import Group
 
 # Of the packet identifiers, so many may be reserved: the rest is for what is being judged.
 MAX_DELIVERIES = MAX_PACKET_ID - 1_024
-
-
-class Delivery:
-    """A message on its way to one session.
-
-    Attributes:
-        backlog: where it belongs.
-        message: None once it is released.
-        position: orders the deliveries of all sessions.
-        scope: the rights under which it was judged last.
-        group: the shared subscription that it came by.
-        pending: it is reserved, and not due yet.
-        sent: it may have been sent before [MQTT-3.3.1-1] [MQTT311-3.3.1-1].
-        restored: nobody knows whether it was.
-        released: PUBREL is what is sent; nothing else will be.
-        releasing: PUBREC has come, but that is not kept yet.
-    """
-
-    __slots__ = (
-        "backlog",
-        "group",
-        "identifiers",
-        "message",
-        "packet_id",
-        "pending",
-        "position",
-        "qos",
-        "released",
-        "releasing",
-        "restored",
-        "retain",
-        "scope",
-        "sent",
-        "uncertain",
-    )
-
-    def __init__(
-        self,
-        backlog: Backlog,
-        message: Message | None,
-        packet_id: int,
-        position: int,
-        *,
-        qos: int,
-        retain: bool,
-        identifiers: tuple[int, ...],
-        group: Group | None,
-        scope: Scope | None,
-    ) -> None:
-        self.backlog = backlog
-        self.message = message
-        self.packet_id = packet_id
-        self.position = position
-        self.qos = qos
-        self.retain = retain
-        self.identifiers = identifiers
-        self.group = group
-        self.scope = scope
-        self.pending = True
-        self.sent = False
-        self.restored = False
-        self.released = False
-        self.releasing = False
-
-    @property
-    def may_be_with_peer(self) -> bool:
-        """Whether the peer may hold it until it is released."""
-        return self.qos == 2 and self.sent
-
-    @property
-    def stands(self) -> bool:
-        """Whether its session still is to get it."""
-        return self.backlog.deliveries.get(self.packet_id) is self
 
 
 class Backlog:

@@ -19,8 +19,8 @@ from tokenmq.mqtt.codes import ReasonCode
 from tokenmq.mqtt.packets import Puback, Publish, Pubrec
 
 if TYPE_CHECKING:
-    from tokenmq.broker.backlog import Delivery
     from tokenmq.broker.broker import Broker
+    from tokenmq.broker.delivery import Delivery
     from tokenmq.broker.session import Session
 
 
@@ -139,15 +139,16 @@ def release(broker: Broker, session: Session, packet_id: int) -> None:
     next under the same identifier is another message [MQTT-4.3.3-12], after a restart, too.
     Whether the message is over is not asked [MQTT-4.3.3-13].
     """
-    if session.releasing and packet_id in session.releasing:  # its PUBCOMP is to come
+    if session.releasing and packet_id in session.releasing:  # its PUBCOMP is to come, here
+        session.releasing[packet_id] = session.outbox
         return
     waiting = session.arriving is not None and packet_id in session.arriving.unreceived
     if waiting or packet_id not in session.unreleased:
         _complete(session, packet_id, known=False)
     elif session.number:
         if session.releasing is None:
-            session.releasing = set()
-        session.releasing.add(packet_id)
+            session.releasing = {}
+        session.releasing[packet_id] = session.outbox
         _release(broker, session, packet_id)
     else:
         session.unreleased.discard(packet_id)
@@ -206,7 +207,7 @@ def _waits(session: Session, packet: Publish) -> bool:
 
 def _receive_again(session: Session, packet: Publish) -> None:
     """Answer a message that was taken in before; if it is not through yet, its PUBREC is to come."""
-    if session.arriving is None or packet.packet_id not in session.arriving.unreceived:
+    if session.arriving is None or not session.arriving.come_again(packet.packet_id):
         session.append(b"\x50\x02" + packet.packet_id.to_bytes(2, "big"))
 
 
@@ -221,9 +222,9 @@ def _released(broker: Broker, session: Session, packet_id: int, *, kept: bool) -
         broker.keeping.try_again(partial(_release, broker, session, packet_id))
         return
     session.unreleased.discard(packet_id)
-    if session.releasing is not None:
-        session.releasing.discard(packet_id)
-    if session.connected:
+    outbox = session.releasing.pop(packet_id, None) if session.releasing is not None else None
+    # By the next connection PUBREL is sent again: an answer to the earlier one would cross that.
+    if session.connected and outbox is session.outbox:
         _complete(session, packet_id, known=True)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tokenmq.broker import retaining
-from tokenmq.broker.backlog import Delivery
+from tokenmq.broker.delivery import Delivery
 from tokenmq.broker.message import Message
 from tokenmq.broker.records import Kept
 from tokenmq.broker.session import Session

@@ -73,7 +73,8 @@ class Session(Receiver):
         is_kept: the store has it; nothing may hang on it there before.
         will: what is published if its connection is lost.
         unreleased: packet identifiers of QoS 2 messages taken in, until their PUBREL.
-        releasing: those whose PUBREL has come, but that is not kept yet; None where that was never.
+        releasing: those whose PUBREL has come, but that is not kept yet, and the connection that
+            it came by last; None where that was never.
         receive_maximum: how many messages its client may have unacknowledged.
         arriving: publications that wait for the store, or behind one that does.
         joining: new filters that wait for the store.
@@ -159,7 +160,7 @@ class Session(Receiver):
         self.is_kept = False
         self.will: Will | None = None
         self.unreleased: set[int] = set()
-        self.releasing: set[int] | None = None
+        self.releasing: dict[int, Outbox] | None = None
         self.receive_maximum = settings.receive_maximum
         self.arriving: Arriving | None = None
         self.joining: set[str] = set()

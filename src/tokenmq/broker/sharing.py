@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tokenmq.broker.backlog import Delivery
     from tokenmq.broker.broker import Broker
+    from tokenmq.broker.delivery import Delivery
     from tokenmq.broker.tenant import Tenant
 
 
