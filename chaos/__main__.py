@@ -37,7 +37,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _start(folder: Path, times: int) -> int:
-    for started in asyncio.run(measure(folder, times=times)):
+    measured = asyncio.run(measure(folder, times=times))
+    print(f"with nothing to read {measured.empty_cpu_seconds:.2f} s of processor time")
+    for started in measured.started:
         print(
             f"first CONNACK {started.connack_seconds:.2f} s after exec, {started.cpu_seconds:.2f} s of them "
             f"processor time; everything that waited after {started.drained_seconds:.2f} s"

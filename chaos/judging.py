@@ -103,7 +103,12 @@ def _over(ledger: Ledger, message: Message) -> float:
     if message.given_up == FOREVER:
         return message.acknowledged
     # What came in before its connection was gone may still have waited in that process.
-    return min((up.gone for up in ledger.ups if up.gone >= message.given_up), default=FOREVER)
+    return _process_end(ledger, message.given_up)
+
+
+def _process_end(ledger: Ledger, moment: float) -> float:
+    """Return when the process was gone that served at a moment, or the one after it."""
+    return min((up.gone for up in ledger.ups if up.gone >= moment), default=FOREVER)
 
 
 def _owed(ledger: Ledger, life: Life, message: Message, matching: list[Subscribed]) -> bool:
@@ -165,7 +170,10 @@ def _group(ledger: Ledger, name: str, members: list[tuple[Life, Subscribed]]) ->
             for life, subscribed in members
         )
         # It may have been sent to one whose session ended; at QoS 2 no other gets it then [MQTT-4.8.2-5].
-        gone = any(life.ended != FOREVER and message.invoked <= life.ended for life, _ in members)
+        gone = any(
+            life.ended != FOREVER and message.invoked <= _process_end(ledger, life.ended)
+            for life, _ in members
+        )
         if stays and not (gone and message.qos == 2):
             yield Fault(f"nobody of {name} got message {message.number}", message)
 

@@ -57,14 +57,22 @@ class Started(NamedTuple):
     drained_seconds: float
 
 
-async def measure(folder: Path, *, times: int = 1) -> list[Started]:
-    """Fill a folder, and take the time of some starts on it, each with a session of its own.
+class Measured(NamedTuple):
+    """Starts with much to read, and the processor time of the best of as many with nothing."""
+
+    started: list[Started]
+    empty_cpu_seconds: float
+
+
+async def measure(folder: Path, *, times: int = 1) -> Measured:
+    """Take the time of some starts, fill the folder, and start as often, each time with another session.
 
     Raises: Broken if a session is not there, or its messages are not, or not in order.
     """
     server = Server(folder)
     try:
         await server.prepare()
+        empty = [await _cpu_of_a_start(server) for _ in range(times)]
         server.launch()
         await server.ready()
         await server.make_key()
@@ -78,9 +86,17 @@ async def measure(folder: Path, *, times: int = 1) -> list[Started]:
             started.append(await asyncio.to_thread(_go_on, server, number, pass_, began))
             await server.ready()
             await server.stop()
-        return started
+        return Measured(started, min(empty))
     finally:
         await server.close()
+
+
+async def _cpu_of_a_start(server: Server) -> float:
+    server.launch()
+    await server.ready()
+    cpu_seconds = server.cpu_seconds()
+    await server.stop()
+    return cpu_seconds
 
 
 def _name(session: int) -> str:

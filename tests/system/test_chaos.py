@@ -1,7 +1,6 @@
 """The short form of `make chaos`, and how long a start takes that has much to read."""
 
 import asyncio
-import time
 from pathlib import Path
 
 import pytest
@@ -12,23 +11,15 @@ ROUNDS = 10
 SEED = 20_261_125
 # What is wanted: the first CONNECT is answered within so many seconds of exec.
 START_SECONDS = 2.0
-# Processor time that the loop of `slowness` takes where that is to hold.
-NOMINAL_SECONDS = 0.35
+# On a machine that is slow or busy: within so many times what a start takes that has nothing
+# to read, which is two thirds of a second where the bound is meant for.
+TIMES_EMPTY = 3.0
 
 
 @pytest.fixture(autouse=True)
 def chaos_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """`chaos` stands beside `src` and is not installed."""
     monkeypatch.syspath_prepend(Path(__file__).parents[2])
-
-
-def slowness() -> float:
-    """Tell how many times longer this machine takes now than the one that the bound is for."""
-    began = time.process_time()
-    total = 0
-    for number in range(5_000_000):
-        total += number * number
-    return max(1.0, (time.process_time() - began) / NOMINAL_SECONDS)
 
 
 @pytest.mark.timeout(600)
@@ -48,8 +39,8 @@ def test_n1_nothing_acknowledged_is_lost_however_the_process_ends(tmp_path: Path
 def test_a_start_with_100_000_messages_that_wait_takes_no_more_than_two_seconds(tmp_path: Path) -> None:
     from chaos.start import measure
 
-    started = asyncio.run(measure(tmp_path, times=3))
-    best, slow = min(start.cpu_seconds for start in started), slowness()
-    told = f"first CONNACK after {best:.2f} s of processor time, on a machine {slow:.1f} times as slow"
+    measured = asyncio.run(measure(tmp_path, times=3))
+    best, empty = min(start.cpu_seconds for start in measured.started), measured.empty_cpu_seconds
+    told = f"first CONNACK after {best:.2f} s of processor time; with nothing to read {empty:.2f} s"
     print(told)  # noqa: T201 - the figure is what one runs it for
-    assert best < START_SECONDS * slow, told
+    assert best < max(START_SECONDS, TIMES_EMPTY * empty), told
