@@ -96,11 +96,17 @@ class Subscribed:
 
 @dataclass(slots=True, eq=False)
 class Life:
-    """A session. `ended`: when its client, or a revocation that was answered, began to end it."""
+    """A session.
+
+    Attributes:
+        ended: when its client, or a revocation, began to end it.
+        uncertain: that revocation was never answered: the session may be there, unread.
+    """
 
     client: str
     began: float
     ended: float = FOREVER
+    uncertain: bool = False
     subscriptions: list[Subscribed] = field(default_factory=list)
     deliveries: list[Delivery] = field(default_factory=list)
 

@@ -69,7 +69,10 @@ class Run:
         await asyncio.sleep(draw.uniform(*(SHORT if number % LONG_EVERY else LONG)))
         if victim is not None:
             victim.page.ending()
-            self._revoked.append((victim, await self.server.revoke(victim.credentials.token_id)))
+            answered = await self.server.revoke(victim.credentials.token_id)
+            self._revoked.append((victim, answered))
+            if not answered and victim.page.life is not None:
+                victim.page.life.uncertain = True
         stirring.cancel()
         how = "SIGTERM" if draw.random() < 0.15 else "SIGKILL"
         await self._end(how)
