@@ -2,9 +2,30 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from tokenmq.access.grants import Grant
+
+
+class Renewal(msgspec.Struct, frozen=True):
+    """The newest password of a token family, as far as its connections are concerned.
+
+    Attributes:
+        jti: names the password.
+        gen: its generation.
+        grants: what it was issued with, variables not yet bound.
+        issued_at, expires_at: its life, unix seconds.
+        attrs: an identity provider's claims that travel with it; None for none.
+    """
+
+    jti: str
+    gen: int
+    grants: tuple[Grant, ...]
+    issued_at: float
+    expires_at: float
+    attrs: dict[str, Any] | None = None
 
 
 class Identity(msgspec.Struct, frozen=True):
@@ -22,6 +43,7 @@ class Identity(msgspec.Struct, frozen=True):
         key_id: the key of a server connection; None for a user.
         client_id: the only client id it may use, or a prefix that ends in "*"; None: any.
         issued_at: unix seconds at which the token or key was made; None: not told.
+        attrs: an identity provider's claims that the organization lets through; None for none.
     """
 
     org_id: str
@@ -35,6 +57,7 @@ class Identity(msgspec.Struct, frozen=True):
     key_id: str | None
     client_id: str | None
     issued_at: float | None = None
+    attrs: dict[str, Any] | None = None
 
     @property
     def is_server(self) -> bool:
@@ -56,3 +79,15 @@ class Identity(msgspec.Struct, frozen=True):
     def names_client_id(self, client_id: str) -> bool:
         """Tell whether the token is bound to exactly this client id, not to a prefix of it."""
         return self.client_id == client_id and not client_id.endswith("*")
+
+    def renewed(self, renewal: Renewal) -> Identity:
+        """Return the same user under the newest password of the same family."""
+        return msgspec.structs.replace(
+            self,
+            jti=renewal.jti,
+            gen=renewal.gen,
+            grants=renewal.grants,
+            issued_at=renewal.issued_at,
+            expires_at=renewal.expires_at,
+            attrs=renewal.attrs,
+        )

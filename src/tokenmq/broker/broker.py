@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from typing import Any
 
-from tokenmq.access.identity import Identity
+from tokenmq.access.identity import Identity, Renewal
 from tokenmq.broker import connecting, publishing, retaining, subscribing
 from tokenmq.broker.backlog import Backlog
 from tokenmq.broker.counters import Counters
@@ -219,6 +219,13 @@ class Broker:
         if tenant is not None:
             for token_id in token_ids:
                 retaining.disown(self, tenant, token_id)
+
+    def renew_family(self, token_id: str, renewal: Renewal) -> int:
+        """Move the connections of a token family to its newest password; return how many there were."""
+        sessions = [session for session in self.lives.of_families((token_id,)) if session.connected]
+        for session in sessions:
+            self.lives.renew(session, session.identity.renewed(renewal))
+        return len(sessions)
 
     def close_families(self, token_ids: Collection[str], code: ReasonCode, text: str) -> int:
         """Close every connection of these token families; return how many there were."""

@@ -87,6 +87,19 @@ class Lives:
             sharing.pass_on(self._broker, session.tenant, session.backlog.give_back())
             session.backlog.resume()
 
+    def renew(self, session: Session, identity: Identity) -> None:
+        """Have a connected session go on under a later password of its family: its end is another."""
+        self._stop_timers(session)
+        session.identity = identity
+        session.judge_anew()
+        session.tenant.routes.end_of(session.subscriptions.values())
+        if identity.expires_at is not None:
+            session.expiry_second = self._expiries.add(identity.expires_at, session)
+        if session.listens:
+            self.warn(session)
+        if session.number:
+            self._broker.keeping.put(session.record)
+
     def keep_those_that_left(self, token_ids: Collection[str]) -> None:
         """Have kept what the store may have dropped with families that these sessions have left."""
         for session in [session for token_id in token_ids for session in self._former.get(token_id, ())]:

@@ -14,7 +14,7 @@ from functools import partial
 import structlog
 
 from tokenmq import clock
-from tokenmq.access.identity import Identity
+from tokenmq.access.identity import Identity, Renewal
 from tokenmq.broker import restoring
 from tokenmq.broker.broker import Broker
 from tokenmq.broker.effects import Close, Report
@@ -243,6 +243,11 @@ class Hub:
         if not keep_retained:
             self.broker.forget_retained(org_id, token_ids)
         return self._settled(count)
+
+    def renew(self, org_id: str, token_id: str, renewal: Renewal) -> int:  # noqa: ARG002 - ids are unique
+        """Move the connections of a family to its newest password."""
+        self._enter()
+        return self._settled(self.broker.renew_family(token_id, renewal))
 
     def displace(self, org_id: str, token_ids: Collection[str], *, reason: str) -> int:  # noqa: ARG002
         """Close the connections of replaced families."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Protocol
 
+from tokenmq.access.identity import Renewal
 from tokenmq.tokens.records import OrganizationRecord
 
 
@@ -29,6 +30,10 @@ class Live(Protocol):
 
         Their retained messages go too, unless they are to be kept.
         """
+        ...
+
+    def renew(self, org_id: str, token_id: str, renewal: Renewal) -> int:
+        """Move the live connections of a family to its newest password; return how many there were."""
         ...
 
     def displace(self, org_id: str, token_ids: Collection[str], *, reason: str) -> int:
@@ -68,6 +73,10 @@ class NothingLive:
         keep_retained: bool,  # noqa: ARG002
     ) -> int:
         """Close nothing."""
+        return 0
+
+    def renew(self, org_id: str, token_id: str, renewal: Renewal) -> int:  # noqa: ARG002
+        """Move nothing."""
         return 0
 
     def displace(self, org_id: str, token_ids: Collection[str], *, reason: str) -> int:  # noqa: ARG002
