@@ -233,12 +233,13 @@ def _lacking(publication: Publication) -> list[tuple[Session | Group, Target, Gr
         own = target.for_own if target.session is session else target
         if own is not None and own.qos and own.session.backlog is not None and own.session not in deliveries:
             found.append((own.session, own, None))
-    for group, members in route.groups:
+    for candidates in route.groups:
+        group = candidates.group
         reserved = deliveries.get(group)
         if reserved is not None and not _may_have(reserved, group, message.topic):
             _give_up(publication, group)
             reserved = None
-        if reserved is None and (chosen := group.choose(members, message.qos)) is not None:
+        if reserved is None and (chosen := candidates.choose(message.qos)) is not None:
             found.append((group, chosen, group))
     return found
 

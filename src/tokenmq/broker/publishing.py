@@ -106,12 +106,12 @@ def route(
         retain = message.retain and target.retain_as_published
         form = message.form(receiver.version, qos, target.identifiers, retain=retain)
         receiver.deliver(form.packet, len(form.packet), form.offset, form.expiry)
-    for group, members in found.groups:
-        delivery = reserved.pop(group, None)
+    for candidates in found.groups:
+        delivery = reserved.pop(candidates.group, None)
         if delivery is not None:
             receivers += 1
             delivery.backlog.add(delivery)
-        elif (chosen := group.choose(members, 0)) is not None:
+        elif (chosen := candidates.choose(0)) is not None:
             receivers += 1
             if over:
                 chosen.session.count_expired()
