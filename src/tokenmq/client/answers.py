@@ -60,6 +60,18 @@ class RevocationRequest(TypedDict, total=False):
     keep_retained: bool
 
 
+class AuditRequest(TypedDict, total=False):
+    """Which rows of the audit trail; None is any."""
+
+    organization_id: str | None
+    action: str | None
+    actor: str | None
+    object: str | None
+    user_id: str | None
+    since: str | None
+    until: str | None
+
+
 class Organization(TypedDict):
     """A tenant."""
 
@@ -94,6 +106,36 @@ class SigningKey(TypedDict):
     created_at: NotRequired[str]
     current_from: NotRequired[str | None]
     retired_at: NotRequired[str | None]
+
+
+class AuditEntry(TypedDict):
+    """One row of the audit trail."""
+
+    number: int
+    at: str
+    actor: str
+    action: str
+    object: str
+    result: str
+    organization_id: NotRequired[str | None]
+    user_id: NotRequired[str | None]
+    address: NotRequired[str | None]
+    request_id: NotRequired[str | None]
+    details: NotRequired[dict[str, Any]]
+    previous_hash: NotRequired[str]
+    hash: NotRequired[str]
+
+
+class AuditCheck(TypedDict):
+    """What was found of the audit trail; `number` and `hash` are of the last row that is whole."""
+
+    intact: bool
+    rows: int
+    number: int
+    hash: str
+    broken_at: int | None
+    problem: str | None
+    next: str | None
 
 
 class IssuedToken(TypedDict):

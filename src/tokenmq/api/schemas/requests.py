@@ -16,7 +16,6 @@ from msgspec import UNSET, Meta, UnsetType
 
 from tokenmq.access.permission import Permission
 from tokenmq.limits import MAX_TOPICS, MAX_TTL_SECONDS, MIN_TTL_SECONDS
-from tokenmq.services.auditing import Action
 from tokenmq.services.paging import MAX_LIMIT
 from tokenmq.tokens.settings import OrganizationSettings
 
@@ -77,7 +76,7 @@ class InstancePageQuery(msgspec.Struct, forbid_unknown_fields=True, kw_only=True
 class AuditQuery(PageQuery, kw_only=True):
     """GET /v2/audit."""
 
-    action: Action | UnsetType = UNSET
+    action: Label | UnsetType = UNSET
     actor: Exact | UnsetType = UNSET
     object: Exact | UnsetType = UNSET
     user_id: Label | UnsetType = UNSET
