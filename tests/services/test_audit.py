@@ -303,7 +303,7 @@ class TestEntry:
         assert len(self.told(a="x" * (MAX_DETAILS_BYTES - 8)).details) == MAX_DETAILS_BYTES
         assert self.told(a="ü" * MAX_DETAILS_BYTES).details == '{"omitted_bytes":2056}'
 
-    def test_keys_and_tokens_are_hidden(self, world):
+    async def test_keys_and_tokens_are_hidden(self, world):
         secrets = (world.key_text, "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJhbm4ifQ.c2lnbmF0dXJl")
         for text in secrets:
             made = entry(Action.REVOKE, f"client:{text}", actor=SYSTEM, org_id=None, now=0, name=f"<{text}>")
