@@ -51,7 +51,7 @@ def audit(
             organization_id=org,
             action=action,
             actor=actor,
-            object=object_,
+            about=object_,
             user_id=user,
             since=since,
             until=until,

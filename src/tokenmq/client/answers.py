@@ -60,18 +60,6 @@ class RevocationRequest(TypedDict, total=False):
     keep_retained: bool
 
 
-class AuditRequest(TypedDict, total=False):
-    """Which rows of the audit trail; None is any."""
-
-    organization_id: str | None
-    action: str | None
-    actor: str | None
-    object: str | None
-    user_id: str | None
-    since: str | None
-    until: str | None
-
-
 class Organization(TypedDict):
     """A tenant."""
 

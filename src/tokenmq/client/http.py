@@ -14,7 +14,6 @@ import msgspec
 from tokenmq.client.answers import (
     AuditCheck,
     AuditEntry,
-    AuditRequest,
     Introspection,
     IssuedToken,
     Key,
@@ -133,8 +132,27 @@ class ServiceClient:
         """Take a signing key out of use; needs an `ik_` key."""
         return self._call("POST", f"/v2/signing-keys/{quote(kid, safe='')}/retire", SigningKey)
 
-    def audit(self, **query: Unpack[AuditRequest]) -> Iterator[AuditEntry]:
-        """Yield rows of the audit trail, newest first; an `ik_` key that names nobody sees all."""
+    def audit(
+        self,
+        *,
+        organization_id: str | None = None,
+        action: str | None = None,
+        actor: str | None = None,
+        about: str | None = None,
+        user_id: str | None = None,
+        since: str | None = None,
+        until: str | None = None,
+    ) -> Iterator[AuditEntry]:
+        """Yield rows of the audit trail, newest first; an `ik_` key that names no organization sees all."""
+        query = {
+            "organization_id": organization_id,
+            "action": action,
+            "actor": actor,
+            "object": about,
+            "user_id": user_id,
+            "since": since,
+            "until": until,
+        }
         return self._pages("/v2/audit", "entries", AuditEntry, query)
 
     def check_audit(self) -> Iterator[AuditCheck]:

@@ -81,15 +81,15 @@ def entry(
 
 
 def _details(details: dict[str, Any]) -> str:
-    told = {name: value for name, value in details.items() if value is not None}
-    text = _hide(_encode(told).decode("utf-8"))
-    size = len(text.encode("utf-8"))
-    return text if size <= MAX_DETAILS_BYTES else f'{{"omitted_bytes":{size}}}'
+    encoded = _encode({name: value for name, value in details.items() if value is not None})
+    if len(encoded) > MAX_DETAILS_BYTES:
+        return f'{{"omitted_bytes":{len(encoded)}}}'
+    return _hide(encoded.decode("utf-8"))
 
 
 def _hide(text: str) -> str:
     # The cheap looks come first.
-    if "k_" in text:
+    if "ik_" in text or "sk_" in text or "rk_" in text or "pk_" in text:
         text = KEY.sub(_HIDDEN, text)
     if "eyJ" in text:
         text = TOKEN.sub(_HIDDEN, text)
