@@ -45,7 +45,7 @@ def create_app(
     for endpoint in ENDPOINTS:
         by_path.setdefault(endpoint.path, []).append(endpoint)
     paths = {path: Path(endpoints, services, document, now) for path, endpoints in by_path.items()}
-    return Gate(_Paths(paths), settings, tarpit)
+    return Gate(_Paths(paths), settings, tarpit, services.refused_keys)
 
 
 class _Paths:

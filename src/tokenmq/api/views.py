@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from typing import Any
+
+import msgspec
 
 from tokenmq import timestamps
 from tokenmq.access.grants import Grant
 from tokenmq.access.permission import Permission
 from tokenmq.api.schemas.answers import (
+    AuditCheck,
+    AuditInfo,
     IntrospectionAnswer,
     KeyInfo,
     MqttCredentials,
@@ -19,6 +24,7 @@ from tokenmq.api.schemas.answers import (
     TokenAnswer,
     TokenInfo,
 )
+from tokenmq.services.audit import Told, Verified
 from tokenmq.services.keys import CreatedKey, Revoked
 from tokenmq.services.signing_keys import SigningKeyView
 from tokenmq.services.tokens import Introspection, IssuedToken, TokenView
@@ -27,6 +33,7 @@ from tokenmq.tokens.secret import mask
 
 # Tokens made in one second have the same times; writing one costs a tenth of an answer.
 rfc3339 = functools.lru_cache(maxsize=256)(timestamps.rfc3339)
+_decode_details = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 def issued(token: IssuedToken, *, now: float) -> TokenAnswer:
@@ -160,6 +167,41 @@ def signing_key_info(view: SigningKeyView) -> SigningKeyInfo:
     )
 
 
+def audit_row(told: Told) -> AuditInfo:
+    """Show a row of the audit trail."""
+    row = told.row
+    return AuditInfo(
+        number=row.number,
+        at=rfc3339(row.at),
+        organization_id=row.org_id,
+        actor=row.actor,
+        action=row.action,
+        object=row.object,
+        user_id=told.user_id,
+        result=row.result,
+        address=row.address,
+        request_id=row.request_id,
+        details=_details(row.details),
+        previous_hash=row.previous.hex(),
+        hash=row.hash.hex(),
+    )
+
+
+def audit_check(verified: Verified) -> AuditCheck:
+    """Show what a look along the chain has found."""
+    found = verified.found
+    broken = found.broken
+    return AuditCheck(
+        intact=broken is None,
+        rows=found.rows,
+        number=found.link.number,
+        hash=found.link.hash.hex(),
+        broken_at=None if broken is None else broken.number,
+        problem=None if broken is None else broken.problem,
+        next=verified.next,
+    )
+
+
 def _key_members(record: KeyRecord) -> dict[str, Any]:
     # A key is made with one list of permissions and one of topics.
     permissions, topics, _ = rights(record.grants)
@@ -180,3 +222,11 @@ def _key_members(record: KeyRecord) -> dict[str, Any]:
 
 def _time(seconds: int | None) -> str | None:
     return None if seconds is None else rfc3339(seconds)
+
+
+def _details(text: str) -> Mapping[str, Any]:
+    """Read what a row says; one that somebody has changed must not keep the others from being seen."""
+    try:
+        return _decode_details(text)
+    except msgspec.DecodeError:
+        return {"unreadable": text}

@@ -112,6 +112,7 @@ async def serving(
             services.organizations,
             services.store.kept,
             tarpit=tarpit,
+            refused_keys=services.refused_keys,
         )
         hub.restore(await services.store.kept.load())
         services.attach(hub)

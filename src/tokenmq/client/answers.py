@@ -96,6 +96,36 @@ class SigningKey(TypedDict):
     retired_at: NotRequired[str | None]
 
 
+class AuditEntry(TypedDict):
+    """One row of the audit trail."""
+
+    number: int
+    at: str
+    actor: str
+    action: str
+    object: str
+    result: str
+    organization_id: NotRequired[str | None]
+    user_id: NotRequired[str | None]
+    address: NotRequired[str | None]
+    request_id: NotRequired[str | None]
+    details: NotRequired[dict[str, Any]]
+    previous_hash: NotRequired[str]
+    hash: NotRequired[str]
+
+
+class AuditCheck(TypedDict):
+    """What was found of the audit trail; `number` and `hash` are of the last row that is whole."""
+
+    intact: bool
+    rows: int
+    number: int
+    hash: str
+    broken_at: int | None
+    problem: str | None
+    next: str | None
+
+
 class IssuedToken(TypedDict):
     """A token just made, with its text."""
 

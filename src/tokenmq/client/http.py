@@ -12,6 +12,8 @@ import httpx2
 import msgspec
 
 from tokenmq.client.answers import (
+    AuditCheck,
+    AuditEntry,
     Introspection,
     IssuedToken,
     Key,
@@ -129,6 +131,39 @@ class ServiceClient:
     def retire_signing_key(self, kid: str) -> SigningKey:
         """Take a signing key out of use; needs an `ik_` key."""
         return self._call("POST", f"/v2/signing-keys/{quote(kid, safe='')}/retire", SigningKey)
+
+    def audit(
+        self,
+        *,
+        organization_id: str | None = None,
+        action: str | None = None,
+        actor: str | None = None,
+        about: str | None = None,
+        user_id: str | None = None,
+        since: str | None = None,
+        until: str | None = None,
+    ) -> Iterator[AuditEntry]:
+        """Yield rows of the audit trail, newest first; an `ik_` key that names no organization sees all."""
+        query = {
+            "organization_id": organization_id,
+            "action": action,
+            "actor": actor,
+            "object": about,
+            "user_id": user_id,
+            "since": since,
+            "until": until,
+        }
+        return self._pages("/v2/audit", "entries", AuditEntry, query)
+
+    def check_audit(self) -> Iterator[AuditCheck]:
+        """Verify the audit trail, and yield what was found of each part; needs an `ik_` key."""
+        cursor: str | None = None
+        while True:
+            part = self._call("GET", "/v2/audit/verify", AuditCheck, query={"cursor": cursor})
+            yield part
+            cursor = part["next"]
+            if cursor is None:
+                return
 
     def create_token(self, **request: Unpack[TokenRequest]) -> IssuedToken:
         """Make a token; the answer carries its text."""

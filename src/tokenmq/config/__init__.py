@@ -25,6 +25,7 @@ from tokenmq.config.listening import (
 from tokenmq.config.loading import load
 from tokenmq.config.secret import Secret
 from tokenmq.config.settings import (
+    AuditSettings,
     AuthSettings,
     BrokerSettings,
     DatabaseSettings,
@@ -49,6 +50,7 @@ __all__ = [
     "WITH_TLS",
     "BrokerSettings",
     "AuthSettings",
+    "AuditSettings",
     "DataSettings",
     "DatabaseSettings",
     "TokenSettings",

@@ -175,6 +175,24 @@ class AuthSettings:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class AuditSettings:
+    """The audit trail."""
+
+    retention_days: Annotated[
+        int, Meta(ge=1, le=3_650, description="Time that a row of the audit trail is kept.")
+    ] = 400
+    refused_keys_per_minute: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=6_000,
+            description="Refused keys of a minute that have a row each; of those beyond one row tells how "
+            "many there were.",
+        ),
+    ] = 60
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class DataSettings:
     """Where tokenmq keeps its files."""
 
@@ -256,6 +274,7 @@ class Settings:
     tls: TlsSettings = dataclasses.field(default_factory=TlsSettings)
     broker: BrokerSettings = BrokerSettings()
     auth: AuthSettings = AuthSettings()
+    audit: AuditSettings = AuditSettings()
     data: DataSettings = DataSettings()
     database: DatabaseSettings = DatabaseSettings()
     tokens: TokenSettings = TokenSettings()
@@ -274,6 +293,7 @@ TABLES: Mapping[str, type] = MappingProxyType(
         "tls": TlsSettings,
         "broker": BrokerSettings,
         "auth": AuthSettings,
+        "audit": AuditSettings,
         "data": DataSettings,
         "database": DatabaseSettings,
         "tokens": TokenSettings,

@@ -33,9 +33,11 @@ from tokenmq.server.link import Link
 from tokenmq.server.peer import Peer
 from tokenmq.server.refusals import Refusals
 from tokenmq.server.reporting import Reporter
+from tokenmq.services.auditing import Trace
 from tokenmq.services.authenticate import Authenticator
 from tokenmq.services.families import Families
 from tokenmq.services.organizations import Organizations
+from tokenmq.services.refused_keys import RefusedKeys
 from tokenmq.services.tarpit import Tarpit
 from tokenmq.stores.base import KeptStore
 from tokenmq.tokens.records import OrganizationRecord
@@ -58,6 +60,7 @@ class Hub:
 
     Args:
         tarpit: says how long the answer to failed credentials waits; None: not at all.
+        refused_keys: told of every refusal; None: nobody is.
     """
 
     def __init__(
@@ -69,6 +72,7 @@ class Hub:
         kept: KeptStore,
         *,
         tarpit: Tarpit | None = None,
+        refused_keys: RefusedKeys | None = None,
     ) -> None:
         self.broker = Broker(settings)
         self.authenticator = authenticator
@@ -88,6 +92,7 @@ class Hub:
         self._going_on = False
         self._deadlines: Wheel[Link] = Wheel()
         self._tarpit = tarpit
+        self._refused_keys = refused_keys
         self._refusals: Refusals[Link] = Refusals()
 
     def restore(self, kept: Kept) -> None:
@@ -209,6 +214,8 @@ class Hub:
     def refuse(self, link: Link, error: TokenmqError, client_id: str) -> None:
         """Answer a CONNECT that is not let in; after a time, if its credentials are one more that fail."""
         mono = clock.mono()
+        if self._refused_keys is not None:
+            self._refused_keys.note(error, now=clock.now(), trace=Trace(link.peer.address))
         delay = self._tarpit.delay(error, link.peer.address, mono) if self._tarpit is not None else 0.0
         # Not the error itself: its traceback would hold what the peer has sent.
         fields = {"client_id": client_id, "address": link.peer.address, "error": error.code}

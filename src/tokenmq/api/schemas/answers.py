@@ -199,6 +199,43 @@ class SigningKeyList(msgspec.Struct, frozen=True):
     next: str | None
 
 
+class AuditInfo(msgspec.Struct, frozen=True):
+    """One row of the audit trail; hashes in hexadecimal digits."""
+
+    number: int
+    at: UtcTime
+    organization_id: str | None
+    actor: str
+    action: str
+    object: str
+    user_id: str | None
+    result: str
+    address: str | None
+    request_id: str | None
+    details: Mapping[str, Any]
+    previous_hash: str
+    hash: str
+
+
+class AuditList(msgspec.Struct, frozen=True):
+    """One page of the audit trail."""
+
+    entries: list[AuditInfo]
+    next: str | None
+
+
+class AuditCheck(msgspec.Struct, frozen=True):
+    """What was found of a part of the chain; `number` and `hash` are of the last row that is whole."""
+
+    intact: bool
+    rows: int
+    number: int
+    hash: str
+    broken_at: int | None
+    problem: str | None
+    next: str | None
+
+
 class ProviderInfo(msgspec.Struct, frozen=True):
     """An identity provider; nothing secret is in it."""
 
