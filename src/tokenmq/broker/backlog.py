@@ -20,7 +20,7 @@ under its identifier for this one. What is released needs no message any more.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -136,20 +136,33 @@ class Backlog:
         if delivery.message is not None:
             self._let_go(delivery.message)
 
-    def give_back(self) -> list[Delivery]:
-        """Let go of what came by a shared subscription and may not go out any more; return it."""
-        gone = [
-            delivery
-            for delivery in self.deliveries.values()
-            if delivery.group is not None
-            and delivery.message is not None
-            and not delivery.pending
-            and not delivery.may_be_with_peer
-            and not self._may_go(delivery, delivery.message)
-        ]
-        for delivery in gone:
-            self.session.count_withheld()
-            self.forget(delivery)
+    def withhold(self, may_have: Callable[[Group | None, str], bool]) -> list[Delivery]:
+        """Let go of what may not be had any more: by the shared subscription that it came by, and topic.
+
+        What has gone out at QoS 1 over the connection that there is keeps its packet identifier
+        until it is acknowledged; if it was shared, somebody else is to get it all the same. What
+        the peer may hold at QoS 2 stays until it is released.
+
+        Returns: what came by shared subscriptions, the oldest first.
+        """
+        session = self.session
+        gone: list[Delivery] = []
+        for delivery in list(self.deliveries.values()):
+            message, under_way = delivery.message, delivery.packet_id in session.inflight
+            if message is None or delivery.pending or delivery.may_be_with_peer:
+                continue
+            if may_have(delivery.group, message.topic):
+                delivery.scope = session.scope
+            elif delivery.group is not None or not under_way:
+                self.forget(delivery)
+                if under_way:
+                    session.inflight.add(delivery.packet_id)
+                else:
+                    session.count_withheld()
+                if delivery.group is not None:
+                    gone.append(delivery)
+        self._due = deque(item for item in self._due if item[0].stands)
+        self._bytes = sum(size for _, size in self._due)
         return gone
 
     def forget_all(self) -> list[Delivery]:

@@ -80,6 +80,7 @@ class Group:
             if (
                 rank > best
                 and subscription.qos
+                and not subscription.suspended
                 and session.scope.on_topic(Permission.SUBSCRIBE, topic).allowed
             ):
                 found, best = subscription, rank
