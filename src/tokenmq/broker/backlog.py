@@ -139,29 +139,33 @@ class Backlog:
     def withhold(self, may_have: Callable[[Group | None, str], bool]) -> list[Delivery]:
         """Let go of what may not be had any more: by the shared subscription that it came by, and topic.
 
-        What has gone out at QoS 1 over the connection that there is keeps its packet identifier
-        until it is acknowledged; if it was shared, somebody else is to get it all the same. What
-        the peer may hold at QoS 2 stays until it is released.
+        What has gone out over the connection that there is keeps its packet identifier until it is
+        acknowledged; at QoS 1, if it was shared, somebody else is to get it all the same.
 
-        Returns: what came by shared subscriptions, the oldest first.
+        Returns: what came by shared subscriptions, and others may have; the oldest first.
         """
         session = self.session
         gone: list[Delivery] = []
         for delivery in list(self.deliveries.values()):
-            message, under_way = delivery.message, delivery.packet_id in session.inflight
-            if message is None or delivery.pending or delivery.may_be_with_peer:
+            message = delivery.message
+            if message is None or delivery.pending:
                 continue
             if may_have(delivery.group, message.topic):
                 delivery.scope = session.scope
-            elif delivery.group is not None or not under_way:
+                continue
+            is_under_way = delivery.packet_id in session.inflight
+            if not is_under_way:
+                session.count_withheld()
+            if delivery.may_be_with_peer:
+                if not is_under_way:
+                    self._give_up(delivery)
+            elif delivery.group is not None or not is_under_way:
                 self.forget(delivery)
-                if under_way:
+                if is_under_way:
                     session.inflight.add(delivery.packet_id)
-                else:
-                    session.count_withheld()
                 if delivery.group is not None:
                     gone.append(delivery)
-        self._due = deque(item for item in self._due if item[0].stands)
+        self._due = deque(item for item in self._due if item[0].stands and not item[0].released)
         self._bytes = sum(size for _, size in self._due)
         return gone
 
@@ -191,7 +195,8 @@ class Backlog:
         self._bytes = 0
         for delivery in sorted(self.deliveries.values(), key=_position):
             if delivery.released:
-                self._send_release(delivery)
+                if delivery.packet_id not in self.session.inflight:  # given up just now
+                    self._send_release(delivery)
             elif delivery.message is not None and not delivery.pending:
                 self._make_due(delivery, delivery.message)
         self.pump()
