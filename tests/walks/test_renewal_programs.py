@@ -114,9 +114,7 @@ class Program:
 
     def keeps(self, user, topic):
         matching = [one for one in user.filters if matches(one, topic)]
-        return self.may(user, topic) and (
-            not matching or any(self.stands(user, one) for one in matching)
-        )
+        return self.may(user, topic) and (not matching or any(self.stands(user, one) for one in matching))
 
     def rights_change(self, change):
         """Do it, and return by user what it has lost."""

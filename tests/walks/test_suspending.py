@@ -197,6 +197,9 @@ def test_a_queue_that_is_emptied_takes_what_comes_at_once_again(make_world, last
         talker.publish("chat/a", b"%d" % n, qos=1)
     (first,) = ann.received()
     narrow(world, ann, "news/#")
+    assert not ann.link.outbox.session.is_behind
+    talker.publish("news/a", b"at once")
+    assert payloads(ann.received()) == [b"at once"]
     talker.publish("news/a", b"next", qos=1)
     assert payloads(ann.received()) == []
     ann.send(Puback(packet_id=first.packet_id))
@@ -243,8 +246,9 @@ async def test_retained_messages_that_are_still_to_come_do_not(world):
         talker.publish(f"chat/{n}", b"x", qos=1, retain=True)
     (_, *first) = ann.subscribe("chat/#")
     assert len(first) == 100
-    narrow(world, ann, "chat/1")
-    world.hub.go_on()
+    narrow(world, ann, "chat/299")
+    for _ in range(5):
+        world.hub.go_on()
     assert payloads(ann.received()) == []
 
 
@@ -418,6 +422,7 @@ def test_what_a_member_had_not_acknowledged_goes_to_one_that_may_have_it(world, 
     cat.subscribe("$share/g/chat/#", qos=qos)
     narrow(world, ann, "chat/a")
     assert payloads(cat.received()) == ([b"sent", b"waits"] if qos == 1 else [b"waits"])
+    assert ann.link.outbox.session.inflight == {sent.packet_id}
     ann.link.writing_resumed()
     ann.received()
     ann.send((Puback if qos == 1 else Pubrec)(packet_id=sent.packet_id))
@@ -425,6 +430,19 @@ def test_what_a_member_had_not_acknowledged_goes_to_one_that_may_have_it(world, 
     for n in range(4):
         talker.publish("chat/a", b"%d" % n, qos=qos)
     assert payloads(cat.received()) == [b"0", b"1", b"2", b"3"]
+
+
+def test_what_a_member_loses_goes_to_none_that_is_suspended_itself(world):
+    ann, dan = enter(world, "ann", "#", listens=True), enter(world, "dan", "#", listens=True)
+    ann.subscribe("$share/g/chat/#", qos=1)
+    ann.link.writing_paused()
+    talker = world.joined("bob", "#")
+    talker.publish("chat/a", b"x", qos=1)
+    dan.subscribe("$share/g/chat/#", qos=1)
+    narrow(world, dan, "chat/a", user_id="dan")
+    narrow(world, ann, "chat/a")
+    ann.link.writing_resumed()
+    assert payloads([*dan.received(), *ann.received()]) == []
 
 
 def test_when_all_members_lose_their_rights_at_once_nobody_gets_what_was_theirs(world):
