@@ -415,7 +415,7 @@ def test_auth_with_a_bad_token_closes_and_says_why(world, token):
 
 
 @pytest.mark.parametrize("method", [None, "OAUTH2-JWT", "jwt"])
-def test_auth_with_another_method_or_none_is_against_the_protocol(world, method):
+def test_q10_auth_with_another_method_or_none_is_against_the_protocol(world, method):
     """[MQTT-4.12.1-1]: the new token is not even looked at."""
     client = enter(world, method="JWT")
     password = another(world)
@@ -425,7 +425,7 @@ def test_auth_with_another_method_or_none_is_against_the_protocol(world, method)
 
 
 @pytest.mark.parametrize("reason_code", [0x00, 0x18])
-def test_auth_that_does_not_begin_a_re_authentication_is_against_the_protocol(world, reason_code):
+def test_q10_auth_that_does_not_begin_a_re_authentication_is_against_the_protocol(world, reason_code):
     client = enter(world, method="JWT")
     client.send(Auth(reason_code, authentication_method="JWT", authentication_data=another(world)))
     assert [(type(p), p.reason_code) for p in client.received()] == [(Disconnect, 0x82)]
@@ -463,7 +463,7 @@ def test_what_is_pipelined_behind_auth_is_judged_by_the_new_rights(world):
     assert [one.reason_code for one in got] == [0x10, 0, 0x87, 0x10]
 
 
-def test_a_topic_alias_that_was_set_while_it_was_allowed_is_judged_after_the_renewal(world):
+def test_q17_a_topic_alias_that_was_set_while_it_was_allowed_is_judged_after_the_renewal(world):
     """Q17: the resolved topic, message by message."""
     client = enter(world, "ann", "old/#")
     assert client.publish("old/a", qos=1, topic_alias=1)[0].reason_code == 0x10
