@@ -131,12 +131,12 @@ async def test_what_a_member_may_not_have_any_more_goes_to_one_that_may(instance
     bob = await member(instance, "bob", qos=qos)
     assert payloads(bob) == []
     ann, _ = instance.enter(await instance.issue("ann", "chat/a"), "c-ann", **LASTING)
-    assert payloads(ann) == [b"chat/a"]
+    assert payloads(ann) == []
     await instance.kept()
-    assert payloads(bob) == ([] if sent and qos == 2 else [b"chat/b"])
+    assert payloads(bob) == ([] if sent and qos == 2 else [b"chat/a", b"chat/b"])
     await instance.restart()
     ann, _ = instance.enter(await instance.issue("ann", "chat/#"), "c-ann", **LASTING)
-    assert b"chat/b" not in payloads(ann)
+    assert payloads(ann) == []
 
 
 @pytest.mark.parametrize("connected", [False, True])
@@ -271,6 +271,7 @@ def test_v74_a_group_whose_members_all_lag_looks_at_each_once_a_message(monkeypa
 
     class Member:
         qos = 1
+        suspended = False
 
         def __init__(self):
             self.session = Behind()

@@ -19,7 +19,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from tokenmq.access.permission import Permission
-from tokenmq.broker import publishing, retaining
+from tokenmq.broker import publishing, retaining, wills
 from tokenmq.broker.message import Message
 from tokenmq.broker.records import ReceivedRecord, RetainedRecord
 from tokenmq.broker.refusals import FULL, Refusal, refusal
@@ -248,7 +248,7 @@ def _may_have(delivery: Delivery, group: Group, topic: str) -> bool:
     """Tell whether the member that was chosen is still one that may receive the topic."""
     session = delivery.backlog.session
     subscription = group.members.get(session)
-    if not delivery.stands or subscription is None or not subscription.qos:
+    if not delivery.stands or subscription is None or not subscription.qos or subscription.suspended:
         return False
     return session.scope.on_topic(Permission.SUBSCRIBE, topic).allowed
 
@@ -299,7 +299,7 @@ def _go_on(broker: Broker, session: Session) -> None:
                 answers = publication.is_answered
                 publishing.refuse(broker, session, publication.packet, publication.refused, answers=answers)
             else:
-                _tell_of_will(broker, session, publication.packet.topic, publication.refused)
+                wills.tell_refused(broker, session, publication.packet.topic, publication.refused)
         elif _must_wait_again(broker, publication):
             _wait(broker, publication)
             return
@@ -321,18 +321,6 @@ def _must_wait_again(broker: Broker, publication: Publication) -> bool:
         _keep_retained(broker, publication)
         waits = True
     return waits
-
-
-def _tell_of_will(broker: Broker, session: Session, topic: str, refused: Refusal) -> None:
-    broker.counters.refused += 1
-    broker.report(
-        "will_refused",
-        org_id=session.tenant.org_id,
-        client_id=session.client_id,
-        user_id=session.identity.user_id,
-        topic=topic[:256],
-        reason=refused.text,
-    )
 
 
 def _undo(broker: Broker, publication: Publication) -> None:

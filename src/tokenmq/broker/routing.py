@@ -6,7 +6,8 @@ of its matching subscriptions and all their identifiers [MQTT-3.3.4-3] [MQTT-3.3
 the right to receive. It is built at the first message on a topic and kept until
 something that it stands on changes: a subscription that comes or goes ends the routes
 of the topics that its filter matches, a change of rights those of its session. Ended
-routes take the lanes that stand on them along; nothing else is touched.
+routes take the lanes that stand on them along; nothing else is touched. A subscription that
+is suspended stays where it is, and no route has it.
 
 Of a shared subscription a route holds the group; which of its members gets a message, and
 may get it, is found message by message (`shared`).
@@ -193,7 +194,8 @@ class Routes:
     def _targets(self, topic: str) -> list[Target]:
         matching: dict[Session, list[Subscription]] = {}
         for subscription in self._subscriptions.matching(topic):
-            matching.setdefault(subscription.session, []).append(subscription)
+            if not subscription.suspended:
+                matching.setdefault(subscription.session, []).append(subscription)
         return [
             Target(session, subscriptions)
             for session, subscriptions in matching.items()

@@ -94,6 +94,7 @@ class Group:
             if (
                 rank > best
                 and subscription.qos
+                and not subscription.suspended
                 and session.scope.on_topic(Permission.SUBSCRIBE, topic).allowed
             ):
                 found, best = subscription, rank
@@ -133,7 +134,11 @@ class Candidates:
             return self._judged[subscription]
         except KeyError:
             session = subscription.session
-            allowed = session.scope.on_topic(Permission.SUBSCRIBE, self._topic).allowed
-            target = self._make(session, [subscription]) if allowed else None
+            target = None
+            if (
+                not subscription.suspended
+                and session.scope.on_topic(Permission.SUBSCRIBE, self._topic).allowed
+            ):
+                target = self._make(session, [subscription])
             self._judged[subscription] = target
             return target

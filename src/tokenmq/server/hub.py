@@ -25,7 +25,7 @@ from tokenmq.broker.records import Kept
 from tokenmq.broker.tenant import TenantRules
 from tokenmq.broker.wheel import Wheel
 from tokenmq.config import BrokerSettings
-from tokenmq.errors import ProtocolError, TokenmqError, Unavailable
+from tokenmq.errors import InvalidToken, ProtocolError, TokenmqError, Unavailable
 from tokenmq.mqtt.codes import ReasonCode
 from tokenmq.mqtt.connection import ConnectionLimits
 from tokenmq.mqtt.packets import Connect
@@ -74,7 +74,7 @@ class Hub:
         tarpit: Tarpit | None = None,
         refused_keys: RefusedKeys | None = None,
     ) -> None:
-        self.broker = Broker(settings)
+        self.broker = Broker(settings, self._identify)
         self.authenticator = authenticator
         self.connection_limits = ConnectionLimits(
             connect_timeout_seconds=settings.connect_timeout_seconds,
@@ -275,6 +275,7 @@ class Hub:
     def organization_changed(self, organization: OrganizationRecord) -> None:
         """Put an organization's settings in force."""
         if organization.id in self.broker.tenants:
+            self._enter()
             self.broker.set_rules(organization.id, self._rules(organization.id))
             self.settle()
 
@@ -284,6 +285,16 @@ class Hub:
         self.broker.keeping.flush()
         self._refusals.answer(math.inf)
         self._settled(self.broker.close_all(ReasonCode.SERVER_SHUTTING_DOWN, "server shutting down"))
+
+    def _identify(self, identity: Identity, client_id: str, token: bytes, now: float) -> Identity:
+        """Tell who a connection is under another token.
+
+        Raises: InvalidToken, ExpiredToken, ClientIdNotPermitted.
+        """
+        size, limit = len(token), self.broker.settings.max_password_bytes
+        if size > limit:
+            raise InvalidToken(f"token has {size} bytes, at most {limit} are accepted")
+        return self.authenticator.renew(identity, client_id, token, now)
 
     def _enter(self) -> None:
         """Tell the core what time it is."""
