@@ -25,6 +25,10 @@ _LATER = {
 }
 
 
+# Parts of paths that clients, users and topics are named by; a slash may stand there as it is, or as %2F.
+_SLASHED = ("client_id", "username", "topic")
+
+
 def create_app(
     services: Services,
     settings: HttpSettings,
@@ -48,13 +52,20 @@ def create_app(
     return Gate(_Paths(paths), settings, tarpit)
 
 
+def _with_slashes(path: str) -> str:
+    """Let those parts of a path have slashes that name what may have some."""
+    for name in _SLASHED:
+        path = path.replace(f"{{{name}}}", f"{{{name}:path}}")
+    return path
+
+
 class _Paths:
     """Finds the path: a plain one by look-up, one with variable parts by Starlette's router."""
 
     def __init__(self, paths: Mapping[str, Path]) -> None:
         self._plain: dict[str, ASGIApp] = {path: app for path, app in paths.items() if "{" not in path}
         self._plain |= _LATER
-        routes = [Route(path, app, name=path) for path, app in paths.items() if "{" in path]
+        routes = [Route(_with_slashes(path), app, name=path) for path, app in paths.items() if "{" in path]
         # A redirect would lose the body of a POST.
         self._router = Router(routes, redirect_slashes=False, default=NoPath("there is no such path"))
 

@@ -163,7 +163,7 @@ def refuse(
     Args:
         answers: False if it came by an earlier connection and will be sent again.
     """
-    broker.counters.refused += 1
+    broker.counters.refuse(refused.why)
     broker.report(
         "publish_refused",
         org_id=session.tenant.org_id,

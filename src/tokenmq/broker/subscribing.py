@@ -159,6 +159,7 @@ def _judge(broker: Broker, session: Session, request: Request, new: set[str]) ->
     if not session.tenant.knows(inner):
         return ReasonCode.NOT_AUTHORIZED, f"nobody can subscribe to {inner.partition('/')[0]}"
     decision = session.scope.on_filter(Permission.SUBSCRIBE, inner)
+    broker.counters.decide("subscribe", allowed=decision.allowed)
     if not decision.allowed:
         return ReasonCode.NOT_AUTHORIZED, decision.rule
     most = settings.max_subscriptions_per_session

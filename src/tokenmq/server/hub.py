@@ -30,6 +30,7 @@ from tokenmq.mqtt.codes import ReasonCode
 from tokenmq.mqtt.connection import ConnectionLimits
 from tokenmq.mqtt.packets import Connect
 from tokenmq.server.link import Link
+from tokenmq.server.operating import Operating
 from tokenmq.server.peer import Peer
 from tokenmq.server.refusals import Refusals
 from tokenmq.server.reporting import Reporter
@@ -48,7 +49,7 @@ _log = structlog.get_logger("tokenmq.hub")
 _TICK_SECONDS = 0.25
 
 
-class Hub:
+class Hub(Operating):
     """All links, the core and the timer of one process; the services' `Live`.
 
     Attributes:
@@ -192,8 +193,7 @@ class Hub:
         Raises: InvalidToken, ExpiredToken: revoked or expired meanwhile.
         """
         self._families.check(identity, now)
-        if identity.org_id not in self.broker.tenants:
-            self.broker.set_rules(identity.org_id, self._rules(identity.org_id))
+        self._ensure_tenant(identity.org_id)
         self.broker.connect(outbox, packet, identity, client_id, assigned=assigned)
         # A short keep alive ends before the deadline that CONNECT had.
         link: Link = outbox.owner
@@ -278,9 +278,18 @@ class Hub:
         self._refusals.answer(math.inf)
         self._settled(self.broker.close_all(ReasonCode.SERVER_SHUTTING_DOWN, "server shutting down"))
 
+    def enter(self, org_id: str) -> None:
+        """Tell the core what time it is, and have it know an organization."""
+        self._enter()
+        self._ensure_tenant(org_id)
+
     def _enter(self) -> None:
         """Tell the core what time it is."""
         self.broker.moment.now = clock.now()
+
+    def _ensure_tenant(self, org_id: str) -> None:
+        if org_id not in self.broker.tenants:
+            self.broker.set_rules(org_id, self._rules(org_id))
 
     def _settled(self, count: int) -> int:
         self.settle()

@@ -10,7 +10,9 @@ from tokenmq.services.authenticate import Authenticator
 from tokenmq.services.families import Families
 from tokenmq.services.keys import Keys
 from tokenmq.services.live import Door, Live
+from tokenmq.services.messages import Messages
 from tokenmq.services.organizations import Organizations
+from tokenmq.services.sessions import Sessions
 from tokenmq.services.signing import Signing
 from tokenmq.services.signing_keys import SigningKeys
 from tokenmq.services.tokens import Tokens
@@ -37,6 +39,8 @@ class Services:
     signing_keys: SigningKeys
     authenticator: Authenticator
     tokens: Tokens
+    sessions: Sessions
+    messages: Messages
     upkeep: Upkeep
 
     @classmethod
@@ -89,6 +93,8 @@ class Services:
                 door=door,
                 limits=limits,
             ),
+            sessions=Sessions(door),
+            messages=Messages(door),
             upkeep=Upkeep(store, keys, families),
         )
 
