@@ -19,6 +19,7 @@ from msgspec import Meta
 from tokenmq.config.listening import (
     KIB,
     MIB,
+    AdminSettings,
     HttpSettings,
     HttpsSettings,
     MqttSettings,
@@ -254,6 +255,7 @@ class Settings:
     websocket: WebsocketSettings = dataclasses.field(default_factory=WebsocketSettings)
     wss: WssSettings = dataclasses.field(default_factory=WssSettings)
     tls: TlsSettings = dataclasses.field(default_factory=TlsSettings)
+    admin: AdminSettings = dataclasses.field(default_factory=AdminSettings)
     broker: BrokerSettings = BrokerSettings()
     auth: AuthSettings = AuthSettings()
     data: DataSettings = DataSettings()
@@ -272,6 +274,7 @@ TABLES: Mapping[str, type] = MappingProxyType(
         "websocket": WebsocketSettings,
         "wss": WssSettings,
         "tls": TlsSettings,
+        "admin": AdminSettings,
         "broker": BrokerSettings,
         "auth": AuthSettings,
         "data": DataSettings,

@@ -26,6 +26,7 @@ from tokenmq.broker.tenant import TenantRules
 from tokenmq.broker.wheel import Wheel
 from tokenmq.config import BrokerSettings
 from tokenmq.errors import ProtocolError, TokenmqError, Unavailable
+from tokenmq.histogram import Histogram
 from tokenmq.mqtt.codes import ReasonCode
 from tokenmq.mqtt.connection import ConnectionLimits
 from tokenmq.mqtt.packets import Connect
@@ -56,6 +57,7 @@ class Hub(Operating):
         broker: the core.
         authenticator: makes identities out of what a CONNECT shows.
         connection_limits: what every connection is held to.
+        lag_seconds: how late the timer was, each time: so long others had kept the loop.
 
     Args:
         tarpit: says how long the answer to failed credentials waits; None: not at all.
@@ -82,6 +84,7 @@ class Hub(Operating):
             topic_alias_maximum=settings.topic_alias_maximum,
             max_topic_bytes=settings.max_topic_bytes,
         )
+        self.lag_seconds = Histogram()
         self._reporter = Reporter()
         self._families = families
         self._organizations = organizations
@@ -109,7 +112,9 @@ class Hub(Operating):
     async def run(self) -> None:
         """Keep the timer until cancelled."""
         while True:
+            due = clock.mono() + _TICK_SECONDS
             await asyncio.sleep(_TICK_SECONDS)
+            self.lag_seconds.observe(clock.mono() - due)
             try:
                 self.tick(clock.now(), clock.mono())
             except Exception as error:  # a defect of ours must not keep tokens from ending

@@ -38,7 +38,9 @@ from typing import Any, Generic, ParamSpec, TypeAlias, TypeVar
 from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
+from tokenmq import clock
 from tokenmq.errors import Conflict, TokenmqError, Unavailable
+from tokenmq.histogram import Histogram
 from tokenmq.stores.sql.runner import Runner
 
 Operation = TypeVar("Operation")
@@ -141,6 +143,8 @@ class GroupWriter:
 
     Attributes:
         commits: how many groups were committed.
+        commit_seconds: how long each of them took, from its first statement on.
+        failures: how many groups failed.
     """
 
     def __init__(self, runner: Runner) -> None:
@@ -153,6 +157,13 @@ class GroupWriter:
         self._closing = False
         self._task: asyncio.Task[None] | None = None
         self.commits = 0
+        self.commit_seconds = Histogram()
+        self.failures = 0
+
+    @property
+    def waiting(self) -> int:
+        """How much waits for its commit: operations that somebody awaits, and rows of the others."""
+        return self._asked + self._posted
 
     def start(self) -> None:
         """Begin to work."""
@@ -268,18 +279,22 @@ class GroupWriter:
 
     async def _run(self, group: list[_Entry]) -> list[Any]:
         """Run a group in a transaction; return the outcome of each, or why it has none."""
+        began = clock.mono()
         try:
             try:
                 outcomes = await self._runner.run(partial(_run_together, group))
             except IntegrityError:
                 outcomes = await self._runner.run(partial(_run_apart, group))
         except (SQLAlchemyError, OSError) as error:
+            self.failures += 1
             return _failures(group, "the store failed, nothing was changed", error)
         # Fail closed (SECURITY, ruling 7): a defect in one operation must neither end the
         # writer nor leave anybody waiting. Its cause travels with each answer.
         except Exception as error:
+            self.failures += 1
             return _failures(group, "a write failed, nothing was changed", error)
         self.commits += 1
+        self.commit_seconds.observe(clock.mono() - began)
         return outcomes
 
 
