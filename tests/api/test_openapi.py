@@ -36,7 +36,9 @@ def test_contract_has_these_routes() -> None:
     assert sorted(f"{endpoint.method} {endpoint.path}" for endpoint in ENDPOINTS) == [
         "DELETE /v2/keys/{key_id}",
         "DELETE /v2/organizations/{organization_id}",
+        "DELETE /v2/sessions/{client_id}",
         "DELETE /v2/tokens/{token_id}",
+        "DELETE /v2/utilities/retained/{topic}",
         "GET /.well-known/jwks.json",
         "GET /healthz",
         "GET /openapi.json",
@@ -47,11 +49,14 @@ def test_contract_has_these_routes() -> None:
         "GET /v2/organizations",
         "GET /v2/organizations/{organization_id}",
         "GET /v2/providers",
+        "GET /v2/sessions",
         "GET /v2/signing-keys",
         "GET /v2/tokens",
         "GET /v2/tokens/{token_id}",
+        "GET /v2/utilities/retained",
         "PATCH /v2/organizations/{organization_id}",
         "POST /v1/create",
+        "POST /v1/publish",
         "POST /v2/keys",
         "POST /v2/organizations",
         "POST /v2/signing-keys",
@@ -61,6 +66,7 @@ def test_contract_has_these_routes() -> None:
         "POST /v2/tokens/create",
         "POST /v2/tokens/introspect",
         "POST /v2/tokens/revoke",
+        "POST /v2/utilities/users/{username}/terminate",
     ]
 
 

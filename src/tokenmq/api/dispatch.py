@@ -50,6 +50,7 @@ class Path:
         """Serve one request; errors are the gate's to answer."""
         endpoint = self._by_method.get(scope["method"])
         if endpoint is not None:
+            scope["operation"] = endpoint.operation
             answer = await self._perform(endpoint, scope, receive)
         elif scope["method"] == "OPTIONS":
             answer = preflight(self._allow)

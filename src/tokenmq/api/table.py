@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tokenmq.api.answer import JWK_SET
+from tokenmq.api.broker_table import BROKER_ENDPOINTS
 from tokenmq.api.call import Access, Endpoint
 from tokenmq.api.routes import audit, keys, operations, organizations, signing_keys, tokens
 from tokenmq.api.schemas import answers, requests
@@ -130,6 +131,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         body_required=False,
         errors=(404,),
     ),
+    *BROKER_ENDPOINTS,
     Endpoint(
         "GET",
         "/v2/organizations",

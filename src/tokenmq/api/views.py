@@ -19,12 +19,16 @@ from tokenmq.api.schemas.answers import (
     MqttCredentials,
     NewKeyAnswer,
     OrganizationInfo,
+    RetainedInfo,
     RevokedAnswer,
+    SessionInfo,
     SigningKeyInfo,
+    SubscriptionInfo,
     TokenAnswer,
     TokenInfo,
 )
 from tokenmq.services.audit import Told, Verified
+from tokenmq.services.broker_views import RetainedView, SessionView
 from tokenmq.services.keys import CreatedKey, Revoked
 from tokenmq.services.signing_keys import SigningKeyView
 from tokenmq.services.tokens import Introspection, IssuedToken, TokenView
@@ -150,6 +154,32 @@ def new_key(created: CreatedKey) -> NewKeyAnswer:
     return NewKeyAnswer(key=created.text, **_key_members(created.record))
 
 
+def session_info(view: SessionView) -> SessionInfo:
+    """Show a session."""
+    return SessionInfo(
+        client_id=view.client_id,
+        user_id=view.user_id,
+        username=view.username,
+        token_id=view.token_id,
+        key_id=view.key_id,
+        connected=view.connected,
+        address=view.address,
+        transport=view.transport,
+        protocol=view.protocol,
+        since=rfc3339(int(view.since)),
+        expires_at=_moment(view.expires_at),
+        session_expiry_seconds=view.expiry_seconds,
+        ends_at=_moment(view.ends_at),
+        subscriptions=[SubscriptionInfo(one.topic_filter, one.qos) for one in view.subscriptions],
+        queue=view.queue,
+    )
+
+
+def retained_info(view: RetainedView) -> RetainedInfo:
+    """Show a retained message."""
+    return RetainedInfo(view.topic, view.payload_size, rfc3339(int(view.stored_at)))
+
+
 def organization_info(record: OrganizationRecord) -> OrganizationInfo:
     """Show an organization."""
     return OrganizationInfo(record.id, record.name, record.settings, rfc3339(record.created_at))
@@ -230,3 +260,7 @@ def _details(text: str) -> Mapping[str, Any]:
         return _decode_details(text)
     except msgspec.DecodeError:
         return {"unreadable": text}
+
+
+def _moment(seconds: float | None) -> str | None:
+    return None if seconds is None else rfc3339(int(seconds))

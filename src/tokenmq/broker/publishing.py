@@ -173,7 +173,7 @@ def refuse(
         answers: False if it came by an earlier connection and will be sent again.
         closes: 3.1.1, which has no answer that refuses, is closed whatever its organization has set.
     """
-    broker.counters.refused += 1
+    broker.counters.refuse(refused.why)
     broker.report(
         "publish_refused",
         org_id=session.tenant.org_id,

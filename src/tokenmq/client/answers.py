@@ -165,6 +165,52 @@ class Revocation(TypedDict):
     sessions_closed: int
 
 
+class Subscription(TypedDict):
+    """A subscription of a session."""
+
+    topic: str
+    qos: int
+
+
+class Session(TypedDict):
+    """What the broker holds of a client, connected or not."""
+
+    client_id: str
+    user_id: str
+    token_id: NotRequired[str | None]
+    key_id: NotRequired[str | None]
+    connected: NotRequired[bool]
+    address: NotRequired[str | None]
+    protocol: NotRequired[str | None]
+    since: NotRequired[str]
+    expires_at: NotRequired[str | None]
+    ends_at: NotRequired[str | None]
+    subscriptions: NotRequired[list[Subscription]]
+    queue: NotRequired[int]
+
+
+class Termination(TypedDict):
+    """How many sessions of a user have ended."""
+
+    username: str
+    sessions_terminated: int
+
+
+class Retained(TypedDict):
+    """A retained message, without its payload."""
+
+    topic: str
+    payload_size: int
+    timestamp: str
+
+
+class Published(TypedDict):
+    """A message that was taken."""
+
+    success: bool
+    message_id: str
+
+
 def grants_of(token: IssuedToken | TokenInfo) -> list[Grant]:
     """Return a token's grants, whichever of the two ways the answer writes them."""
     grants = list(token.get("grants", []))

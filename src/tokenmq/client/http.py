@@ -19,9 +19,13 @@ from tokenmq.client.answers import (
     Key,
     KeyRequest,
     Organization,
+    Published,
+    Retained,
     Revocation,
     RevocationRequest,
+    Session,
     SigningKey,
+    Termination,
     TokenInfo,
     TokenRequest,
 )
@@ -184,6 +188,47 @@ class ServiceClient:
         """Ask whether a token is good now, and what it may do."""
         body = {"token": token} | ({"organization_id": organization_id} if organization_id else {})
         return self._call("POST", "/v2/tokens/introspect", Introspection, body=body)
+
+    def sessions(
+        self, *, organization_id: str | None = None, user_id: str | None = None
+    ) -> Iterator[Session]:
+        """Yield every session, or those of a user."""
+        query = {"organization_id": organization_id, "user_id": user_id}
+        return self._pages("/v2/sessions", "sessions", Session, query)
+
+    def delete_session(self, client_id: str, *, organization_id: str | None = None) -> None:
+        """End a session for good, and close its connection."""
+        path = f"/v2/sessions/{quote(client_id, safe='')}"
+        self._call("DELETE", path, dict[str, Any], query={"organization_id": organization_id})
+
+    def terminate_user(self, user: str, *, organization_id: str | None = None) -> Termination:
+        """End all sessions of a user, named by id or username, and close their connections."""
+        path = f"/v2/utilities/users/{quote(user, safe='')}/terminate"
+        return self._call("POST", path, Termination, query={"organization_id": organization_id})
+
+    def retained(self, topic_filter: str = "#", *, organization_id: str | None = None) -> Iterator[Retained]:
+        """Yield every retained message on the topics of a filter, without its payload."""
+        query = {"organization_id": organization_id, "topic": topic_filter}
+        return self._pages("/v2/utilities/retained", "messages", Retained, query)
+
+    def delete_retained(self, topic: str, *, organization_id: str | None = None) -> None:
+        """Remove the retained message of a topic."""
+        path = f"/v2/utilities/retained/{quote(topic, safe='')}"
+        self._call("DELETE", path, dict[str, Any], query={"organization_id": organization_id})
+
+    def publish(
+        self,
+        topic: str,
+        payload: str | dict[str, Any],
+        *,
+        qos: int = 1,
+        retain: bool = False,
+        organization_id: str | None = None,
+    ) -> Published:
+        """Publish a message without an MQTT connection; an object goes out as JSON."""
+        body = {"topic": topic, "payload": payload, "qos": qos, "retain": retain}
+        query = {"organization_id": organization_id}
+        return self._call("POST", "/v1/publish", Published, body=body, query=query)
 
     def _pages(
         self, path: str, name: str, wants: type[Answer], query: Mapping[str, str | None]

@@ -11,6 +11,7 @@ from tokenmq.config.database_url import DatabaseAddress, database_address
 from tokenmq.config.describing import Effective, document, effective
 from tokenmq.config.listening import (
     WITH_TLS,
+    AdminSettings,
     HttpSettings,
     HttpsSettings,
     Listening,
@@ -44,6 +45,7 @@ __all__ = [
     "WebsocketSettings",
     "WssSettings",
     "TlsSettings",
+    "AdminSettings",
     "PlainListener",
     "TlsListener",
     "Listening",

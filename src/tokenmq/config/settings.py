@@ -19,6 +19,7 @@ from msgspec import Meta
 from tokenmq.config.listening import (
     KIB,
     MIB,
+    AdminSettings,
     HttpSettings,
     HttpsSettings,
     MqttSettings,
@@ -272,6 +273,7 @@ class Settings:
     websocket: WebsocketSettings = dataclasses.field(default_factory=WebsocketSettings)
     wss: WssSettings = dataclasses.field(default_factory=WssSettings)
     tls: TlsSettings = dataclasses.field(default_factory=TlsSettings)
+    admin: AdminSettings = dataclasses.field(default_factory=AdminSettings)
     broker: BrokerSettings = BrokerSettings()
     auth: AuthSettings = AuthSettings()
     audit: AuditSettings = AuditSettings()
@@ -291,6 +293,7 @@ TABLES: Mapping[str, type] = MappingProxyType(
         "websocket": WebsocketSettings,
         "wss": WssSettings,
         "tls": TlsSettings,
+        "admin": AdminSettings,
         "broker": BrokerSettings,
         "auth": AuthSettings,
         "audit": AuditSettings,

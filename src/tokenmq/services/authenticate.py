@@ -14,13 +14,12 @@ import hmac
 
 import msgspec
 
-from tokenmq.access.grants import Grant
 from tokenmq.access.identity import Identity
-from tokenmq.access.permission import Permission
 from tokenmq.errors import BadCredentials, ClientIdNotPermitted, InvalidKey, InvalidToken, UnknownMethod
 from tokenmq.services.families import Families
 from tokenmq.services.keys import Keys
 from tokenmq.services.organizations import Organizations
+from tokenmq.services.servers import server_identity
 from tokenmq.services.verifier import Verifier
 from tokenmq.tokens.claims import Claims
 from tokenmq.tokens.records import KeyKind, KeyRecord, OrganizationSettings
@@ -210,23 +209,7 @@ def _user(claims: Claims) -> Identity:
 
 
 def _server(key: KeyRecord, org_id: str, settings: OrganizationSettings) -> Identity:
-    if key.kind is KeyKind.SECRET:
-        trees = tuple(f"{tree}/#" for tree in settings.dollar_trees)
-        grants: tuple[Grant, ...] = (Grant(tuple(Permission), ("#", *trees)),)
-    elif key.kind is KeyKind.RESTRICTED and _MQTT_SCOPE in key.scopes:
-        grants = key.grants
-    else:
+    opens = key.kind is KeyKind.SECRET or (key.kind is KeyKind.RESTRICTED and _MQTT_SCOPE in key.scopes)
+    if not opens:
         raise InvalidToken("this kind of key opens no connection")
-    return Identity(
-        org_id=org_id,
-        user_id=SERVER,
-        username=_SERVER_PREFIX + org_id,
-        grants=grants,
-        expires_at=key.expires_at,
-        token_id=None,
-        jti=None,
-        gen=0,
-        key_id=key.id,
-        client_id=None,
-        issued_at=key.created_at,
-    )
+    return server_identity(key, org_id, settings)

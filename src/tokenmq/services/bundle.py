@@ -12,8 +12,10 @@ from tokenmq.services.authenticate import Authenticator
 from tokenmq.services.families import Families
 from tokenmq.services.keys import Keys
 from tokenmq.services.live import Door, Live
+from tokenmq.services.messages import Messages
 from tokenmq.services.organizations import Organizations
 from tokenmq.services.refused_keys import RefusedKeys
+from tokenmq.services.sessions import Sessions
 from tokenmq.services.signing import Signing
 from tokenmq.services.signing_keys import SigningKeys
 from tokenmq.services.tokens import Tokens
@@ -45,6 +47,8 @@ class Services:
     tokens: Tokens
     audit: Audit
     refused_keys: RefusedKeys
+    sessions: Sessions
+    messages: Messages
     upkeep: Upkeep
 
     @classmethod
@@ -105,6 +109,8 @@ class Services:
             upkeep=Upkeep(
                 store, keys, families, refused_keys, audit_seconds=audit.retention_days * DAY_SECONDS
             ),
+            sessions=Sessions(door),
+            messages=Messages(door),
         )
 
     def attach(self, live: Live) -> None:

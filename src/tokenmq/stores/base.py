@@ -22,6 +22,7 @@ from typing import Protocol, TypeVar
 from tokenmq.broker.records import Change, Kept
 from tokenmq.errors import Unavailable
 from tokenmq.stores.audit import Audit, AuditStore
+from tokenmq.stores.figures import Writing
 from tokenmq.tokens.records import FamilyRecord, KeyRecord, OrganizationRecord, SigningKeyRecord
 
 Result = TypeVar("Result")
@@ -382,6 +383,11 @@ class Store(Protocol):
     @property
     def signing_keys(self) -> SigningKeyStore:
         """The signing keys."""
+        ...
+
+    @property
+    def writer(self) -> Writing:
+        """What writes."""
         ...
 
     async def ping(self) -> None:

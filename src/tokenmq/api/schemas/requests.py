@@ -58,6 +58,27 @@ class TokenListQuery(PageQuery, kw_only=True):
     status: Literal["active", "expired", "revoked", "replaced"] | UnsetType = UNSET
 
 
+class SessionListQuery(PageQuery, kw_only=True):
+    """GET /v2/sessions."""
+
+    user_id: Label | UnsetType = UNSET
+
+
+class RetainedQuery(PageQuery, kw_only=True):
+    """GET /v2/utilities/retained."""
+
+    topic: Annotated[str, Meta(min_length=1)] = "#"
+
+
+class PublishBody(Keyed, kw_only=True):
+    """POST /v1/publish."""
+
+    topic: Annotated[str, Meta(min_length=1)]
+    payload: str | dict[str, Any]
+    qos: Literal[0, 1, 2] = 1
+    retain: bool = False
+
+
 class NoQuery(msgspec.Struct, forbid_unknown_fields=True):
     """Calls whose URL says everything."""
 

@@ -29,7 +29,7 @@ class SqlStore:
     """`Store` in SQL; `open_folder` makes one, `postgresql.open_postgresql` the other.
 
     Attributes:
-        writer: the one task that writes; its `commits` counts the groups.
+        writer: the one task that writes, with figures about its commits.
     """
 
     def __init__(self, writing: Runner, reading: Runner) -> None:

@@ -42,7 +42,9 @@ from typing import Any, Generic, ParamSpec, TypeAlias, TypeVar
 from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
+from tokenmq import clock
 from tokenmq.errors import Conflict, TokenmqError, Unavailable
+from tokenmq.histogram import Histogram
 from tokenmq.stores.audit import Audit, AuditEntry, entries_of
 from tokenmq.stores.sql.chain import Chain
 from tokenmq.stores.sql.runner import Runner
@@ -150,6 +152,8 @@ class GroupWriter:
     Attributes:
         commits: how many groups were committed.
         chain: the end of the audit trail.
+        commit_seconds: how long each of them took, from its first statement on.
+        failures: how many groups failed.
     """
 
     def __init__(self, runner: Runner) -> None:
@@ -163,6 +167,13 @@ class GroupWriter:
         self._closing = False
         self._task: asyncio.Task[None] | None = None
         self.commits = 0
+        self.commit_seconds = Histogram()
+        self.failures = 0
+
+    @property
+    def waiting(self) -> int:
+        """How much waits for its commit: operations that somebody awaits, and rows of the others."""
+        return self._asked + self._posted
 
     def start(self) -> None:
         """Begin to work."""
@@ -290,6 +301,7 @@ class GroupWriter:
 
     async def _run(self, group: list[_Entry]) -> list[Any]:
         """Run a group in a transaction; return the outcome of each, or why it has none."""
+        began = clock.mono()
         try:
             try:
                 outcomes = await self._runner.run(partial(_run_together, group, self.chain))
@@ -297,14 +309,17 @@ class GroupWriter:
                 outcomes = await self._runner.run(partial(_run_apart, group, self.chain))
         except (SQLAlchemyError, OSError) as error:
             self.chain.lost()
+            self.failures += 1
             return _failures(group, "the store failed, nothing was changed", error)
         # Fail closed (SECURITY, ruling 7): a defect in one operation must neither end the
         # writer nor leave anybody waiting. Its cause travels with each answer.
         except Exception as error:
             self.chain.lost()
+            self.failures += 1
             return _failures(group, "a write failed, nothing was changed", error)
         self.chain.kept()
         self.commits += 1
+        self.commit_seconds.observe(clock.mono() - began)
         return outcomes
 
 
