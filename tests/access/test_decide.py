@@ -46,8 +46,12 @@ def scope(identity: Identity, policy: Policy | None = None, client_id: str = "ph
 @pytest.mark.parametrize(
     ("permission", "topic", "decision"),
     [
-        (PUBLISH, "chat/room1", Decision(allowed=True, rule="grant chat/+")),
-        (PUBLISH, "u/user-123/x", Decision(allowed=True, rule="grant u/{user_id}/#")),
+        (PUBLISH, "chat/room1", Decision(allowed=True, rule="grant chat/+, policy rules[0] (chat/#)")),
+        (
+            PUBLISH,
+            "u/user-123/x",
+            Decision(allowed=True, rule="grant u/{user_id}/#, policy rules[0] (u/{user_id}/#)"),
+        ),
         (PUBLISH, "other/x", Decision(allowed=False, rule="no grant of publish matches other/x")),
         (PUBLISH, "u/user-124/x", Decision(allowed=False, rule="no grant of publish matches u/user-124/x")),
         (PUBLISH, "dark/x", Decision(allowed=False, rule="no policy rule of publish matches dark/x")),
@@ -67,9 +71,9 @@ def test_a_decision_on_a_topic_names_its_rule(
 @pytest.mark.parametrize(
     ("topic_filter", "decision"),
     [
-        ("chat/room1", Decision(allowed=True, rule="grant chat/+")),
-        ("chat/+", Decision(allowed=True, rule="grant chat/+")),
-        ("u/user-123/#", Decision(allowed=True, rule="grant u/{user_id}/#")),
+        ("chat/room1", Decision(allowed=True, rule="grant chat/+, policy rules[0] (chat/#)")),
+        ("chat/+", Decision(allowed=True, rule="grant chat/+, policy rules[0] (chat/#)")),
+        ("u/user-123/#", Decision(allowed=True, rule="grant u/{user_id}/#, policy rules[0] (u/{user_id}/#)")),
         ("chat/#", Decision(allowed=False, rule="filter chat/# is wider than grant chat/+")),
         ("chat/+/#", Decision(allowed=False, rule="filter chat/+/# is wider than grant chat/+")),
         ("other/#", Decision(allowed=False, rule="no grant of subscribe covers other/#")),

@@ -177,6 +177,7 @@ def _user(claims: Claims) -> Identity:
         key_id=None,
         client_id=claims.client_id,
         issued_at=claims.iat,
+        attrs=claims.attrs,
     )
 
 

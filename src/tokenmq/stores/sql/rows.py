@@ -8,6 +8,7 @@ import msgspec
 from sqlalchemy import RowMapping
 
 from tokenmq.access.grants import Grant
+from tokenmq.access.rules import PolicyDocument
 from tokenmq.stores.base import IdempotencyRecord, IdempotencyScope
 from tokenmq.tokens.records import (
     FamilyRecord,
@@ -24,6 +25,7 @@ _NAMES = msgspec.json.Decoder(tuple[str, ...])
 _METADATA = msgspec.json.Decoder(dict[str, Any])
 _JWK = msgspec.json.Decoder(dict[str, str])
 _SETTINGS = msgspec.json.Decoder(OrganizationSettings)
+_POLICY = msgspec.json.Decoder(PolicyDocument)
 
 
 def organization_row(record: OrganizationRecord) -> dict[str, Any]:
@@ -33,6 +35,7 @@ def organization_row(record: OrganizationRecord) -> dict[str, Any]:
         "name": record.name,
         "settings": _json(record.settings),
         "created_at": record.created_at,
+        "policy": None if record.policy is None else _json(record.policy),
     }
 
 
@@ -43,6 +46,7 @@ def organization_record(row: RowMapping) -> OrganizationRecord:
         name=row["name"],
         settings=_SETTINGS.decode(row["settings"]),
         created_at=row["created_at"],
+        policy=None if row["policy"] is None else _POLICY.decode(row["policy"]),
     )
 
 
