@@ -3,7 +3,6 @@ from __future__ import annotations
 import pytest
 
 from tokenmq.access.binding import check_template
-from tokenmq.access.grants import Grant
 from tokenmq.access.permission import Permission
 from tokenmq.access.policy import STARTING_POLICY, Policy, starting_policy
 from tokenmq.access.rules import Rule, Subject
@@ -23,20 +22,20 @@ def test_the_starting_policy_is_the_document_of_the_wire_contract() -> None:
 @pytest.mark.parametrize(
     ("trees", "rules"),
     [
-        ((), (Grant(ALL, ("#",)),)),
-        (("$spaces",), (Grant(ALL, ("#", "$spaces/#")),)),
-        (("$devices", "$spaces"), (Grant(ALL, ("#", "$devices/#", "$spaces/#")),)),
+        ((), (Rule("*", ALL, ("#",)),)),
+        (("$spaces",), (Rule("*", ALL, ("#", "$spaces/#")),)),
+        (("$devices", "$spaces"), (Rule("*", ALL, ("#", "$devices/#", "$spaces/#")),)),
         (
             ("$notifications",),
             (
-                Grant(ALL, ("#",)),
-                Grant((SUBSCRIBE,), ("$notifications/{user_id}/#", "$notifications/channels/#")),
+                Rule("*", ALL, ("#",)),
+                Rule("*", (SUBSCRIBE,), ("$notifications/{user_id}/#", "$notifications/channels/#")),
             ),
         ),
     ],
 )
 def test_the_starting_policy_opens_the_configured_trees_only(
-    trees: tuple[str, ...], rules: tuple[Grant, ...]
+    trees: tuple[str, ...], rules: tuple[Rule, ...]
 ) -> None:
     assert starting_policy(trees) == Policy(rules)
 
@@ -49,7 +48,7 @@ def test_every_filter_of_the_starting_policy_is_well_formed() -> None:
 
 def test_what_is_the_same_for_everybody_is_compiled_once_by_permission() -> None:
     policy = Policy(
-        (Grant((PUBLISH, SUBSCRIBE), ("a/#", "u/{user_id}")), Grant((PUBLISH,), ("b", "{org}/x")))
+        (Rule("*", (PUBLISH, SUBSCRIBE), ("a/#", "u/{user_id}")), Rule("*", (PUBLISH,), ("b", "{org}/x")))
     )
     assert policy.shared[PUBLISH].tree.matching("a/x") == [1]
     assert policy.shared[PUBLISH].tree.matching("b") == [5]
@@ -70,7 +69,7 @@ def test_v08_an_empty_policy_holds_nothing() -> None:
 
 
 def test_policies_of_equal_rules_are_equal() -> None:
-    rules = (Grant((PUBLISH,), ("a",)),)
+    rules = (Rule("*", (PUBLISH,), ("a",)),)
     assert Policy(rules) == Policy(rules)
     assert hash(Policy(rules)) == hash(Policy(rules))
     assert Policy(rules) != Policy(())

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from tokenmq.access.grants import Grant
 from tokenmq.access.permission import Permission
 from tokenmq.access.policy import STARTING_POLICY, Policy
+from tokenmq.access.rules import Rule
 from tokenmq.errors import GrantTooWide
 from tokenmq.tokens import narrowing
 
@@ -26,6 +27,10 @@ def within_key(key, *topics, subject=ALICE, permissions=(PUBLISH,)):
     except GrantTooWide:
         return False
     return True
+
+
+def rule_for(*topics, permissions=(PUBLISH,)):
+    return Rule("*", permissions, topics)
 
 
 def left(policy, *topics, subject=ALICE, permissions=(PUBLISH,)):
@@ -85,7 +90,7 @@ def test_what_is_within_a_key_reaches_no_topic_beyond_it(restricted_key, given_f
 @settings(max_examples=300)
 def test_policy_leaves_nothing_exactly_where_no_topic_is_shared(given_filters, asked):
     shared = topics_of(asked) & set().union(*map(topics_of, given_filters))
-    assert left(Policy((grant(*given_filters),)), asked) is bool(shared)
+    assert left(Policy((rule_for(*given_filters),)), asked) is bool(shared)
 
 
 # The key
@@ -208,7 +213,9 @@ def test_starting_policy_leaves_of_notifications_ones_own(topic_filter, permissi
     ],
 )
 def test_client_id_that_is_not_known_yet_may_be_any(rule, asked, is_left):
-    assert left(Policy((grant(rule),)), asked, subject=narrowing.known_subject("alice", ORG, None)) is is_left
+    assert (
+        left(Policy((rule_for(rule),)), asked, subject=narrowing.known_subject("alice", ORG, None)) is is_left
+    )
 
 
 # Without topics
@@ -228,7 +235,7 @@ def test_default_of_a_restricted_key_is_its_own_grants_as_far_as_the_policy_leav
 
 
 def test_default_for_a_permission_that_nothing_gives_is_refused_by_name(secret_key, restricted_key):
-    only = Policy((grant("a"),))
+    only = Policy((rule_for("a"),))
     with pytest.raises(GrantTooWide) as refusal:
         narrowing.default_grants((PUBLISH, HISTORY), secret_key, only, ALICE)
     assert (refusal.value.permission, refusal.value.topic_filter) == ("history", "#")

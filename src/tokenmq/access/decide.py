@@ -17,8 +17,17 @@ from typing import NamedTuple
 
 from tokenmq.access.binding import bind
 from tokenmq.access.identity import Identity
+from tokenmq.access.layer import (
+    NO_LINES,
+    NOTHING,
+    Layer,
+    first_allowed,
+    is_allowed,
+    rule_on_filter,
+    rule_on_topic,
+)
 from tokenmq.access.permission import Permission
-from tokenmq.access.policy import NO_LINES, NOTHING, Layer, Policy, is_allowed, shown
+from tokenmq.access.policy import Policy, shown
 from tokenmq.access.rules import subject_of
 from tokenmq.topics.tree import FilterTree
 
@@ -77,11 +86,8 @@ class Scope:
         policy = self._policy
         if policy is None:
             return Decision(allowed=True, rule=f"grant {granted[0]}")
-        matched = shared.tree.matching(topic)
-        code = min(matched) if matched else NOTHING
-        if own.first < code and (matched := own.tree.matching(topic)):
-            code = min(code, *matched)
-        if code & 1:
+        code = rule_on_topic(shared, own, topic)
+        if is_allowed(code):
             return Decision(allowed=True, rule=f"grant {granted[0]}, policy {policy.places[code >> 1]}")
         if code == NOTHING:
             return _refused(f"no policy rule of {permission} matches {shown(topic)}")
@@ -100,21 +106,16 @@ class Scope:
         policy = self._policy
         if policy is None:
             return Decision(allowed=True, rule=f"grant {granted[0]}")
-        code = min((*shared.tree.covering(topic_filter), *own.tree.covering(topic_filter)), default=NOTHING)
+        whole = permission is Permission.PRESENCE
+        code, allowed, partly = rule_on_filter(shared, own, topic_filter, whole=whole)
+        if allowed:
+            return Decision(allowed=True, rule=f"grant {granted[0]}, policy {policy.place(code)}")
         if code == NOTHING:
             return _refused(
                 _too_wide(topic_filter, "policy rule", permission, self._partly(policy, permission))
             )
-        if not is_allowed(code):
-            return _refused(f"policy {policy.place(code)} denies {permission} on {shown(topic_filter)}")
-        if permission is Permission.PRESENCE:
-            denied = min(_denied(shared, topic_filter), _denied(own, topic_filter))
-            if denied < code:
-                return _refused(
-                    f"policy {policy.place(denied)} denies part of {shown(topic_filter)}, "
-                    "and presence needs all of it"
-                )
-        return Decision(allowed=True, rule=f"grant {granted[0]}, policy {policy.place(code)}")
+        part = "a part of " if partly else ""
+        return _refused(f"policy {policy.place(code)} denies {permission} on {part}{shown(topic_filter)}")
 
     def _compile(self, permission: Permission) -> _Parts:
         values = self._subject.values
@@ -138,24 +139,14 @@ class Scope:
         _, shared, own = self._parts[permission]
 
         def first(topic_filter: str) -> str | None:
-            codes = (*shared.tree.overlapping(topic_filter), *own.tree.overlapping(topic_filter))
-            code = min(filter(is_allowed, codes), default=None)
-            return None if code is None else policy.lines[code >> 1].topic_filter
+            code = first_allowed(shared, own, topic_filter)
+            return None if code == NOTHING else policy.lines[code >> 1].topic_filter
 
         return first
 
 
 def _refused(why: str) -> Decision:
     return Decision(allowed=False, rule=why)
-
-
-def _denied(layer: Layer, topic_filter: str) -> int:
-    """Return the lowest code that denies a part of a filter; NOTHING if none does."""
-    if not layer.has_denies:
-        return NOTHING
-    return min(
-        (code for code in layer.tree.overlapping(topic_filter) if not is_allowed(code)), default=NOTHING
-    )
 
 
 def _too_wide(

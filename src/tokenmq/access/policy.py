@@ -24,8 +24,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from tokenmq.access.binding import bind, bind_loosely, bind_widest
-from tokenmq.access.grants import Grant
-from tokenmq.access.layer import NO_LINES, NOTHING, Layer, is_allowed, lowest
+from tokenmq.access.layer import NO_LINES, NOTHING, Layer, is_allowed, rule_on_topic
 from tokenmq.access.permission import Permission
 from tokenmq.access.rules import (
     EVERYBODY,
@@ -50,11 +49,13 @@ class Line(NamedTuple):
 
     Attributes:
         code: twice its number, and one more where it allows.
+        rule: the number of its rule.
         permissions: those of its rule.
         topic_filter: as it is written.
     """
 
     code: int
+    rule: int
     permissions: tuple[Permission, ...]
     topic_filter: str
 
@@ -69,7 +70,7 @@ class Policy:
     """Rules that say what an organization's users may do at most.
 
     Attributes:
-        rules: in their order. A `Grant` among those given is a rule that allows everybody.
+        rules: in their order.
         lines: the topic filters of all rules, by number.
         places: names of the lines for people, by number.
         shared: by permission, the lines for everybody without variables.
@@ -78,7 +79,7 @@ class Policy:
     It is a key of caches, so its hash is worked out once.
     """
 
-    rules: tuple[Rule | Grant, ...]
+    rules: tuple[Rule, ...]
     lines: tuple[Line, ...] = field(init=False, repr=False, compare=False)
     places: tuple[str, ...] = field(init=False, repr=False, compare=False)
     shared: dict[Permission, Layer] = field(init=False, repr=False, compare=False)
@@ -94,44 +95,39 @@ class Policy:
     _hash: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        rules = tuple(
-            rule if isinstance(rule, Rule) else Rule(EVERYBODY, rule.permissions, rule.topics)
-            for rule in self.rules
-        )
-        numbered = [(at, rule, topic_filter) for at, rule in enumerate(rules) for topic_filter in rule.topics]
+        written = [(at, rule, text) for at, rule in enumerate(self.rules) for text in rule.topics]
         lines = tuple(
-            Line(number * 2 + (rule.effect is Effect.ALLOW), rule.permissions, topic_filter)
-            for number, (_, rule, topic_filter) in enumerate(numbered)
+            Line(number * 2 + (rule.effect is Effect.ALLOW), at, rule.permissions, topic_filter)
+            for number, (at, rule, topic_filter) in enumerate(written)
         )
         for name, value in {
-            "rules": rules,
             "lines": lines,
-            "places": tuple(f"rules[{at}] ({shown(topic_filter)})" for at, _, topic_filter in numbered),
+            "places": tuple(f"rules[{line.rule}] ({shown(line.topic_filter)})" for line in lines),
             "depth": max((line.topic_filter.count("/") + 1 for line in lines), default=0),
             "_trees": frozenset(
                 line.topic_filter.partition("/")[0]
                 for line in lines
                 if line.allows and line.topic_filter.startswith("$")
             ),
-            "_hash": hash(rules),
+            "_hash": hash(self.rules),
         }.items():
             object.__setattr__(self, name, value)
-        self._sort_lines([rule for _, rule, _ in numbered])
+        self._sort_lines()
 
-    def _sort_lines(self, rule_of: Sequence[Rule]) -> None:
+    def _sort_lines(self) -> None:
         """Put each line where those find it whom it is about."""
         plain: list[Line] = []
         templates: list[Line] = []
         of_user: dict[str, list[Line]] = {}
-        of_some: dict[str | ClaimCondition, list[Line]] = {}
-        for line, rule in zip(self.lines, rule_of, strict=True):
-            user = rule.user
+        of_some: dict[int, list[Line]] = {}
+        for line in self.lines:
+            user = self.rules[line.rule].user
             if user == EVERYBODY:
                 (templates if "{" in line.topic_filter else plain).append(line)
             elif isinstance(user, str) and EVERYBODY not in user:
                 of_user.setdefault(user, []).append(line)
             else:
-                of_some.setdefault(user, []).append(line)
+                of_some.setdefault(line.rule, []).append(line)
         own = [*templates, *(line for lines in (*of_user.values(), *of_some.values()) for line in lines)]
         for name, value in {
             "shared": {
@@ -141,7 +137,7 @@ class Policy:
             "_plain": tuple(plain),
             "_templates": tuple(templates),
             "_of_user": of_user,
-            "_of_some": tuple(of_some.items()),
+            "_of_some": tuple((self.rules[at].user, lines) for at, lines in of_some.items()),
             "_first_own": {
                 one: min((line.code for line in own if one in line.permissions), default=NOTHING)
                 for one in Permission
@@ -158,6 +154,10 @@ class Policy:
             return NO_LINES
         return Layer(self._bound(permission, subject))
 
+    def rule_of(self, code: int) -> int:
+        """Return the number of the rule that a line belongs to."""
+        return self.lines[code >> 1].rule
+
     def place(self, code: int) -> str:
         """Name a line for people, as `rules[0] (chat/#)`."""
         return self.places[code >> 1]
@@ -167,7 +167,7 @@ class Policy:
 
         For one question about somebody: `own` is for many.
         """
-        found = lowest(self.shared[permission], topic)
+        found = rule_on_topic(self.shared[permission], NO_LINES, topic)
         if self._first_own[permission] < found:
             for code, topic_filter in self._bound(permission, subject):
                 if code < found and matches(topic_filter, topic):
@@ -201,8 +201,7 @@ class Policy:
             bound = written if subject is None else bind_loosely(written, subject.values)
             part = None if bound is None else intersection(bound, topic_filter)
             if part is not None and any(
-                is_allowed(min(lowest(shared, topic), lowest(own, topic)))
-                for topic in examples(part, depth=self.depth)
+                is_allowed(rule_on_topic(shared, own, topic)) for topic in examples(part, depth=self.depth)
             ):
                 return True
         return False

@@ -9,6 +9,7 @@ What a list of rules comes to is told by `policy`, what is wrong with a document
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -22,6 +23,8 @@ from tokenmq.access.identity import Identity
 from tokenmq.access.permission import Permission
 
 EVERYBODY = "*"
+# Enough to tell documents apart that were not made to be alike, by which nobody gains.
+_REVISION_CHARACTERS = 16
 
 
 class Effect(StrEnum):
@@ -76,6 +79,11 @@ class PolicyDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc
     default: Literal["deny"]
     rules: tuple[Rule, ...]
 
+    @property
+    def revision(self) -> str:
+        """Name its content, so that who changes it can say what was read."""
+        return hashlib.sha256(msgspec.json.encode(self)).hexdigest()[:_REVISION_CHARACTERS]
+
 
 @dataclass(frozen=True)
 class Subject:
@@ -99,7 +107,7 @@ class Subject:
         return values_of(user_id=self.user_id, org_id=self.org_id, client_id=self.client_id, attrs=self.attrs)
 
 
-def subject_of(identity: Identity, client_id: str) -> Subject:
+def subject_of(identity: Identity, client_id: str | None) -> Subject:
     """Return whom a policy is asked about when a connection does something."""
     return Subject(identity.user_id, identity.org_id, client_id, identity.attrs)
 
@@ -120,7 +128,7 @@ def matches_user(pattern: str, user_id: str) -> bool:
     return True
 
 
-def _same(found: object, wanted: bool | int | float | str) -> bool:
+def _same(found: object, wanted: object) -> bool:
     if isinstance(wanted, bool) or isinstance(found, bool):
         return found is wanted
     return isinstance(found, str) is isinstance(wanted, str) and found == wanted

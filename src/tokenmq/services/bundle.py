@@ -11,6 +11,7 @@ from tokenmq.services.families import Families
 from tokenmq.services.keys import Keys
 from tokenmq.services.live import Door, Live
 from tokenmq.services.organizations import Organizations
+from tokenmq.services.policies import Policies
 from tokenmq.services.signing import Signing
 from tokenmq.services.signing_keys import SigningKeys
 from tokenmq.services.tokens import Tokens
@@ -36,6 +37,7 @@ class Services:
     signing: Signing
     signing_keys: SigningKeys
     authenticator: Authenticator
+    policies: Policies
     tokens: Tokens
     upkeep: Upkeep
 
@@ -71,6 +73,7 @@ class Services:
         await organizations.load()
         families.mark(await store.families.ended(now), now)
         verifier = Verifier(signing, issuer=issuer)
+        authenticator = Authenticator(verifier, families, keys, organizations)
         return cls(
             store=store,
             door=door,
@@ -79,7 +82,8 @@ class Services:
             organizations=organizations,
             signing=signing,
             signing_keys=SigningKeys(signing),
-            authenticator=Authenticator(verifier, families, keys, organizations),
+            authenticator=authenticator,
+            policies=Policies(organizations, authenticator),
             tokens=Tokens(
                 store,
                 signing=signing,

@@ -97,8 +97,9 @@ def retained_row(record: RetainedRecord) -> Row:
 
 def retained_record(row: Row) -> RetainedRecord:
     """Read a retained message."""
-    *columns, attrs = row
-    return RetainedRecord(*columns, attrs=None if attrs is None else _ATTRS.decode(attrs))
+    attrs = row[-1]
+    values = (*row[:-1], None if attrs is None else _ATTRS.decode(attrs))
+    return RetainedRecord(*values)
 
 
 def _json(value: object) -> str:

@@ -9,6 +9,7 @@ from sqlalchemy import RowMapping
 
 from tokenmq.access.grants import Grant
 from tokenmq.access.rules import PolicyDocument
+from tokenmq.errors import Unavailable
 from tokenmq.stores.base import IdempotencyRecord, IdempotencyScope
 from tokenmq.tokens.records import (
     FamilyRecord,
@@ -46,8 +47,19 @@ def organization_record(row: RowMapping) -> OrganizationRecord:
         name=row["name"],
         settings=_SETTINGS.decode(row["settings"]),
         created_at=row["created_at"],
-        policy=None if row["policy"] is None else _POLICY.decode(row["policy"]),
+        policy=None if row["policy"] is None else _policy(row["id"], row["policy"]),
     )
+
+
+def _policy(org_id: str, text: str) -> PolicyDocument:
+    """Read a policy; without it, nobody knows who may do what.
+
+    Raises: Unavailable.
+    """
+    try:
+        return _POLICY.decode(text)
+    except msgspec.DecodeError as error:
+        raise Unavailable(f"the stored policy of {org_id} is damaged: {error}") from error
 
 
 def key_row(record: KeyRecord) -> dict[str, Any]:
