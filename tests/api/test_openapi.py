@@ -41,6 +41,7 @@ def test_contract_has_these_routes() -> None:
         "GET /healthz",
         "GET /openapi.json",
         "GET /readyz",
+        "GET /v2/acl",
         "GET /v2/keys",
         "GET /v2/organizations",
         "GET /v2/organizations/{organization_id}",
@@ -50,6 +51,8 @@ def test_contract_has_these_routes() -> None:
         "GET /v2/tokens/{token_id}",
         "PATCH /v2/organizations/{organization_id}",
         "POST /v1/create",
+        "POST /v2/acl/simulate",
+        "POST /v2/acl/validate",
         "POST /v2/keys",
         "POST /v2/organizations",
         "POST /v2/signing-keys",
@@ -59,6 +62,7 @@ def test_contract_has_these_routes() -> None:
         "POST /v2/tokens/create",
         "POST /v2/tokens/introspect",
         "POST /v2/tokens/revoke",
+        "PUT /v2/acl",
     ]
 
 
