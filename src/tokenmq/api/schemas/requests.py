@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from tokenmq.access.checking import MAX_RULES
+from tokenmq.access.checking import MAX_RULES, Finding
 from tokenmq.access.permission import Permission
 from tokenmq.limits import MAX_TOPICS, MAX_TTL_SECONDS, MIN_TTL_SECONDS
 from tokenmq.services.paging import MAX_LIMIT
@@ -145,6 +145,7 @@ class KeyDeleteBody(Keyed, kw_only=True):
 
 
 _RULES = Meta(
+    min_length=0,
     max_length=MAX_RULES,
     extra_json_schema={"items": {"$ref": "#/components/schemas/Rule"}},
     description="The first rule that matches decides.",
@@ -161,7 +162,7 @@ class PolicyBody(Keyed, kw_only=True):
         UNSET
     )
     untouched: bool | UnsetType = UNSET
-    findings: list[Any] | UnsetType = UNSET
+    findings: list[Finding] | UnsetType = UNSET
 
 
 class PolicyDraft(Keyed, kw_only=True, forbid_unknown_fields=False):
