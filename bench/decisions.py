@@ -2,9 +2,9 @@
 
 In a process of its own and without a broker. *Cached* is the broker's own judgement of a PUBLISH on a topic
 that its session has used, beside the bare look-up in a dict; *uncached* is `Scope` asked about topics it has
-compiled its trees for, with 64 grants and with 1 under the starting policy, and with 64 under one of 1,000 rules
-of all kinds. *First* is a new `Scope` and its first decision, which has to compile, for the record. Each is the
-best of many short runs, so that other programs do not count.
+compiled its trees for, with 64 grants and with 1 under the starting policy, and with 64 under one of 1,000
+rules of all kinds. *First* is a new `Scope` and its first decision, which has to compile, for the record.
+Each is the best of many short runs, so that other programs do not count.
 """
 
 import itertools
@@ -80,7 +80,7 @@ def cached_and_bare() -> tuple[float, float]:
 
 def many_rules() -> Policy:
     """A thousand rules about everybody, this user, patterns and claims, of which every fourth denies."""
-    users = ["*", "bench", "b*", ClaimCondition("role", "x")]
+    users: list[str | ClaimCondition] = ["*", "bench", "b*", ClaimCondition("role", "x")]
     some = [
         Rule(users[at % 4], tuple(Permission), (f"areas/{at}/+/state", f"people/{at}/{{user_id}}"),
              Effect.DENY if at % 16 < 4 else Effect.ALLOW)
@@ -120,7 +120,8 @@ def main() -> None:
     cached, bare = cached_and_bare()
     result = {
         "mode": "decisions", "cached_ns": cached, "bare_ns": bare,
-        "uncached_64_ns": uncached(64), "uncached_1_ns": uncached(1), "uncached_rules_ns": uncached(64, many_rules()),
+        "uncached_64_ns": uncached(64), "uncached_1_ns": uncached(1),
+        "uncached_rules_ns": uncached(64, many_rules()),
         "first_64_ns": first(64), "first_1_ns": first(1),
     }  # fmt: skip
     print(

@@ -87,8 +87,9 @@ class Scope:
         if policy is None:
             return Decision(allowed=True, rule=f"grant {granted[0]}")
         code = rule_on_topic(shared, own, topic)
-        if is_allowed(code):
-            return Decision(allowed=True, rule=f"grant {granted[0]}, policy {policy.places[code >> 1]}")
+        allowed = is_allowed(code)
+        if allowed:  # by position: names would cost a twentieth of the decision
+            return Decision(allowed, f"grant {granted[0]}, policy {policy.places[code >> 1]}")
         if code == NOTHING:
             return _refused(f"no policy rule of {permission} matches {shown(topic)}")
         return _refused(f"policy {policy.place(code)} denies {permission} on {shown(topic)}")
