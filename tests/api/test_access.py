@@ -21,6 +21,14 @@ BODIES: dict[str, dict[str, Any]] = {
     "introspectToken": {"token": "x"},
     "revokeTokens": {"user_id": "nobody"},
     "createKey": {"kind": "rk", "name": "scoped", "scopes": ["keys"]},
+    "putPolicy": {
+        "version": "1",
+        "rules": [
+            {"user": "*", "permissions": ["publish", "subscribe", "history"], "topics": ["#", "$spaces/#"]}
+        ],
+    },
+    "validatePolicy": {"version": "1", "rules": []},
+    "simulatePolicy": {"user_id": "ann", "action": "publish", "topic": "a"},
     "createOrganization": {"name": "made by a test"},
     "patchOrganization": {"name": "named by a test"},
     "publish": {"topic": "chat/ann", "payload": "hello"},

@@ -45,6 +45,7 @@ def test_contract_has_these_routes() -> None:
         "GET /readyz",
         "GET /v2/audit",
         "GET /v2/audit/verify",
+        "GET /v2/acl",
         "GET /v2/keys",
         "GET /v2/organizations",
         "GET /v2/organizations/{organization_id}",
@@ -57,6 +58,8 @@ def test_contract_has_these_routes() -> None:
         "PATCH /v2/organizations/{organization_id}",
         "POST /v1/create",
         "POST /v1/publish",
+        "POST /v2/acl/simulate",
+        "POST /v2/acl/validate",
         "POST /v2/keys",
         "POST /v2/organizations",
         "POST /v2/signing-keys",
@@ -67,6 +70,7 @@ def test_contract_has_these_routes() -> None:
         "POST /v2/tokens/introspect",
         "POST /v2/tokens/revoke",
         "POST /v2/utilities/users/{username}/terminate",
+        "PUT /v2/acl",
     ]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tokenmq.api.answer import JWK_SET
 from tokenmq.api.broker_table import BROKER_ENDPOINTS
 from tokenmq.api.call import Access, Endpoint
-from tokenmq.api.routes import audit, keys, operations, organizations, signing_keys, tokens
+from tokenmq.api.routes import audit, keys, operations, organizations, policies, signing_keys, tokens
 from tokenmq.api.schemas import answers, requests
 
 _TOKEN_PATHS = (
@@ -132,6 +132,54 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         errors=(404,),
     ),
     *BROKER_ENDPOINTS,
+    Endpoint(
+        "GET",
+        "/v2/acl",
+        "showPolicy",
+        "Show the organization's policy",
+        policies.show,
+        Access.SCOPE,
+        answers.PolicyAnswer,
+        requests.OrganizationQuery,
+        scope="policy",
+    ),
+    Endpoint(
+        "PUT",
+        "/v2/acl",
+        "putPolicy",
+        "Put a policy in force; live subscriptions are judged anew",
+        policies.put,
+        Access.SCOPE,
+        answers.PolicyAnswer,
+        requests.OrganizationQuery,
+        scope="policy",
+        body=requests.PolicyBody,
+        errors=(409,),
+    ),
+    Endpoint(
+        "POST",
+        "/v2/acl/validate",
+        "validatePolicy",
+        "Say what is wrong with a policy, without putting it in force",
+        policies.validate,
+        Access.SCOPE,
+        answers.ValidationAnswer,
+        requests.OrganizationQuery,
+        scope="policy",
+        body=requests.PolicyDraft,
+    ),
+    Endpoint(
+        "POST",
+        "/v2/acl/simulate",
+        "simulatePolicy",
+        "Say whether a user or a token may do something, and by which rule",
+        policies.simulate,
+        Access.SCOPE,
+        answers.SimulationAnswer,
+        requests.OrganizationQuery,
+        scope="policy",
+        body=requests.SimulationBody,
+    ),
     Endpoint(
         "GET",
         "/v2/organizations",

@@ -126,6 +126,52 @@ class AuditCheck(TypedDict):
     next: str | None
 
 
+class Finding(TypedDict):
+    """Something about one place of a policy; `severity` is error or warning."""
+
+    path: str
+    severity: str
+    message: str
+
+
+class Policy(TypedDict):
+    """An organization's policy, and what is known about it."""
+
+    version: str
+    default: str
+    rules: list[dict[str, Any]]
+    revision: NotRequired[str]
+    untouched: NotRequired[bool]
+    findings: NotRequired[list[Finding]]
+
+
+class PolicyFindings(TypedDict):
+    """What is wrong with a policy."""
+
+    valid: bool
+    findings: list[Finding]
+
+
+class SimulationRequest(TypedDict, total=False):
+    """What is asked about a user, or about a token."""
+
+    organization_id: str
+    user_id: str
+    token: str
+    action: str
+    topic: str
+    client_id: str
+    claims: dict[str, Any]
+
+
+class Simulation(TypedDict):
+    """Whether somebody may do something, and why."""
+
+    allowed: bool
+    decided_by: str
+    explanation: str
+
+
 class IssuedToken(TypedDict):
     """A token just made, with its text."""
 

@@ -19,12 +19,16 @@ from tokenmq.client.answers import (
     Key,
     KeyRequest,
     Organization,
+    Policy,
+    PolicyFindings,
     Published,
     Retained,
     Revocation,
     RevocationRequest,
     Session,
     SigningKey,
+    Simulation,
+    SimulationRequest,
     Termination,
     TokenInfo,
     TokenRequest,
@@ -118,6 +122,28 @@ class ServiceClient:
         """End a key, and with `revoke_tokens` every token that it made."""
         query = {"organization_id": organization_id, "revoke_tokens": "true" if revoke_tokens else None}
         self._call("DELETE", f"/v2/keys/{quote(key_id, safe='')}", dict[str, Any], query=query)
+
+    def policy(self, *, organization_id: str | None = None) -> Policy:
+        """Return an organization's policy."""
+        return self._call("GET", "/v2/acl", Policy, query={"organization_id": organization_id})
+
+    def put_policy(
+        self, document: Mapping[str, Any], *, revision: str | None = None, organization_id: str | None = None
+    ) -> Policy:
+        """Put a policy in force; with a revision only over the one that has it."""
+        body = {**document, "revision": revision} if revision else document
+        return self._call("PUT", "/v2/acl", Policy, body=body, query={"organization_id": organization_id})
+
+    def validate_policy(
+        self, document: Mapping[str, Any], *, organization_id: str | None = None
+    ) -> PolicyFindings:
+        """Ask what is wrong with a policy, without putting it in force."""
+        query = {"organization_id": organization_id}
+        return self._call("POST", "/v2/acl/validate", PolicyFindings, body=document, query=query)
+
+    def simulate(self, **request: Unpack[SimulationRequest]) -> Simulation:
+        """Ask whether a user or a token may do something, and why."""
+        return self._call("POST", "/v2/acl/simulate", Simulation, body=request)
 
     def signing_keys(self) -> Iterator[SigningKey]:
         """Yield every key that signs or has signed tokens; needs an `ik_` key."""

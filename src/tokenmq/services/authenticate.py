@@ -118,6 +118,17 @@ class Authenticator:
             raise InvalidToken("token is another user's")
         return renewed
 
+    def whose(self, token: str, org_id: str, now: float) -> Identity:
+        """Return whose a token of an organization is, for those who only ask about it.
+
+        Raises: InvalidToken, ExpiredToken.
+        """
+        claims = self._verifier.read(token, now)
+        if claims.org != org_id:
+            raise InvalidToken("token is of another organization")
+        self._families.check_family(claims.fam)
+        return _user(claims)
+
     def _by_method(self, credentials: Credentials, now: float) -> Identity:
         if credentials.method not in METHODS:  # [MQTT-4.12.0-1]
             raise UnknownMethod("authentication method is none of JWT, OAUTH2-JWT, CUSTOM-JWT")
@@ -205,6 +216,7 @@ def _user(claims: Claims) -> Identity:
         key_id=None,
         client_id=claims.client_id,
         issued_at=claims.iat,
+        attrs=claims.attrs,
     )
 
 

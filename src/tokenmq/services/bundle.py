@@ -14,6 +14,7 @@ from tokenmq.services.keys import Keys
 from tokenmq.services.live import Door, Live
 from tokenmq.services.messages import Messages
 from tokenmq.services.organizations import Organizations
+from tokenmq.services.policies import Policies
 from tokenmq.services.refused_keys import RefusedKeys
 from tokenmq.services.sessions import Sessions
 from tokenmq.services.signing import Signing
@@ -44,6 +45,7 @@ class Services:
     signing: Signing
     signing_keys: SigningKeys
     authenticator: Authenticator
+    policies: Policies
     tokens: Tokens
     audit: Audit
     refused_keys: RefusedKeys
@@ -86,6 +88,7 @@ class Services:
         families.mark(await store.families.ended(now), now)
         verifier = Verifier(signing, issuer=issuer)
         refused_keys = RefusedKeys(store.audit, keys, per_minute=audit.refused_keys_per_minute)
+        authenticator = Authenticator(verifier, families, keys, organizations)
         return cls(
             store=store,
             door=door,
@@ -94,7 +97,8 @@ class Services:
             organizations=organizations,
             signing=signing,
             signing_keys=SigningKeys(signing),
-            authenticator=Authenticator(verifier, families, keys, organizations),
+            authenticator=authenticator,
+            policies=Policies(organizations, authenticator),
             tokens=Tokens(
                 store,
                 signing=signing,

@@ -176,7 +176,7 @@ class OrganizationStore(Protocol):
         audit: Audit[OrganizationRecord] = (),
         applied: Callable[[OrganizationRecord], Result],
     ) -> Result:
-        """Store name and settings of an existing one.
+        """Store name, settings and policy of an existing one.
 
         Raises: NotFound (`organization_not_found`), Conflict (name taken).
         """

@@ -7,8 +7,10 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from tokenmq.access.checking import Finding
 from tokenmq.access.grants import Grant
 from tokenmq.access.permission import Permission
+from tokenmq.access.rules import Rule
 from tokenmq.tokens.settings import OrganizationSettings
 
 UtcTime = Annotated[str, msgspec.Meta(extra_json_schema={"format": "date-time"})]
@@ -257,6 +259,32 @@ class OrganizationDeleted(msgspec.Struct, frozen=True):
     id: str
     deleted: bool
     sessions_closed: int
+
+
+class PolicyAnswer(msgspec.Struct, frozen=True):
+    """An organization's policy, and what of it is probably not meant so."""
+
+    version: Literal["1"]
+    default: Literal["deny"]
+    rules: tuple[Rule, ...]
+    revision: str
+    untouched: bool
+    findings: tuple[Finding, ...]
+
+
+class ValidationAnswer(msgspec.Struct, frozen=True):
+    """What is wrong with a policy; `valid` if there is no error."""
+
+    valid: bool
+    findings: tuple[Finding, ...]
+
+
+class SimulationAnswer(msgspec.Struct, frozen=True):
+    """Whether somebody may do something, and why."""
+
+    allowed: bool
+    decided_by: str
+    explanation: str
 
 
 class SigningKeyInfo(msgspec.Struct, frozen=True):

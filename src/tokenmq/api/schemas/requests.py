@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from tokenmq.access.checking import MAX_RULES, Finding
 from tokenmq.access.permission import Permission
 from tokenmq.limits import MAX_TOPICS, MAX_TTL_SECONDS, MIN_TTL_SECONDS
 from tokenmq.services.paging import MAX_LIMIT
@@ -181,6 +182,42 @@ class KeyDeleteBody(Keyed, kw_only=True):
     """DELETE /v2/keys/{id}, for those who send a body."""
 
     revoke_tokens: bool | UnsetType = UNSET
+
+
+_RULES = Meta(
+    min_length=0,
+    max_length=MAX_RULES,
+    extra_json_schema={"items": {"$ref": "#/components/schemas/Rule"}},
+    description="The first rule that matches decides.",
+)
+
+
+class PolicyBody(Keyed, kw_only=True):
+    """PUT /v2/acl: a policy; what GET answers beside it may stand in it and says nothing."""
+
+    version: Literal["1"]
+    rules: Annotated[list[Any], _RULES]
+    default: Literal["deny"] = "deny"
+    revision: Annotated[str, Meta(description="Of the policy to be replaced; another: 409")] | UnsetType = (
+        UNSET
+    )
+    untouched: bool | UnsetType = UNSET
+    findings: list[Finding] | UnsetType = UNSET
+
+
+class PolicyDraft(Keyed, kw_only=True, forbid_unknown_fields=False):
+    """POST /v2/acl/validate: whatever there is, to be judged."""
+
+
+class SimulationBody(Keyed, kw_only=True):
+    """POST /v2/acl/simulate: exactly one of the first two."""
+
+    user_id: Label | UnsetType = UNSET
+    token: Annotated[str, Meta(min_length=1)] | UnsetType = UNSET
+    action: Permission
+    topic: Annotated[str, Meta(min_length=1)]
+    client_id: Annotated[str, Meta(min_length=1)] | UnsetType = UNSET
+    claims: dict[str, Any] | UnsetType = UNSET
 
 
 def _settings_schema() -> dict[str, Any]:

@@ -40,6 +40,7 @@ organizations = Table(
     Column("name", Text, nullable=False, unique=True),
     Column("settings", Text, nullable=False),
     Column("created_at", BigInteger, nullable=False),
+    Column("policy", Text),
 )
 
 keys = Table(
@@ -204,6 +205,8 @@ retained = Table(
     Column("expires_at", Double, nullable=False),
     Column("user_id", Text, nullable=False),
     Column("token_id", Text, index=True),
+    Column("client_id", Text),
+    Column("attrs", Text),
 )
 
 # `stores.audit` says what its columns are; they are in the order of `AuditRow`.
