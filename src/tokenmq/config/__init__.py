@@ -30,6 +30,7 @@ from tokenmq.config.settings import (
     DatabaseSettings,
     DataSettings,
     LogSettings,
+    ProviderSettings,
     Settings,
     TokenSettings,
 )
@@ -52,6 +53,7 @@ __all__ = [
     "DataSettings",
     "DatabaseSettings",
     "TokenSettings",
+    "ProviderSettings",
     "LogSettings",
     "DatabaseAddress",
     "Secret",

@@ -7,14 +7,19 @@ from typing import Self
 
 from tokenmq import clock
 from tokenmq.services.authenticate import Authenticator
+from tokenmq.services.exchange import Exchange
 from tokenmq.services.families import Families
+from tokenmq.services.jwks import KeySets
 from tokenmq.services.keys import Keys
 from tokenmq.services.live import Door, Live
 from tokenmq.services.organizations import Organizations
+from tokenmq.services.providers import Providers
+from tokenmq.services.sealing import Seal
 from tokenmq.services.signing import Signing
 from tokenmq.services.signing_keys import SigningKeys
 from tokenmq.services.tokens import Tokens
 from tokenmq.services.upkeep import Upkeep
+from tokenmq.services.upstream import Upstream
 from tokenmq.services.verifier import Verifier
 from tokenmq.stores.base import Store
 from tokenmq.tokens.minting import ANY_NAMES, NameLimits
@@ -37,6 +42,9 @@ class Services:
     signing_keys: SigningKeys
     authenticator: Authenticator
     tokens: Tokens
+    key_sets: KeySets
+    providers: Providers
+    exchange: Exchange
     upkeep: Upkeep
 
     @classmethod
@@ -49,6 +57,7 @@ class Services:
         signing_secret: str | None,
         now: float,
         limits: NameLimits = ANY_NAMES,
+        upstream: Upstream | None = None,
     ) -> Self:
         """Put the services together and load what they keep in memory.
 
@@ -59,8 +68,11 @@ class Services:
             signing_secret: encrypts signing keys at rest; None = they are not encrypted.
             now: unix seconds.
             limits: the broker's, for what tokens name.
+            upstream: fetches the key sets of identity providers; None: from public
+                addresses over https alone.
 
-        Raises: UnusableKey (signing keys damaged, or another secret), Unavailable.
+        Raises: UnusableKey (signing keys or stored secrets damaged, or another secret),
+            Unavailable.
         """
         door, families = Door(), Families()
         signing = Signing(store.signing_keys, secret=signing_secret)
@@ -71,6 +83,16 @@ class Services:
         await organizations.load()
         families.mark(await store.families.ended(now), now)
         verifier = Verifier(signing, issuer=issuer)
+        upstream = upstream or Upstream()
+        key_sets = KeySets(upstream)
+        providers = Providers(
+            store.providers,
+            organizations=organizations,
+            key_sets=key_sets,
+            upstream=upstream,
+            seal=Seal(signing_secret),
+        )
+        await providers.load()
         return cls(
             store=store,
             door=door,
@@ -89,6 +111,9 @@ class Services:
                 door=door,
                 limits=limits,
             ),
+            key_sets=key_sets,
+            providers=providers,
+            exchange=Exchange(providers, key_sets),
             upkeep=Upkeep(store, keys, families),
         )
 
@@ -107,4 +132,5 @@ class Services:
     async def close(self) -> None:
         """Store what is written behind, and close the store."""
         await self.upkeep.stop()
+        await self.key_sets.close()
         await self.store.close()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -43,6 +43,11 @@ class Organizations:
         self._origins: frozenset[str] = frozenset()
         # A change is read, merged, written: two at once would lose one.
         self._changing = asyncio.Lock()
+        self._deleted: list[Callable[[str], None]] = []
+
+    def on_deletion(self, forget: Callable[[str], None]) -> None:
+        """Have `forget` called with the id of each organization whose deletion was just committed."""
+        self._deleted.append(forget)
 
     async def load(self) -> None:
         """Read all organizations into memory.
@@ -77,6 +82,13 @@ class Organizations:
         Raises: NotFound (`organization_not_found`).
         """
         return self._policies[self._existing(org_id).settings.dollar_trees]
+
+    def policy_is_untouched(self, org_id: str) -> bool:
+        """Tell whether the policy is still the one that every organization starts with.
+
+        Raises: NotFound (`organization_not_found`).
+        """
+        return self.policy_of(org_id) == starting_policy(self.settings_of(org_id).dollar_trees)
 
     def settings_of(self, org_id: str) -> OrganizationSettings:
         """Return an organization's settings.
@@ -188,6 +200,8 @@ class Organizations:
         self._by_id.pop(org_id, None)
         self._derive()
         self._keys.drop_organization(org_id)
+        for forget in self._deleted:
+            forget(org_id)
         return self._door.live.end_organization(org_id)
 
     def _derive(self) -> None:

@@ -9,6 +9,7 @@ from sqlalchemy import RowMapping
 
 from tokenmq.access.grants import Grant
 from tokenmq.stores.base import IdempotencyRecord, IdempotencyScope
+from tokenmq.tokens.foreign.configuration import Configuration, ProviderKind, ProviderRecord
 from tokenmq.tokens.records import (
     FamilyRecord,
     KeyKind,
@@ -24,6 +25,7 @@ _NAMES = msgspec.json.Decoder(tuple[str, ...])
 _METADATA = msgspec.json.Decoder(dict[str, Any])
 _JWK = msgspec.json.Decoder(dict[str, str])
 _SETTINGS = msgspec.json.Decoder(OrganizationSettings)
+_CONFIGURATION = msgspec.json.Decoder(Configuration)
 
 
 def organization_row(record: OrganizationRecord) -> dict[str, Any]:
@@ -164,6 +166,34 @@ def signing_key_record(row: RowMapping) -> SigningKeyRecord:
         created_at=row["created_at"],
         current_from=row["current_from"],
         retired_at=row["retired_at"],
+    )
+
+
+def provider_row(record: ProviderRecord) -> dict[str, Any]:
+    """Write an identity provider."""
+    return {
+        "id": record.id,
+        "org_id": record.org_id,
+        "kind": record.kind.value,
+        "name": record.name,
+        "configuration": _json(record.configuration),
+        "secret": record.secret,
+        "enabled": record.enabled,
+        "created_at": record.created_at,
+    }
+
+
+def provider_record(row: RowMapping) -> ProviderRecord:
+    """Read an identity provider."""
+    return ProviderRecord(
+        id=row["id"],
+        org_id=row["org_id"],
+        kind=ProviderKind(row["kind"]),
+        name=row["name"],
+        configuration=_CONFIGURATION.decode(row["configuration"]),
+        secret=row["secret"],
+        enabled=row["enabled"],
+        created_at=row["created_at"],
     )
 
 
