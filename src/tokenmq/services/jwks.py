@@ -28,9 +28,9 @@ from tokenmq import clock
 from tokenmq.errors import InvalidToken, Unavailable, UnusableKey
 from tokenmq.services.upstream import TIMEOUT_SECONDS
 from tokenmq.tokens.claims import strict_json
-from tokenmq.tokens.foreign.configuration import is_web_address
 from tokenmq.tokens.foreign.keys import ForeignKey, read_key_set
 from tokenmq.tokens.foreign.kinds import Source
+from tokenmq.tokens.foreign.rules import is_web_address
 
 FRESH_SECONDS = 300
 PATIENCE_SECONDS = 600

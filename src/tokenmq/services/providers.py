@@ -24,8 +24,7 @@ from tokenmq.services.texts import check_text
 from tokenmq.services.upstream import Upstream
 from tokenmq.stores.base import ProviderStore
 from tokenmq.tokens import ids
-from tokenmq.tokens.foreign import configuration as rules
-from tokenmq.tokens.foreign import kinds
+from tokenmq.tokens.foreign import kinds, rules
 from tokenmq.tokens.foreign.configuration import Configuration, ProviderKind, ProviderRecord
 from tokenmq.tokens.foreign.kinds import Source
 from tokenmq.tokens.records import KeyRecord
@@ -83,7 +82,11 @@ class Providers:
         """
         for record in await self._store.load():
             self._take(record)
-            if record.secret is not None and self._seal.is_closing and not self._seal.is_sealed(record.secret):
+            if (
+                record.secret is not None
+                and self._seal.is_closing
+                and not self._seal.is_sealed(record.secret)
+            ):
                 closed = self._seal.close(self._secrets[record.id], record.id)
                 await self._store.update(replace(record, secret=closed), applied=self._take)
 
@@ -118,7 +121,8 @@ class Providers:
                 if source.issuer == issuer:
                     return record, source
         raise NotFound(
-            "no identity provider of this organization, enabled, issues such tokens", code="provider_not_found"
+            "no identity provider of this organization, enabled, issues such tokens",
+            code="provider_not_found",
         )
 
     def secret_of(self, record: ProviderRecord) -> bytes | None:

@@ -56,11 +56,15 @@ class Seal:
             return kept[1:]
         nonce, rest = kept[1 : 1 + _NONCE_BYTES], kept[1 + _NONCE_BYTES :]
         if not self.is_sealed(kept) or self._secret is None or not rest:
-            raise UnusableKey("a stored secret cannot be opened: it is damaged, or needs the secret of the keys")
+            raise UnusableKey(
+                "a stored secret cannot be opened: it is damaged, or needs the secret of the keys"
+            )
         try:
             return self._cipher.decrypt(nonce, rest, owner.encode())
         except InvalidTag:
-            raise UnusableKey("a stored secret cannot be opened: it is damaged, or needs another secret") from None
+            raise UnusableKey(
+                "a stored secret cannot be opened: it is damaged, or needs another secret"
+            ) from None
 
     @functools.cached_property
     def _cipher(self) -> AESGCM:

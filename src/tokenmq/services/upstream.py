@@ -19,7 +19,7 @@ from urllib.parse import SplitResult, urlsplit
 import httpx2
 
 from tokenmq.errors import Unavailable
-from tokenmq.tokens.foreign.configuration import is_web_address
+from tokenmq.tokens.foreign.rules import is_web_address
 
 # From the look-up of the name to the last byte.
 TIMEOUT_SECONDS = 5.0
@@ -143,7 +143,9 @@ def is_public(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
 async def _read(client: httpx2.AsyncClient, parts: SplitResult, address: str, port: int) -> bytes:
     """Ask one address, under the name that was looked up, and read the answer within its limit."""
     shown = f"[{address}]" if ":" in address else address
-    target = f"{parts.scheme}://{shown}:{port}{parts.path or '/'}" + (f"?{parts.query}" if parts.query else "")
+    target = f"{parts.scheme}://{shown}:{port}{parts.path or '/'}" + (
+        f"?{parts.query}" if parts.query else ""
+    )
     headers = {**_HEADERS, "Host": parts.netloc}
     # The certificate must be the name's, whatever address is behind it.
     extensions = {"sni_hostname": parts.hostname}

@@ -309,9 +309,7 @@ class ProviderStore(Protocol):
         """
         ...
 
-    async def update(
-        self, record: ProviderRecord, *, applied: Callable[[ProviderRecord], Result]
-    ) -> Result:
+    async def update(self, record: ProviderRecord, *, applied: Callable[[ProviderRecord], Result]) -> Result:
         """Store name, configuration, secret and whether it is enabled of an existing one.
 
         Raises: NotFound (`provider_not_found`), Conflict (name taken).
