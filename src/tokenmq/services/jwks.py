@@ -150,14 +150,16 @@ class KeySets:
         try:
             async with asyncio.timeout(self._timeout_seconds):
                 document = await self._document(source)
-            key_set = read_key_set(document)
+            keys = read_key_set(document).following(entry.keys)
+            if not keys:
+                raise UnusableKey("key set has no usable key")
         except (Unavailable, UnusableKey, TimeoutError) as error:
             entry.failing = True
             reason = str(error) or "no answer in time"
             _log.warning("key_set_refused", provider=provider_id, reason=reason)
         else:
             entry.failing = False
-            entry.keys = key_set.following(entry.keys)
+            entry.keys = keys
             entry.fetched_at = self._mono()
         finally:
             entry.fetching = None

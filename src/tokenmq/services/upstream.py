@@ -24,6 +24,8 @@ from tokenmq.tokens.foreign.rules import is_web_address
 # From the look-up of the name to the last byte.
 TIMEOUT_SECONDS = 5.0
 MAX_DOCUMENT_BYTES = 256 * 1_024
+# Of the time, how much connecting and the handshake may each take.
+_CONNECT_SHARE = 0.8
 
 _PORTS = {"http": 80, "https": 443}
 # RFC 6052 §2.1: an IPv4 address behind a translator.
@@ -105,8 +107,10 @@ class Upstream:
             for address in addresses:
                 if not is_public(ipaddress.ip_address(address.partition("%")[0])):
                     raise Unavailable(f"{host} has an address that is not a public one")
-        transport = httpx2.AsyncHTTPTransport(verify=self._context(), trust_env=False)
-        async with httpx2.AsyncClient(transport=transport, trust_env=False, timeout=None) as client:
+        transport = httpx2.AsyncHTTPTransport(verify=await self._context(), trust_env=False)
+        # A handshake that is cancelled from outside would leave its socket to the collector.
+        patience = httpx2.Timeout(None, connect=self._timeout_seconds * _CONNECT_SHARE)
+        async with httpx2.AsyncClient(transport=transport, trust_env=False, timeout=patience) as client:
             for address in addresses[:-1]:
                 try:
                     return await _read(client, parts, address, port)
@@ -116,9 +120,10 @@ class Upstream:
                 raise Unavailable(f"{host} has no address")
             return await _read(client, parts, addresses[-1], port)
 
-    def _context(self) -> ssl.SSLContext:
+    async def _context(self) -> ssl.SSLContext:
         if self._tls is None:
-            self._tls = httpx2.create_ssl_context(trust_env=False)
+            # Reading all authorities takes long enough to be felt by every connection.
+            self._tls = await asyncio.to_thread(httpx2.create_ssl_context, trust_env=False)
         return self._tls
 
     def _is_insecure(self, parts: SplitResult) -> bool:
