@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from cyclopts import App, CycloptsError
 
 from tokenmq import __version__
-from tokenmq.cli import config, init, key, org, pub, serve, signing_key, sub, token, version
+from tokenmq.cli import config, init, key, org, provider, pub, serve, signing_key, sub, token, version
 from tokenmq.cli.exits import FAILED, INTERRUPTED, OK, USAGE, status_of
 from tokenmq.cli.output import printable, warn
 from tokenmq.errors import TokenmqError
@@ -35,7 +35,7 @@ app = App(
 )
 for command in (serve.serve, init.init, pub.pub, sub.sub, config.config, version.version):
     app.command(command)
-for group in (org.app, key.app, token.app, signing_key.app):
+for group in (org.app, key.app, token.app, provider.app, signing_key.app):
     app.command(group)
 
 

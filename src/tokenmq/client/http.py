@@ -17,6 +17,8 @@ from tokenmq.client.answers import (
     Key,
     KeyRequest,
     Organization,
+    Provider,
+    ProviderRequest,
     Revocation,
     RevocationRequest,
     SigningKey,
@@ -149,6 +151,25 @@ class ServiceClient:
         """Ask whether a token is good now, and what it may do."""
         body = {"token": token} | ({"organization_id": organization_id} if organization_id else {})
         return self._call("POST", "/v2/tokens/introspect", Introspection, body=body)
+
+    def providers(self, *, organization_id: str | None = None) -> list[Provider]:
+        """Return the identity providers of an organization."""
+        query = {"organization_id": organization_id}
+        answer = self._call("GET", "/v2/providers", dict[str, Any], query=query)
+        return self._checked(answer.get("providers"), list[Provider])
+
+    def create_provider(self, **request: Unpack[ProviderRequest]) -> Provider:
+        """Set an identity provider up."""
+        return self._call("POST", "/v2/providers", Provider, body=request)
+
+    def change_provider(self, provider_id: str, **request: Unpack[ProviderRequest]) -> Provider:
+        """Change what is named of an identity provider."""
+        return self._call("PATCH", f"/v2/providers/{quote(provider_id, safe='')}", Provider, body=request)
+
+    def delete_provider(self, provider_id: str, *, organization_id: str | None = None) -> None:
+        """Delete an identity provider: no more exchanges, and no refreshes of what it founded."""
+        query = {"organization_id": organization_id}
+        self._call("DELETE", f"/v2/providers/{quote(provider_id, safe='')}", dict[str, Any], query=query)
 
     def _pages(
         self, path: str, name: str, wants: type[Answer], query: Mapping[str, str | None]

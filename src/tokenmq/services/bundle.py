@@ -7,12 +7,12 @@ from typing import Self
 
 from tokenmq import clock
 from tokenmq.services.authenticate import Authenticator
-from tokenmq.services.exchange import Exchange
 from tokenmq.services.families import Families
 from tokenmq.services.jwks import KeySets
 from tokenmq.services.keys import Keys
 from tokenmq.services.live import Door, Live
 from tokenmq.services.organizations import Organizations
+from tokenmq.services.proofs import Proofs
 from tokenmq.services.providers import Providers
 from tokenmq.services.sealing import Seal
 from tokenmq.services.signing import Signing
@@ -44,7 +44,7 @@ class Services:
     tokens: Tokens
     key_sets: KeySets
     providers: Providers
-    exchange: Exchange
+    proofs: Proofs
     upkeep: Upkeep
 
     @classmethod
@@ -113,7 +113,7 @@ class Services:
             ),
             key_sets=key_sets,
             providers=providers,
-            exchange=Exchange(providers, key_sets),
+            proofs=Proofs(providers, key_sets),
             upkeep=Upkeep(store, keys, families),
         )
 

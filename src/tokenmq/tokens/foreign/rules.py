@@ -132,8 +132,8 @@ def _key_problems(
             yield "jwks_url", "wanted a web address without user or fragment"
         if len(configuration.domains) > 1:
             yield "jwks_url", "cannot stand for several domains"
-        if has_secret:
-            yield "jwks_url", f"is not looked at where {kind} has a jwt_secret"
+        if has_secret and kind is ProviderKind.SUPABASE:
+            yield "jwks_url", "is not looked at where there is a jwt_secret"
 
 
 def _list_problems(configuration: Configuration) -> Iterator[tuple[str, str]]:

@@ -13,7 +13,7 @@ from tokenmq.tokens.foreign.token import Announced
 from tokenmq.tokens.foreign.user import ProvenUser, prove
 
 
-class Exchange:
+class Proofs:
     """Finds the provider of a token, its key, and what it proves."""
 
     def __init__(self, providers: Providers, key_sets: KeySets) -> None:
