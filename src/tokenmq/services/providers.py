@@ -22,7 +22,7 @@ from tokenmq.services.organizations import Organizations
 from tokenmq.services.sealing import Seal
 from tokenmq.services.texts import check_text
 from tokenmq.services.upstream import Upstream
-from tokenmq.stores.base import ProviderStore
+from tokenmq.stores.provider_store import ProviderStore
 from tokenmq.tokens import ids
 from tokenmq.tokens.foreign import kinds, rules
 from tokenmq.tokens.foreign.configuration import Configuration, ProviderKind, ProviderRecord

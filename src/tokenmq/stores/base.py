@@ -20,7 +20,7 @@ from typing import Protocol, TypeVar
 
 from tokenmq.broker.records import Change, Kept
 from tokenmq.errors import Unavailable
-from tokenmq.tokens.foreign.configuration import ProviderRecord
+from tokenmq.stores.provider_store import ProviderStore
 from tokenmq.tokens.records import FamilyRecord, KeyRecord, OrganizationRecord, SigningKeyRecord
 
 Result = TypeVar("Result")
@@ -289,38 +289,6 @@ class SigningKeyStore(Protocol):
         self, record: SigningKeyRecord, *, applied: Callable[[SigningKeyRecord], Result]
     ) -> Result:
         """Store a new one, or times and private part of a known one (by `kid`)."""
-        ...
-
-
-class ProviderStore(Protocol):
-    """Identity providers; those of a deleted organization go with it."""
-
-    async def load(self) -> list[ProviderRecord]:
-        """Return all, oldest first."""
-        ...
-
-    async def create(
-        self, record: ProviderRecord, *, made_by: str, applied: Callable[[ProviderRecord], Result]
-    ) -> Result:
-        """Store a new one; the key `made_by` must be good at the commit.
-
-        Raises: InvalidKey (the maker is deleted or expired), Conflict (name taken), NotFound
-            (no such organization).
-        """
-        ...
-
-    async def update(self, record: ProviderRecord, *, applied: Callable[[ProviderRecord], Result]) -> Result:
-        """Store name, configuration, secret and whether it is enabled of an existing one.
-
-        Raises: NotFound (`provider_not_found`), Conflict (name taken).
-        """
-        ...
-
-    async def delete(self, provider_id: str, *, applied: Callable[[str], Result]) -> Result:
-        """Remove one.
-
-        Raises: NotFound (`provider_not_found`).
-        """
         ...
 
 
