@@ -8,7 +8,7 @@ _COMMON = {
     "allow_anonymous": "Firebase, Supabase: take users that have not signed in.",
     "attrs": "Claims that travel with the token, for the policy; at most 1 KiB of JSON together.",
     "audience": "What `aud` must name, one of them. Needed for Auth0 and OIDC.",
-    "authorized_parties": "Auth0, Clerk, OIDC: what `azp` must be, one of them. Left out: it is not looked at.",
+    "authorized_parties": "Auth0, Clerk, OIDC: what `azp` must be, one of them. Left out: anything.",
     "claim": "Name of a claim, or a path with dots into objects.",
     "domain": "Of Auth0, and there needed, as `tenant.eu.auth0.com`.",
     "domains": "Of Clerk, and there needed, as `clerk.example.org`.",
