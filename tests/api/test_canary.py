@@ -85,7 +85,9 @@ async def test_v46_secrets_in_urls_and_headers_do_not_come_back(
     good = await secrets_of(world)
     with capture_logs() as logs:
         for secret in good.values():
-            path = endpoint.path.format(token_id=secret, key_id=secret, organization_id=secret, kid=secret)
+            path = endpoint.path.format(
+                token_id=secret, key_id=secret, organization_id=secret, kid=secret, provider_id=secret
+            )
             for more in (
                 {"params": {secret: secret}},
                 {"params": {"organization_id": secret, "cursor": secret, "limit": secret}},

@@ -47,11 +47,14 @@ async def make(world: Any) -> dict[str, str]:
     organization = {"name": "named by the contract test"}
     made = await world.ask("POST", "/v2/organizations", key=world.keys["ik"], body=organization)
     signing = await world.ask("POST", "/v2/signing-keys", key=world.keys["ik"])
+    idp = {"provider": "auth0", "name": "idp", "domain": "a.example", "audience": "api", "enabled": False}
+    provider = await world.ask("POST", "/v2/providers", key=world.keys["sk"], body=idp)
     return {
         "token_id": token["token_id"],
         "key_id": key["id"],
         "organization_id": made.json()["id"],
         "kid": signing.json()["kid"],
+        "provider_id": provider.json()["id"],
     }
 
 

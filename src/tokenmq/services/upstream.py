@@ -24,7 +24,7 @@ from tokenmq.tokens.foreign.rules import is_web_address
 # From the look-up of the name to the last byte.
 TIMEOUT_SECONDS = 5.0
 MAX_DOCUMENT_BYTES = 256 * 1_024
-# Of the time, how much connecting and the handshake may each take.
+# Of the time that is left, how much connecting and the handshake may each take.
 _CONNECT_SHARE = 0.8
 
 _PORTS = {"http": 80, "https": 443}
@@ -92,14 +92,14 @@ class Upstream:
         if problem := self.problem(url):
             raise Unavailable(f"nothing is fetched from {host}: {problem}")
         try:
-            async with asyncio.timeout(self._timeout_seconds):
-                return await self._fetch(urlsplit(url))
+            async with asyncio.timeout(self._timeout_seconds) as limit:
+                return await self._fetch(urlsplit(url), limit)
         except TimeoutError:
             raise Unavailable(f"{host} has not answered within {self._timeout_seconds:g} s") from None
         except (httpx2.HTTPError, httpx2.InvalidURL, OSError, UnicodeError) as error:
             raise Unavailable(f"{host} cannot be asked: {error or type(error).__name__}") from error
 
-    async def _fetch(self, parts: SplitResult) -> bytes:
+    async def _fetch(self, parts: SplitResult, limit: asyncio.Timeout) -> bytes:
         host = parts.hostname or ""
         port = parts.port or _PORTS[parts.scheme]
         addresses = await self._resolve(host, port)
@@ -109,7 +109,8 @@ class Upstream:
                     raise Unavailable(f"{host} has an address that is not a public one")
         transport = httpx2.AsyncHTTPTransport(verify=await self._context(), trust_env=False)
         # A handshake that is cancelled from outside would leave its socket to the collector.
-        patience = httpx2.Timeout(None, connect=self._timeout_seconds * _CONNECT_SHARE)
+        remaining = (limit.when() or 0) - asyncio.get_running_loop().time()
+        patience = httpx2.Timeout(None, connect=max(0.0, remaining) * _CONNECT_SHARE)
         async with httpx2.AsyncClient(transport=transport, trust_env=False, timeout=patience) as client:
             for address in addresses[:-1]:
                 try:
