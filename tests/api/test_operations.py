@@ -1,4 +1,4 @@
-"""Keys to verify with, providers, health, and paths that are not there."""
+"""Keys to verify with, health, and paths that are not there."""
 
 from __future__ import annotations
 
@@ -54,22 +54,6 @@ async def test_jwks_verifies_our_tokens_and_holds_nothing_private(world: Any) ->
     assert header["kid"] in {key["kid"] for key in keys}
     for key in keys:
         assert set(key) == {"kty", "crv", "x", "y", "use", "alg", "kid"}
-
-
-async def test_providers_are_an_honest_empty_list(world: Any) -> None:
-    for more in (
-        {"params": {"organization_id": world.org_id}},
-        {"key": world.keys["pk"]},
-        {"key": world.keys["sk"]},
-    ):
-        answer = await world.ask("GET", "/v2/providers", **more)
-        assert (answer.status_code, answer.json()) == (200, {"providers": []})
-
-
-async def test_providers_of_no_organization(world: Any) -> None:
-    world.refused(await world.ask("GET", "/v2/providers"), 400, "invalid_request")
-    answer = await world.ask("GET", "/v2/providers", params={"organization_id": "org_zzzzzzzzzzzz"})
-    world.refused(answer, 404, "organization_not_found")
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz"])

@@ -21,7 +21,16 @@ from tokenmq.stores.base import EndedFamily, KeyStore, Selection
 from tokenmq.tokens import secret
 from tokenmq.tokens.records import KeyKind, KeyRecord
 
-__all__ = ["KeyRequest", "CreatedKey", "Revoked", "Keys", "authorise", "require", "require_administrator"]
+__all__ = [
+    "KeyRequest",
+    "CreatedKey",
+    "Revoked",
+    "Keys",
+    "authorise",
+    "opens",
+    "require",
+    "require_administrator",
+]
 
 # Compared with where there is no such key: an unknown id takes as long as a wrong secret.
 _NOBODY = bytes(32)
@@ -44,16 +53,22 @@ class Revoked:
     sessions_closed: int
 
 
-def require(key: KeyRecord, scope: str) -> None:
-    """Refuse a key that does not open `scope` (one of `key_requests.SCOPES`).
+def opens(key: KeyRecord, scope: str) -> bool:
+    """Tell whether a key opens `scope` (one of `key_requests.SCOPES`).
 
     `ik` and `sk` keys open everything, `pk` keys nothing.
+    """
+    if key.kind is KeyKind.RESTRICTED:
+        return scope in key.scopes
+    return key.kind in (KeyKind.INSTANCE, KeyKind.SECRET)
+
+
+def require(key: KeyRecord, scope: str) -> None:
+    """Refuse a key that does not open `scope`.
 
     Raises: Forbidden.
     """
-    if key.kind in (KeyKind.INSTANCE, KeyKind.SECRET):
-        return
-    if key.kind is not KeyKind.RESTRICTED or scope not in key.scopes:
+    if not opens(key, scope):
         raise Forbidden(f"the key lacks the scope {scope}")
 
 

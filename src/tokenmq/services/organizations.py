@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -47,6 +47,11 @@ class Organizations:
         self._origins: frozenset[str] = frozenset()
         # A change is read, merged, written: two at once would lose one.
         self._changing = asyncio.Lock()
+        self._deleted: list[Callable[[str], None]] = []
+
+    def on_deletion(self, forget: Callable[[str], None]) -> None:
+        """Have `forget` called with the id of each organization whose deletion was just committed."""
+        self._deleted.append(forget)
 
     async def load(self) -> None:
         """Read all organizations into memory.
@@ -285,6 +290,8 @@ class Organizations:
         self._by_id.pop(org_id, None)
         self._derive()
         self._keys.drop_organization(org_id)
+        for forget in self._deleted:
+            forget(org_id)
         return self._door.live.end_organization(org_id)
 
     def _derive(self) -> None:

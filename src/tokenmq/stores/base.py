@@ -23,6 +23,7 @@ from tokenmq.broker.records import Change, Kept
 from tokenmq.errors import Unavailable
 from tokenmq.stores.audit import Audit, AuditStore
 from tokenmq.stores.figures import Writing
+from tokenmq.stores.provider_store import ProviderStore
 from tokenmq.tokens.records import FamilyRecord, KeyRecord, OrganizationRecord, SigningKeyRecord
 
 Result = TypeVar("Result")
@@ -368,6 +369,11 @@ class Store(Protocol):
     @property
     def idempotency(self) -> IdempotencyStore:
         """What requests with an idempotency key made."""
+        ...
+
+    @property
+    def providers(self) -> ProviderStore:
+        """The identity providers."""
         ...
 
     @property

@@ -20,7 +20,7 @@ import re
 
 from tokenmq.errors import ExpiredToken, InvalidRequest, InvalidToken, UnusableKey
 from tokenmq.limits import MAX_TOKEN_BYTES
-from tokenmq.tokens import base64url
+from tokenmq.tokens import base64url, compact
 from tokenmq.tokens import claims as claims_of_token
 from tokenmq.tokens.claims import Claims, strict_json
 from tokenmq.tokens.keyring import TYPE, Keyring, SigningKey
@@ -68,7 +68,7 @@ def verify(
 
     Source: RFC 7515 §5.2, RFC 7519 §7.2, RFC 8725bis.
     """
-    header, payload, signature = _parts(token)
+    header, payload, signature = compact.parts(token)
     key = keyring.by_header(header, now)
     if key is None:
         key = _key_of(header, keyring, now)
@@ -83,22 +83,6 @@ def verify(
     if now >= claims.exp:
         raise ExpiredToken("token has expired", claims.exp)
     return claims
-
-
-def _parts(token: str | bytes) -> tuple[bytes, bytes, bytes]:
-    if len(token) > MAX_TOKEN_BYTES:
-        raise InvalidToken(f"token has over {MAX_TOKEN_BYTES} bytes")
-    try:
-        text = token.encode("ascii") if isinstance(token, str) else token
-    except UnicodeEncodeError:
-        raise InvalidToken("token has characters that no token has") from None
-    dots = text.translate(None, base64url.ALPHABET)
-    if dots != b"..":
-        if dots.strip(b"."):
-            raise InvalidToken("token has characters that no token has")
-        raise InvalidToken(f"token has {len(dots) + 1} parts, wanted 3")
-    header, payload, signature = text.split(b".")
-    return header, payload, signature
 
 
 def _key_of(header: bytes, keyring: Keyring, now: float) -> SigningKey:

@@ -11,6 +11,7 @@ from tokenmq.access.grants import Grant
 from tokenmq.access.rules import PolicyDocument
 from tokenmq.errors import Unavailable
 from tokenmq.stores.base import IdempotencyRecord, IdempotencyScope
+from tokenmq.tokens.foreign.configuration import Configuration, ProviderKind, ProviderRecord
 from tokenmq.tokens.records import (
     FamilyRecord,
     KeyKind,
@@ -27,6 +28,7 @@ _METADATA = msgspec.json.Decoder(dict[str, Any])
 _JWK = msgspec.json.Decoder(dict[str, str])
 _SETTINGS = msgspec.json.Decoder(OrganizationSettings)
 _POLICY = msgspec.json.Decoder(PolicyDocument)
+_CONFIGURATION = msgspec.json.Decoder(Configuration)
 
 
 def organization_row(record: OrganizationRecord) -> dict[str, Any]:
@@ -180,6 +182,34 @@ def signing_key_record(row: RowMapping) -> SigningKeyRecord:
         created_at=row["created_at"],
         current_from=row["current_from"],
         retired_at=row["retired_at"],
+    )
+
+
+def provider_row(record: ProviderRecord) -> dict[str, Any]:
+    """Write an identity provider."""
+    return {
+        "id": record.id,
+        "org_id": record.org_id,
+        "kind": record.kind.value,
+        "name": record.name,
+        "configuration": _json(record.configuration),
+        "secret": record.secret,
+        "enabled": record.enabled,
+        "created_at": record.created_at,
+    }
+
+
+def provider_record(row: RowMapping) -> ProviderRecord:
+    """Read an identity provider."""
+    return ProviderRecord(
+        id=row["id"],
+        org_id=row["org_id"],
+        kind=ProviderKind(row["kind"]),
+        name=row["name"],
+        configuration=_CONFIGURATION.decode(row["configuration"]),
+        secret=row["secret"],
+        enabled=row["enabled"],
+        created_at=row["created_at"],
     )
 
 

@@ -22,6 +22,7 @@ from sqlalchemy import (
     MetaData,
     Table,
     Text,
+    UniqueConstraint,
 )
 
 metadata = MetaData(
@@ -126,6 +127,20 @@ signing_keys = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("current_from", BigInteger, nullable=False),
     Column("retired_at", BigInteger),
+)
+
+providers = Table(
+    "providers",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("org_id", Text, ForeignKey("organizations.id", ondelete="CASCADE"), nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("configuration", Text, nullable=False),
+    Column("secret", LargeBinary),
+    Column("enabled", Boolean, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    UniqueConstraint("org_id", "name"),
 )
 
 # SQLite keeps a row under its number itself if it is called INTEGER there, without an index beside it.
