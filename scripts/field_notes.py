@@ -99,10 +99,12 @@ _OF_ONE = {
     "comes back with a superseded or expired password; a longer life of the token counts instead.",
     "OrganizationSettings.refresh_spread": "Spread `refresh_recommended_at` over the 5 % of the life before "
     "nine tenths of it, for each family its own place.",
-    "OrganizationSettings.reuse_detection": "A superseded password that is refreshed or exchanged revokes its family.",
+    "OrganizationSettings.reuse_detection": "A superseded password that is refreshed or exchanged "
+    "revokes its family.",
     "OrganizationSettings.superseded_reconnect": "A superseded or expired password of a living family opens "
     "a connection again from a client id that was connected not long ago.",
-    "OrganizationSettings.refresh_grace_seconds": "How long after its expiry a family may still be refreshed, at most 900.",
+    "OrganizationSettings.refresh_grace_seconds": "How long after its expiry a family may still be "
+    "refreshed, at most 900.",
     "OrganizationSettings.refused_publish_311": "What a refused PUBLISH at QoS 1 does to an MQTT 3.1.1 "
     "client: `drop` acknowledges and drops it, `close` closes the connection.",
     "Problem.status": "The HTTP status.",

@@ -95,9 +95,7 @@ async def test_exchange_names_its_organization_or_shows_a_key(world: Any) -> Non
     wrong = await world.ask("POST", "/v2/tokens/exchange", body=body, key=world.wrong_keys["deleted"])
     world.refused(wrong, 401, "unauthorized")
     missing = {**body, "organization_id": "org_aaaaaaaaaaaa"}
-    world.refused(
-        await world.ask("POST", "/v2/tokens/exchange", body=missing), 404, "organization_not_found"
-    )
+    world.refused(await world.ask("POST", "/v2/tokens/exchange", body=missing), 404, "organization_not_found")
 
 
 async def test_each_refusal_has_the_status_and_code_that_clients_know(world: Any) -> None:

@@ -444,7 +444,7 @@ class TestLoad:
 
     @pytest.mark.parametrize("how", ["revoked", "sessions_replaced"])
     def test_ended_families_are_ended(self, how):
-        with pytest.raises(InvalidToken, match="revoked|replaced"):
+        with pytest.raises(InvalidToken, match=r"revoked|replaced"):
             shown(self.known(**{how: True}), NOW + 3_200, newer())
 
 

@@ -155,9 +155,7 @@ class TestMaking:
         )
 
     def test_next_generation_ends_with_the_family(self):
-        record = family.renewed(
-            made(ends_at=NOW + 4_000), Verdict.ROTATE, jti="j", kid="k", now=NOW + 3_000
-        )
+        record = family.renewed(made(ends_at=NOW + 4_000), Verdict.ROTATE, jti="j", kid="k", now=NOW + 3_000)
         assert record.expires_at == NOW + 4_000
         assert not family.is_extendable(record)
 
