@@ -201,3 +201,25 @@ def test_signing_keys_are_listed_added_used_and_retired() -> None:
         ("POST", "/v2/signing-keys/-a_b/use", None),
         ("POST", "/v2/signing-keys/a%2Fb/retire", None),
     ]
+
+
+POLICY = {"version": "1", "default": "deny", "rules": []}
+
+
+def test_the_policy_is_got_put_checked_and_asked() -> None:
+    told = {"allowed": True, "decided_by": "rules[0]", "explanation": "because"}
+    findings = {"valid": True, "findings": []}
+    fake = Fake(answer(POLICY), answer(POLICY), answer(POLICY), answer(findings), answer(told))
+    service = client(fake)
+    assert service.policy(organization_id="org_x") == POLICY
+    assert service.put_policy(POLICY) == POLICY
+    assert service.put_policy(POLICY, revision="r", organization_id="org_x") == POLICY
+    assert service.validate_policy({"x": 1}) == findings
+    assert service.simulate(user_id="ann", action="publish", topic="a") == told
+    assert fake.asked == [
+        ("GET", "/v2/acl?organization_id=org_x", None),
+        ("PUT", "/v2/acl", POLICY),
+        ("PUT", "/v2/acl?organization_id=org_x", POLICY | {"revision": "r"}),
+        ("POST", "/v2/acl/validate", {"x": 1}),
+        ("POST", "/v2/acl/simulate", {"user_id": "ann", "action": "publish", "topic": "a"}),
+    ]
