@@ -176,7 +176,7 @@ class TestSettingUp:
 
     async def test_providers_end_with_their_organization(self, world, add):
         record = await add()
-        await world.services.organizations.delete(world.org_id, key=world.administrator)
+        await world.services.organizations.delete(world.org_id, key=world.administrator, now=world.now)
         with pytest.raises(InvalidToken):
             world.services.providers.require_enabled(record.id)
         assert listed(world) == []
