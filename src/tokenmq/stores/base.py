@@ -21,9 +21,9 @@ from typing import Protocol, TypeVar
 
 from tokenmq.broker.records import Change, Kept
 from tokenmq.errors import Unavailable
-from tokenmq.stores.audit import Audit, AuditStore
+from tokenmq.stores.audit import Audit, KeepsAudit
 from tokenmq.stores.figures import Writing
-from tokenmq.stores.provider_store import ProviderStore
+from tokenmq.stores.provider_store import KeepsProviders
 from tokenmq.tokens.records import FamilyRecord, KeyRecord, OrganizationRecord, SigningKeyRecord
 
 Result = TypeVar("Result")
@@ -348,7 +348,7 @@ class KeptStore(Protocol):
         ...
 
 
-class Store(Protocol):
+class Store(KeepsAudit, KeepsProviders, Protocol):
     """All that is kept, open."""
 
     @property
@@ -372,18 +372,8 @@ class Store(Protocol):
         ...
 
     @property
-    def providers(self) -> ProviderStore:
-        """The identity providers."""
-        ...
-
-    @property
     def kept(self) -> KeptStore:
         """What outlives a connection."""
-        ...
-
-    @property
-    def audit(self) -> AuditStore:
-        """The audit trail."""
         ...
 
     @property
