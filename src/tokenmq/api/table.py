@@ -12,6 +12,7 @@ from tokenmq.api.routes import (
     organizations,
     policies,
     providers,
+    renewal,
     signing_keys,
     tokens,
 )
@@ -39,6 +40,30 @@ ENDPOINTS: tuple[Endpoint, ...] = (
             idempotent=True,
         )
         for path, operation in _TOKEN_PATHS
+    ),
+    Endpoint(
+        "POST",
+        "/v2/tokens/refresh",
+        "refreshToken",
+        "Get the next password of a token family, for one that it has",
+        renewal.refresh,
+        Access.POSSESSION,
+        answers.TokenAnswer,
+        requests.AnyQuery,
+        body=requests.RefreshBody,
+        guessable=True,
+    ),
+    Endpoint(
+        "POST",
+        "/v2/tokens/exchange",
+        "exchangeToken",
+        "Exchange a token for one of a family of its own",
+        renewal.exchange,
+        Access.ANY_KEY,
+        answers.TokenAnswer,
+        requests.AnyQuery,
+        body=requests.ExchangeBody,
+        guessable=True,
     ),
     Endpoint(
         "GET",

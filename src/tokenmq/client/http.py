@@ -201,6 +201,16 @@ class ServiceClient:
         """Make a token; the answer carries its text."""
         return self._call("POST", "/v2/tokens", IssuedToken, body=request)
 
+    def refresh(self, token_id: str, password: str) -> IssuedToken:
+        """Get the next password of a token family for one that it has; needs no key."""
+        body = {"token_id": token_id, "current_token_password": password}
+        return self._call("POST", "/v2/tokens/refresh", IssuedToken, body=body)
+
+    def exchange(self, token: str, *, organization_id: str) -> IssuedToken:
+        """Exchange a token for one of a family of its own; needs no key."""
+        body = {"token": token, "organization_id": organization_id}
+        return self._call("POST", "/v2/tokens/exchange", IssuedToken, body=body)
+
     def tokens(
         self, *, organization_id: str | None = None, user_id: str | None = None, status: str | None = None
     ) -> Iterator[TokenInfo]:

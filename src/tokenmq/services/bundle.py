@@ -9,6 +9,7 @@ from tokenmq import clock
 from tokenmq.config import AuditSettings
 from tokenmq.services.audit import Audit
 from tokenmq.services.authenticate import Authenticator
+from tokenmq.services.exchange import Exchange
 from tokenmq.services.families import Families
 from tokenmq.services.jwks import KeySets
 from tokenmq.services.keys import Keys
@@ -19,6 +20,7 @@ from tokenmq.services.policies import Policies
 from tokenmq.services.proofs import Proofs
 from tokenmq.services.providers import Providers
 from tokenmq.services.refused_keys import RefusedKeys
+from tokenmq.services.renewal import Renewals
 from tokenmq.services.sealing import Seal
 from tokenmq.services.sessions import Sessions
 from tokenmq.services.signing import Signing
@@ -59,6 +61,8 @@ class Services:
     key_sets: KeySets
     providers: Providers
     proofs: Proofs
+    renewals: Renewals
+    exchange: Exchange
     upkeep: Upkeep
 
     @classmethod
@@ -90,14 +94,14 @@ class Services:
         Raises: UnusableKey (signing keys or stored secrets damaged, or another secret),
             Unavailable.
         """
-        door, families = Door(), Families()
+        door, families = Door(), Families(now)
         signing = Signing(store.signing_keys, secret=signing_secret)
         keys = Keys(store.keys, families, door)
         organizations = Organizations(store.organizations, keys, door)
         await signing.load(algorithm=algorithm, now=now)
         await keys.load()
         await organizations.load()
-        families.mark(await store.families.ended(now), now)
+        families.load(await store.families.known(now), now)
         verifier = Verifier(signing, issuer=issuer)
         refused_keys = RefusedKeys(store.audit, keys, per_minute=audit.refused_keys_per_minute)
         authenticator = Authenticator(verifier, families, keys, organizations)
@@ -111,6 +115,15 @@ class Services:
             seal=Seal(signing_secret),
         )
         await providers.load()
+        renewals = Renewals(
+            store,
+            signing=signing,
+            verifier=verifier,
+            families=families,
+            organizations=organizations,
+            keys=keys,
+            door=door,
+        )
         return cls(
             store=store,
             door=door,
@@ -140,6 +153,8 @@ class Services:
             key_sets=key_sets,
             providers=providers,
             proofs=Proofs(providers, key_sets),
+            renewals=renewals,
+            exchange=Exchange(renewals, verifier, organizations),
         )
 
     def attach(self, live: Live) -> None:

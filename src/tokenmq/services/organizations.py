@@ -17,7 +17,7 @@ from tokenmq.access import checking
 from tokenmq.access.origins import matches_origin
 from tokenmq.access.policy import Policy, starting_document, starting_policy
 from tokenmq.access.rules import PolicyDocument
-from tokenmq.errors import Conflict, InvalidRequest, NotFound, Unavailable
+from tokenmq.errors import Conflict, Forbidden, InvalidRequest, NotFound, Unavailable
 from tokenmq.services import wording
 from tokenmq.services.auditing import NO_TRACE, SYSTEM, Action, AuditEntry, Trace, entry, of_key
 from tokenmq.services.keys import Keys, require_administrator
@@ -123,6 +123,14 @@ class Organizations:
             record = self._by_id.get(org_id)
             patterns = () if record is None else record.settings.allowed_origins
         return any(matches_origin(pattern, origin) for pattern in patterns)
+
+    def require_origin(self, origin: str | None, org_id: str) -> None:
+        """Refuse a web page that an organization does not allow; None is no page.
+
+        Raises: Forbidden.
+        """
+        if origin is not None and not self.admits_origin(origin, org_id):
+            raise Forbidden("the organization does not allow this page's origin")
 
     async def create(
         self,
