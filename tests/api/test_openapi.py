@@ -89,8 +89,9 @@ def test_every_operation_names_its_errors_and_its_security(endpoint: Any) -> Non
     assert set(operation["responses"]) == {str(endpoint.status), *map(str, error_statuses(endpoint))}
     for name, answer in operation["responses"].items():
         if name != str(endpoint.status):
-            assert answer == {"$ref": f"#/components/responses/Error{name}"}
-            assert f"Error{name}" in DOCUMENT["components"]["responses"]
+            error = f"Error{name}" if endpoint.oauth is None else f"OAuthError{name}"
+            assert answer == {"$ref": f"#/components/responses/{error}"}
+            assert error in DOCUMENT["components"]["responses"]
     if endpoint.access in (Access.EVERYBODY, Access.POSSESSION):
         assert operation["security"] == []
     else:

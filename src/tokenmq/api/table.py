@@ -60,9 +60,11 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         "Exchange a token for one of a family of its own",
         renewal.exchange,
         Access.ANY_KEY,
-        answers.TokenAnswer,
+        answers.ExchangeAnswer,
         requests.AnyQuery,
         body=requests.ExchangeBody,
+        oauth=requests.ExchangeForm,
+        errors=(422,),
         guessable=True,
     ),
     Endpoint(
