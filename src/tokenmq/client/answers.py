@@ -86,7 +86,7 @@ class RevocationRequest(TypedDict, total=False):
     token_id: str
     user_id: str
     client_id: str
-    key_id: str | None
+    key_id: str
     all: bool
     organization_id: str
     issued_before: str
