@@ -108,7 +108,7 @@ class Path:
         query = fill(parse_form(scope["query_string"]), endpoint.query, lax=True)
         body = _body(endpoint, tree, lax=lax)
         organization = None
-        if endpoint.access is not Access.EVERYBODY and endpoint.access is not Access.INSTANCE:
+        if endpoint.access not in _KEYLESS and endpoint.access is not Access.INSTANCE:
             named = (getattr(body, "organization_id", None), getattr(query, "organization_id", None))
             organization = auth.organization(endpoint, key, named, services)
         call = Call(
