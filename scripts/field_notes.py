@@ -147,7 +147,7 @@ _OF_ONE = {
     "ExchangeForm.resource": "Refused with `invalid_target`: name the organization as `audience`.",
     "ExchangeForm.scope": "Refused with `invalid_scope`: rights follow from policy and mapping.",
     "ExchangeForm.subject_token": "The token to exchange.",
-    "ExchangeForm.subject_token_type": "`urn:ietf:params:oauth:token-type:` and `jwt`, `access_token` or `id_token`.",
+    "ExchangeForm.subject_token_type": "The same with `token-type:jwt`, `access_token` or `id_token`.",
     "ExchangeBody.token": "The token to exchange.",
     "Health.status": "It answers.",
     "Jwks.keys": "Public keys, each with `kid`, `kty`, `use` and `alg`.",

@@ -108,6 +108,12 @@ class TestJson:
         path = f"/v2/tokens/{body['token_id']}"
         shown = (await world.ask("GET", path, key=world.keys["sk"])).json()
         assert (shown["key_id"], shown["provider_id"], shown["integration_id"]) == (None, idp.id, "web")
+        trail = await world.ask(
+            "GET", "/v2/audit", key=world.keys["sk"], params={"object": f"token:{body['token_id']}"}
+        )
+        (row,) = trail.json()["entries"]
+        assert (row["action"], row["user_id"], row["details"]["provider"]) == ("exchange", "o:ann", idp.id)
+        assert row["actor"].startswith("user:")
 
     async def test_mapping_gives_the_grants(self, world: Any, idp: Any) -> None:
         await change(world, idp, mapping=[{"claim": "role", "equals": "reader", "grants": GRANTS}])
