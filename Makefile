@@ -7,7 +7,7 @@ PIP := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt \
 UNIT := -m "not interop and not system"
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check fmt lint format types imports clauses unit interop bench profile fuzz slow chaos cov docs build clean
+.PHONY: help run test check fmt lint format types imports clauses unit interop bench profile fuzz slow chaos soak cov docs build clean
 
 help: ## List the targets.
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
@@ -61,6 +61,9 @@ slow: .venv/.dev ## 5,000 sockets that send next to nothing, and one good client
 
 chaos: .venv/.dev ## Kill the server 200 times under load; chaos/README.md has what is judged.
 	$(BIN)/python -m chaos
+
+soak: .venv/.dev ## An hour of 1,000 clients that come and go: memory must not grow.
+	$(BIN)/python -m chaos.soak
 
 cov: .venv/.dev ## Coverage of the tests that need nothing but Python.
 	$(BIN)/pytest $(UNIT) --cov --cov-report=term-missing

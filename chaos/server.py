@@ -118,6 +118,12 @@ class Server:
         stat = Path(f"/proc/{self._running().pid}/stat").read_text().rpartition(")")[2].split()
         return (int(stat[11]) + int(stat[12])) / os.sysconf("SC_CLK_TCK")
 
+    def memory_bytes(self) -> int:
+        """Return the anonymous memory that the process has (Linux, proc(5))."""
+        status = Path(f"/proc/{self._running().pid}/status").read_text()
+        found = next(line for line in status.splitlines() if line.startswith("RssAnon:"))
+        return int(found.split()[1]) * 1_024
+
     def _running(self) -> subprocess.Popen[bytes]:
         assert self._process is not None
         return self._process

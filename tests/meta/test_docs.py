@@ -129,7 +129,8 @@ def test_commands_that_a_page_names_exist(page: Path) -> None:
     commands = set(re.findall(r"^#{2,3} tokenmq ([a-z -]+)$", text_of("docs/cli.md"), re.MULTILINE))
     named = set(
         re.findall(
-            r"(?:^|`|/)tokenmq ((?:org|key|token|signing-key) [a-z]+|[a-z]+)(?=[ `]|$)",
+            r"(?:^|`|/)tokenmq ((?:org|key|token|acl|user|session|retained|provider|signing-key) [a-z]+|[a-z]+)"
+            r"(?=[ `]|$)",
             code(text),
             re.MULTILINE,
         )

@@ -98,7 +98,7 @@ class TestToken:
 
     async def test_token_of_a_deleted_organization_is_refused(self, world):
         token = await world.issue()
-        await world.services.organizations.delete(world.org_id, key=world.administrator)
+        await world.services.organizations.delete(world.org_id, key=world.administrator, now=world.now)
         with pytest.raises(InvalidToken):
             connect(world, world.credentials(token))
 

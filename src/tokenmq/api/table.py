@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from tokenmq.api.answer import JWK_SET
+from tokenmq.api.broker_table import BROKER_ENDPOINTS
 from tokenmq.api.call import Access, Endpoint
-from tokenmq.api.routes import keys, operations, organizations, signing_keys, tokens
+from tokenmq.api.routes import audit, keys, operations, organizations, policies, signing_keys, tokens
 from tokenmq.api.schemas import answers, requests
 
 _TOKEN_PATHS = (
@@ -130,6 +131,55 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         body_required=False,
         errors=(404,),
     ),
+    *BROKER_ENDPOINTS,
+    Endpoint(
+        "GET",
+        "/v2/acl",
+        "showPolicy",
+        "Show the organization's policy",
+        policies.show,
+        Access.SCOPE,
+        answers.PolicyAnswer,
+        requests.OrganizationQuery,
+        scope="policy",
+    ),
+    Endpoint(
+        "PUT",
+        "/v2/acl",
+        "putPolicy",
+        "Put a policy in force; live subscriptions are judged anew",
+        policies.put,
+        Access.SCOPE,
+        answers.PolicyAnswer,
+        requests.OrganizationQuery,
+        scope="policy",
+        body=requests.PolicyBody,
+        errors=(409,),
+    ),
+    Endpoint(
+        "POST",
+        "/v2/acl/validate",
+        "validatePolicy",
+        "Say what is wrong with a policy, without putting it in force",
+        policies.validate,
+        Access.SCOPE,
+        answers.ValidationAnswer,
+        requests.OrganizationQuery,
+        scope="policy",
+        body=requests.PolicyDraft,
+    ),
+    Endpoint(
+        "POST",
+        "/v2/acl/simulate",
+        "simulatePolicy",
+        "Say whether a user or a token may do something, and by which rule",
+        policies.simulate,
+        Access.SCOPE,
+        answers.SimulationAnswer,
+        requests.OrganizationQuery,
+        scope="policy",
+        body=requests.SimulationBody,
+    ),
     Endpoint(
         "GET",
         "/v2/organizations",
@@ -237,6 +287,27 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         body=requests.KeyOnlyBody,
         body_required=False,
         errors=(404, 409),
+    ),
+    Endpoint(
+        "GET",
+        "/v2/audit",
+        "listAudit",
+        "List the audit trail, newest first; an ik_ key that names no organization sees all of it",
+        audit.listing,
+        Access.SCOPE_OR_ALL,
+        answers.AuditList,
+        requests.AuditQuery,
+        scope="audit:read",
+    ),
+    Endpoint(
+        "GET",
+        "/v2/audit/verify",
+        "verifyAudit",
+        "Verify the chain of the audit trail, part by part",
+        audit.verify,
+        Access.INSTANCE,
+        answers.AuditCheck,
+        requests.AuditCheckQuery,
     ),
     Endpoint(
         "GET",

@@ -221,6 +221,7 @@ class Broker:
 
     def revoke_families(self, token_ids: Collection[str], code: ReasonCode, text: str) -> int:
         """End every session of these token families, and what they left; return how many there were."""
+        self.counters.revoked += len(token_ids)
         count = self._revoke(self.lives.of_families(token_ids), code, text)
         self.lives.keep_those_that_left(token_ids)
         return count

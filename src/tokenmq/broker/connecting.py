@@ -118,6 +118,7 @@ def refuse(broker: Broker, outbox: Outbox, code: ReasonCode, text: str, **fields
     if encoded is not None:
         broker.dirty.append(outbox)
         outbox.chunks.append(encoded)
+    broker.counters.turn_away(fields.get("error") or code.name.lower())
     broker.report("connect_refused", code=int(code), reason=text, **fields)
     broker.effects.append(Close(outbox, text))
 

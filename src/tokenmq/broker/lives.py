@@ -129,6 +129,10 @@ class Lives:
         self._go_away(session)
         self._bound_away(session)
 
+    def follow(self, session: Session) -> None:
+        """Let a revocation find a session that was never open, until nothing of it waits any more."""
+        self._index(session)
+
     def forget(self, session: Session) -> None:
         """Forget a session that has ended, as nothing of it waits for the store any more.
 

@@ -109,12 +109,12 @@ def route(
         retain = message.retain and target.retain_as_published
         form = message.form(receiver.version, qos, target.identifiers, retain=retain)
         receiver.deliver(form.packet, len(form.packet), form.offset, form.expiry)
-    for group, members in found.groups:
-        delivery = reserved.pop(group, None)
+    for candidates in found.groups:
+        delivery = reserved.pop(candidates.group, None)
         if delivery is not None:
             receivers += 1
             delivery.backlog.add(delivery)
-        elif (chosen := group.choose(members, 0)) is not None:
+        elif (chosen := candidates.choose(0)) is not None:
             receivers += 1
             if over:
                 chosen.session.count_expired()
@@ -173,7 +173,7 @@ def refuse(
         answers: False if it came by an earlier connection and will be sent again.
         closes: 3.1.1, which has no answer that refuses, is closed whatever its organization has set.
     """
-    broker.counters.refused += 1
+    broker.counters.refuse(refused.why)
     broker.report(
         "publish_refused",
         org_id=session.tenant.org_id,

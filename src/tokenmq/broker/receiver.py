@@ -203,6 +203,11 @@ class Receiver:
         if self.queue:
             self._drain()
 
+    @property
+    def queued_messages(self) -> int:
+        """How many messages wait."""
+        return self._queued_messages
+
     def taken(self, packet_ids: Iterable[int]) -> None:
         """Answer PUBRECs: release what the peer has taken over [MQTT-4.3.3-4] [MQTT311-4.3.3-1]."""
         for packet_id in packet_ids:
@@ -357,5 +362,6 @@ class Receiver:
     def note_lost(self, count: int) -> None:
         """Count messages that a full queue cost; the connection is told if it listens."""
         self._counters.dropped += count
+        self._counters.overflowed += count
         self.lost += count
         self._overflowed[self] = None

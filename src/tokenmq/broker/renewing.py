@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from tokenmq.access.identity import Identity, Renewal
 from tokenmq.broker import publishing, suspending
-from tokenmq.broker.refusals import Refusal, reserved
+from tokenmq.broker.refusals import Refusal, Why, reserved
 from tokenmq.broker.session import reserved_name
 from tokenmq.errors import InvalidToken, ProtocolError, TokenmqError
 from tokenmq.mqtt.codes import ReasonCode
@@ -135,6 +135,6 @@ def _too_many(broker: Broker, session: Session) -> Refusal | None:
     lately = tuple(at for at in session.tokens_at if 0 <= now - at < _EVERY_SECONDS)
     if len(lately) >= _MOST_TOKENS:
         text = f"{_MOST_TOKENS} tokens came within a minute, try again later"
-        return Refusal(ReasonCode.QUOTA_EXCEEDED, text)
+        return Refusal(ReasonCode.QUOTA_EXCEEDED, text, Why.QUOTA)
     session.tokens_at = (*lately, now)
     return None

@@ -156,6 +156,7 @@ def _judge(broker: Broker, session: Session, request: Request, new: set[str]) ->
     if inner == EVENTS_TOPIC and group is None:
         return ReasonCode(min(request.qos, 1)), ""
     why = suspending.why_not(session.tenant, session.scope, inner)
+    broker.counters.decide("subscribe", allowed=why is None)
     if why is not None:
         return ReasonCode.NOT_AUTHORIZED, why
     most = settings.max_subscriptions_per_session

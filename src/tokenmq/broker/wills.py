@@ -62,7 +62,7 @@ def judge_anew(broker: Broker, session: Session) -> None:
 
 def tell_refused(broker: Broker, session: Session, topic: str, refused: Refusal) -> None:
     """Count and tell of a will that is not published."""
-    broker.counters.refused += 1
+    broker.counters.refuse(refused.why)
     broker.report(
         "will_refused",
         org_id=session.tenant.org_id,

@@ -14,13 +14,12 @@ import hmac
 
 import msgspec
 
-from tokenmq.access.grants import Grant
 from tokenmq.access.identity import Identity
-from tokenmq.access.permission import Permission
 from tokenmq.errors import BadCredentials, ClientIdNotPermitted, InvalidKey, InvalidToken, UnknownMethod
 from tokenmq.services.families import Families
 from tokenmq.services.keys import Keys
 from tokenmq.services.organizations import Organizations
+from tokenmq.services.servers import server_identity
 from tokenmq.services.verifier import Verifier
 from tokenmq.tokens.claims import Claims
 from tokenmq.tokens.records import KeyKind, KeyRecord, OrganizationSettings
@@ -119,6 +118,17 @@ class Authenticator:
             raise InvalidToken("token is another user's")
         return renewed
 
+    def whose(self, token: str, org_id: str, now: float) -> Identity:
+        """Return whose a token of an organization is, for those who only ask about it.
+
+        Raises: InvalidToken, ExpiredToken.
+        """
+        claims = self._verifier.read(token, now)
+        if claims.org != org_id:
+            raise InvalidToken("token is of another organization")
+        self._families.check_family(claims.fam)
+        return _user(claims)
+
     def _by_method(self, credentials: Credentials, now: float) -> Identity:
         if credentials.method not in METHODS:  # [MQTT-4.12.0-1]
             raise UnknownMethod("authentication method is none of JWT, OAUTH2-JWT, CUSTOM-JWT")
@@ -206,27 +216,12 @@ def _user(claims: Claims) -> Identity:
         key_id=None,
         client_id=claims.client_id,
         issued_at=claims.iat,
+        attrs=claims.attrs,
     )
 
 
 def _server(key: KeyRecord, org_id: str, settings: OrganizationSettings) -> Identity:
-    if key.kind is KeyKind.SECRET:
-        trees = tuple(f"{tree}/#" for tree in settings.dollar_trees)
-        grants: tuple[Grant, ...] = (Grant(tuple(Permission), ("#", *trees)),)
-    elif key.kind is KeyKind.RESTRICTED and _MQTT_SCOPE in key.scopes:
-        grants = key.grants
-    else:
+    opens = key.kind is KeyKind.SECRET or (key.kind is KeyKind.RESTRICTED and _MQTT_SCOPE in key.scopes)
+    if not opens:
         raise InvalidToken("this kind of key opens no connection")
-    return Identity(
-        org_id=org_id,
-        user_id=SERVER,
-        username=_SERVER_PREFIX + org_id,
-        grants=grants,
-        expires_at=key.expires_at,
-        token_id=None,
-        jti=None,
-        gen=0,
-        key_id=key.id,
-        client_id=None,
-        issued_at=key.created_at,
-    )
+    return server_identity(key, org_id, settings)

@@ -6,11 +6,17 @@ from dataclasses import dataclass
 from typing import Self
 
 from tokenmq import clock
+from tokenmq.config import AuditSettings
+from tokenmq.services.audit import Audit
 from tokenmq.services.authenticate import Authenticator
 from tokenmq.services.families import Families
 from tokenmq.services.keys import Keys
 from tokenmq.services.live import Door, Live
+from tokenmq.services.messages import Messages
 from tokenmq.services.organizations import Organizations
+from tokenmq.services.policies import Policies
+from tokenmq.services.refused_keys import RefusedKeys
+from tokenmq.services.sessions import Sessions
 from tokenmq.services.signing import Signing
 from tokenmq.services.signing_keys import SigningKeys
 from tokenmq.services.tokens import Tokens
@@ -18,6 +24,9 @@ from tokenmq.services.upkeep import Upkeep
 from tokenmq.services.verifier import Verifier
 from tokenmq.stores.base import Store
 from tokenmq.tokens.minting import ANY_NAMES, NameLimits
+
+DAY_SECONDS = 86_400
+_AUDIT = AuditSettings()
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +45,12 @@ class Services:
     signing: Signing
     signing_keys: SigningKeys
     authenticator: Authenticator
+    policies: Policies
     tokens: Tokens
+    audit: Audit
+    refused_keys: RefusedKeys
+    sessions: Sessions
+    messages: Messages
     upkeep: Upkeep
 
     @classmethod
@@ -49,6 +63,7 @@ class Services:
         signing_secret: str | None,
         now: float,
         limits: NameLimits = ANY_NAMES,
+        audit: AuditSettings = _AUDIT,
     ) -> Self:
         """Put the services together and load what they keep in memory.
 
@@ -59,6 +74,7 @@ class Services:
             signing_secret: encrypts signing keys at rest; None = they are not encrypted.
             now: unix seconds.
             limits: the broker's, for what tokens name.
+            audit: how much is kept of the audit trail.
 
         Raises: UnusableKey (signing keys damaged, or another secret), Unavailable.
         """
@@ -71,6 +87,8 @@ class Services:
         await organizations.load()
         families.mark(await store.families.ended(now), now)
         verifier = Verifier(signing, issuer=issuer)
+        refused_keys = RefusedKeys(store.audit, keys, per_minute=audit.refused_keys_per_minute)
+        authenticator = Authenticator(verifier, families, keys, organizations)
         return cls(
             store=store,
             door=door,
@@ -79,7 +97,8 @@ class Services:
             organizations=organizations,
             signing=signing,
             signing_keys=SigningKeys(signing),
-            authenticator=Authenticator(verifier, families, keys, organizations),
+            authenticator=authenticator,
+            policies=Policies(organizations, authenticator),
             tokens=Tokens(
                 store,
                 signing=signing,
@@ -89,7 +108,13 @@ class Services:
                 door=door,
                 limits=limits,
             ),
-            upkeep=Upkeep(store, keys, families),
+            audit=Audit(store.audit),
+            refused_keys=refused_keys,
+            upkeep=Upkeep(
+                store, keys, families, refused_keys, audit_seconds=audit.retention_days * DAY_SECONDS
+            ),
+            sessions=Sessions(door),
+            messages=Messages(door),
         )
 
     def attach(self, live: Live) -> None:

@@ -13,10 +13,13 @@ from typing import Any
 
 import msgspec
 
+from tokenmq.access import checking
 from tokenmq.access.origins import matches_origin
-from tokenmq.access.policy import Policy, starting_policy
-from tokenmq.errors import InvalidRequest, NotFound
+from tokenmq.access.policy import Policy, starting_document, starting_policy
+from tokenmq.access.rules import PolicyDocument
+from tokenmq.errors import Conflict, InvalidRequest, NotFound, Unavailable
 from tokenmq.services import wording
+from tokenmq.services.auditing import NO_TRACE, SYSTEM, Action, AuditEntry, Trace, entry, of_key
 from tokenmq.services.keys import Keys, require_administrator
 from tokenmq.services.live import Door
 from tokenmq.services.paging import Page, Position, check_limit, page_of, read_cursor
@@ -37,9 +40,10 @@ class Organizations:
         self._keys = keys
         self._door = door
         self._by_id: dict[str, OrganizationRecord] = {}
-        # Most organizations are alike: one policy for all that have the same `$` trees,
-        # and a union of origins that is short.
-        self._policies: dict[tuple[str, ...], Policy] = {}
+        # Most organizations are alike: one policy for all that have the same `$` trees and
+        # none of their own, and a union of origins that is short.
+        self._starting: dict[tuple[str, ...], Policy] = {}
+        self._own: dict[str, tuple[PolicyDocument, Policy]] = {}
         self._origins: frozenset[str] = frozenset()
         # A change is read, merged, written: two at once would lose one.
         self._changing = asyncio.Lock()
@@ -47,9 +51,12 @@ class Organizations:
     async def load(self) -> None:
         """Read all organizations into memory.
 
-        Raises: Unavailable.
+        Raises: Unavailable: the store fails, or has a policy that is none.
         """
         self._by_id = {record.id: record for record in await self._store.load()}
+        for record in self._by_id.values():
+            if record.policy is not None:
+                _require_sound(record.id, record.policy)
         self._derive()
 
     def resolve(self, key: KeyRecord, organization_id: str | None) -> OrganizationRecord:
@@ -76,7 +83,25 @@ class Organizations:
 
         Raises: NotFound (`organization_not_found`).
         """
-        return self._policies[self._existing(org_id).settings.dollar_trees]
+        record = self._existing(org_id)
+        if record.policy is None:
+            return self._starting[record.settings.dollar_trees]
+        return self._own[org_id][1]
+
+    def policy_document_of(self, org_id: str) -> PolicyDocument:
+        """Return that policy as it is written, the starting document explicitly.
+
+        Raises: NotFound (`organization_not_found`).
+        """
+        record = self._existing(org_id)
+        return starting_document(record.settings.dollar_trees) if record.policy is None else record.policy
+
+    def policy_is_untouched(self, org_id: str) -> bool:
+        """Tell whether an organization has the starting document still.
+
+        Raises: NotFound (`organization_not_found`).
+        """
+        return self._existing(org_id).policy is None
 
     def settings_of(self, org_id: str) -> OrganizationSettings:
         """Return an organization's settings.
@@ -95,14 +120,20 @@ class Organizations:
         return any(matches_origin(pattern, origin) for pattern in patterns)
 
     async def create(
-        self, *, name: str, settings: Mapping[str, Any] | None, key: KeyRecord, now: float
+        self,
+        *,
+        name: str,
+        settings: Mapping[str, Any] | None,
+        key: KeyRecord,
+        now: float,
+        trace: Trace = NO_TRACE,
     ) -> OrganizationRecord:
         """Make an organization; `settings` as in JSON, absent fields get their defaults.
 
         Raises: Forbidden (not an `ik_` key), InvalidRequest, Conflict (name taken), Unavailable.
         """
         require_administrator(key)
-        return await self.create_first(name, settings=settings, now=now)
+        return await self._create(name, settings, of_key(key), now, trace)
 
     async def create_first(
         self, name: str, *, settings: Mapping[str, Any] | None, now: float
@@ -111,11 +142,7 @@ class Organizations:
 
         Raises: InvalidRequest, Conflict (name taken), Unavailable.
         """
-        check_text("name", name, max_bytes=MAX_NAME_BYTES)
-        org_id = ids.new_org_id(os.urandom(ids.ORG_ID_ENTROPY))
-        merged = _merged(OrganizationSettings(), settings or {})
-        record = OrganizationRecord(org_id, name, merged, int(now))
-        return await self._store.create(record, applied=self._take)
+        return await self._create(name, settings, SYSTEM, now, NO_TRACE)
 
     def get(self, org_id: str, *, key: KeyRecord) -> OrganizationRecord:
         """Return an organization.
@@ -143,7 +170,14 @@ class Organizations:
         return page_of(rest[: size + 1], size, listing, _position)
 
     async def patch(
-        self, org_id: str, *, name: str | None, settings: Mapping[str, Any] | None, key: KeyRecord
+        self,
+        org_id: str,
+        *,
+        name: str | None,
+        settings: Mapping[str, Any] | None,
+        key: KeyRecord,
+        now: float,
+        trace: Trace = NO_TRACE,
     ) -> OrganizationRecord:
         """Change the name and those settings that are named; None = leave.
 
@@ -156,17 +190,80 @@ class Organizations:
             old = self._existing(org_id)
             merged = _merged(old.settings, settings or {})
             new = replace(old, name=old.name if name is None else name, settings=merged)
-            return await self._store.update(new, applied=self._change)
+            audit = _noted(
+                Action.ORGANIZATION_UPDATE,
+                new,
+                of_key(key),
+                now,
+                trace,
+                changed=sorted(settings or {}) or None,
+            )
+            return await self._store.update(new, audit=audit, applied=self._change)
 
-    async def delete(self, org_id: str, *, key: KeyRecord) -> int:
+    async def set_policy(
+        self,
+        org_id: str,
+        document: PolicyDocument,
+        *,
+        revision: str | None,
+        key: KeyRecord,
+        now: float,
+        trace: Trace = NO_TRACE,
+    ) -> None:
+        """Put a policy in force, durable before it returns, in the running broker too.
+
+        The starting document is no policy of its own: with it the organization is untouched again.
+
+        Args:
+            org_id: the organization.
+            document: without errors (`access.checking`).
+            revision: of the document that it takes the place of; None: of whatever there is.
+            key: whose change it is.
+            now: unix seconds.
+            trace: where the request came from.
+
+        Raises: NotFound, Conflict (it would take the place of something else), Unavailable.
+        """
+        async with self._changing:
+            old = self._existing(org_id)
+            if revision not in (None, self.policy_document_of(org_id).revision):
+                raise Conflict("the policy is not the one of this revision any more: get it again")
+            is_starting = document == starting_document(old.settings.dollar_trees)
+            new = replace(old, policy=None if is_starting else document)
+            audit = entry(
+                Action.POLICY_CHANGE,
+                f"organization:{org_id}",
+                actor=of_key(key),
+                org_id=org_id,
+                now=now,
+                trace=trace,
+                rules=len(document.rules),
+                revision=document.revision,
+            )
+            await self._store.update(new, audit=audit, applied=self._change)
+
+    async def delete(self, org_id: str, *, key: KeyRecord, now: float, trace: Trace = NO_TRACE) -> int:
         """Delete an organization with all that is its; return the sessions closed.
 
         Raises: Forbidden, NotFound, Unavailable.
         """
         require_administrator(key)
         async with self._changing:
-            self._existing(org_id)
-            return await self._store.delete(org_id, applied=self._drop)
+            record = self._existing(org_id)
+            audit = _noted(Action.ORGANIZATION_DELETE, record, of_key(key), now, trace)
+            return await self._store.delete(org_id, audit=audit, applied=self._drop)
+
+    async def _create(
+        self, name: str, settings: Mapping[str, Any] | None, actor: str, now: float, trace: Trace
+    ) -> OrganizationRecord:
+        check_text("name", name, max_bytes=MAX_NAME_BYTES)
+        org_id = ids.new_org_id(os.urandom(ids.ORG_ID_ENTROPY))
+        merged = _merged(OrganizationSettings(), settings or {})
+        record = OrganizationRecord(org_id, name, merged, int(now))
+        audit = _noted(
+            Action.ORGANIZATION_CREATE, record, actor, now, trace, changed=sorted(settings or {}) or None
+        )
+        return await self._store.create(record, audit=audit, applied=self._take)
 
     def _existing(self, org_id: str) -> OrganizationRecord:
         record = self._by_id.get(org_id)
@@ -194,10 +291,19 @@ class Organizations:
         """Work out what is the same for many organizations."""
         all_settings = [record.settings for record in self._by_id.values()]
         self._origins = frozenset(pattern for one in all_settings for pattern in one.allowed_origins)
-        self._policies = {
-            trees: self._policies.get(trees) or starting_policy(trees)
+        self._starting = {
+            trees: self._starting.get(trees) or starting_policy(trees)
             for trees in {one.dollar_trees for one in all_settings}
         }
+        self._own = {
+            org_id: self._compiled(org_id, record.policy)
+            for org_id, record in self._by_id.items()
+            if record.policy is not None
+        }
+
+    def _compiled(self, org_id: str, document: PolicyDocument) -> tuple[PolicyDocument, Policy]:
+        known = self._own.get(org_id)
+        return known if known is not None and known[0] is document else (document, Policy(document.rules))
 
 
 def _merged(old: OrganizationSettings, given: Mapping[str, Any]) -> OrganizationSettings:
@@ -218,6 +324,32 @@ def _merged(old: OrganizationSettings, given: Mapping[str, Any]) -> Organization
     except InvalidRequest as error:
         raise InvalidRequest(*((f"settings.{name}", text) for name, text in error.problems)) from None
     return merged
+
+
+def _noted(
+    action: Action, record: OrganizationRecord, actor: str, now: float, trace: Trace, **details: Any
+) -> AuditEntry:
+    return entry(
+        action,
+        f"organization:{record.id}",
+        actor=actor,
+        org_id=record.id,
+        now=now,
+        trace=trace,
+        name=record.name,
+        **details,
+    )
+
+
+def _require_sound(org_id: str, document: PolicyDocument) -> None:
+    """Refuse a stored policy that could never have been put.
+
+    Raises: Unavailable.
+    """
+    checked = checking.check(msgspec.to_builtins(document), dollar_trees=())
+    if checked.document is None:
+        first = checked.findings[0]
+        raise Unavailable(f"the stored policy of {org_id} is damaged: {first.path}: {first.message}")
 
 
 def _missing() -> NotFound:

@@ -13,10 +13,11 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from tokenmq.access.binding import check_template
+from tokenmq.access.binding import bind_loosely, check_template
 from tokenmq.access.grants import Grant, merge
 from tokenmq.access.permission import Permission
 from tokenmq.access.policy import Policy
+from tokenmq.access.rules import Subject
 from tokenmq.errors import Forbidden, InvalidRequest, InvalidTopicFilter
 from tokenmq.limits import (
     MAX_METADATA_BYTES,
@@ -91,6 +92,7 @@ def mint(
     jti: str,
     issuer: str,
     limits: NameLimits = ANY_NAMES,
+    attrs: dict[str, Any] | None = None,
 ) -> Claims:
     """Narrow a request to what the key may give and return the claims.
 
@@ -106,6 +108,7 @@ def mint(
         jti: names the password.
         issuer: becomes iss.
         limits: the broker's; client id and topics are held against them.
+        attrs: an identity provider's claims, which the policy may ask for.
 
     Returns:
         Claims of generation 0; grants sorted, duplicates merged.
@@ -122,12 +125,12 @@ def mint(
     problems = [*_user_problems(request), *_ttl_problems(ttl, settings), *_text_problems(request, limits)]
     grants = _known_grants(request, key, policy, limits)
     if grants is None:
-        values = narrowing.known_values(user_id, org_id, request.client_id)
-        problems += _grant_problems(request, values, limits)
+        subject = narrowing.known_subject(user_id, org_id, request.client_id, attrs)
+        problems += _grant_problems(request, subject.values, limits)
     if problems:
         raise InvalidRequest(*problems)
     if grants is None:
-        grants = _narrowed(request, key, policy, values)
+        grants = _narrowed(request, key, policy, subject)
     issued_at = int(now)
     return Claims(
         iss=issuer,
@@ -142,6 +145,7 @@ def mint(
         gen=0,
         grants=grants,
         client_id=request.client_id,
+        attrs=attrs,
     )
 
 
@@ -208,18 +212,16 @@ def _for_everybody(asked: tuple[Grant, ...], policy: Policy, limits: NameLimits)
     return merge(asked) if narrowing.left_for_everybody(asked, policy) else None
 
 
-def _narrowed(
-    request: MintRequest, key: KeyRecord, policy: Policy, values: Mapping[str, str]
-) -> tuple[Grant, ...]:
+def _narrowed(request: MintRequest, key: KeyRecord, policy: Policy, subject: Subject) -> tuple[Grant, ...]:
     """Hold what is asked against key and policy, for one user.
 
     Raises: GrantTooWide.
     """
     asked = _asked(request)
     if asked is None:
-        return merge(narrowing.default_grants(request.permissions, key, policy, values))
-    narrowing.require_within_key(asked, key, values)
-    narrowing.require_left_by_policy(asked, policy, values)
+        return merge(narrowing.default_grants(request.permissions, key, policy, subject))
+    narrowing.require_within_key(asked, key, subject)
+    narrowing.require_left_by_policy(asked, policy, subject)
     return merge(asked)
 
 
@@ -288,7 +290,7 @@ def _client_id_problem(pattern: str, limits: NameLimits) -> str | None:
 def _topic_problem(topic_filter: str, values: Mapping[str, str], limits: NameLimits) -> str | None:
     try:
         check_template(topic_filter)
-        own = narrowing.bound(topic_filter, values)
+        own = bind_loosely(topic_filter, values)
         if own is None:
             return "a value that it needs holds / + # or begins with $, so it could mean nothing"
         # As the broker will see it: a value may be longer than its name.

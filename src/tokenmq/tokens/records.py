@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tokenmq.access.grants import Grant
+from tokenmq.access.rules import PolicyDocument
 from tokenmq.tokens.settings import OrganizationSettings
 
 __all__ = [
@@ -41,12 +42,14 @@ class OrganizationRecord:
     Attributes:
         id: `org_` and 12 characters of lower-case base32.
         name: what people call it; unique in the instance.
+        policy: its own; None: the starting document, which it has not touched.
     """
 
     id: str
     name: str
     settings: OrganizationSettings
     created_at: int
+    policy: PolicyDocument | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from tokenmq.access.checking import MAX_RULES, Finding
 from tokenmq.access.permission import Permission
 from tokenmq.limits import MAX_TOPICS, MAX_TTL_SECONDS, MIN_TTL_SECONDS
 from tokenmq.services.paging import MAX_LIMIT
@@ -26,6 +27,8 @@ Label = Annotated[str, Meta(min_length=1, max_length=_MAX_LABEL)]
 Permissions = Annotated[list[Permission], Meta(min_length=1)]
 TopicFilters = Annotated[list[str], Meta(min_length=1, max_length=MAX_TOPICS)]
 Time = Annotated[datetime, Meta(tz=True, description="RFC 3339, with its offset")]
+# What a row of the audit trail names: as long as the longest client id with its kind before it.
+Exact = Annotated[str, Meta(min_length=1, max_length=2_048)]
 Limit = Annotated[int, Meta(ge=1, le=MAX_LIMIT)]
 
 
@@ -56,6 +59,27 @@ class TokenListQuery(PageQuery, kw_only=True):
     status: Literal["active", "expired", "revoked", "replaced"] | UnsetType = UNSET
 
 
+class SessionListQuery(PageQuery, kw_only=True):
+    """GET /v2/sessions."""
+
+    user_id: Label | UnsetType = UNSET
+
+
+class RetainedQuery(PageQuery, kw_only=True):
+    """GET /v2/utilities/retained."""
+
+    topic: Annotated[str, Meta(min_length=1)] = "#"
+
+
+class PublishBody(Keyed, kw_only=True):
+    """POST /v1/publish."""
+
+    topic: Annotated[str, Meta(min_length=1)]
+    payload: str | dict[str, Any]
+    qos: Literal[0, 1, 2] = 1
+    retain: bool = False
+
+
 class NoQuery(msgspec.Struct, forbid_unknown_fields=True):
     """Calls whose URL says everything."""
 
@@ -68,6 +92,23 @@ class InstancePageQuery(msgspec.Struct, forbid_unknown_fields=True, kw_only=True
     """GET /v2/organizations."""
 
     limit: Limit | UnsetType = UNSET
+    cursor: str | UnsetType = UNSET
+
+
+class AuditQuery(PageQuery, kw_only=True):
+    """GET /v2/audit."""
+
+    action: Label | UnsetType = UNSET
+    actor: Exact | UnsetType = UNSET
+    object: Exact | UnsetType = UNSET
+    user_id: Label | UnsetType = UNSET
+    since: Time | UnsetType = UNSET
+    until: Time | UnsetType = UNSET
+
+
+class AuditCheckQuery(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """GET /v2/audit/verify."""
+
     cursor: str | UnsetType = UNSET
 
 
@@ -141,6 +182,42 @@ class KeyDeleteBody(Keyed, kw_only=True):
     """DELETE /v2/keys/{id}, for those who send a body."""
 
     revoke_tokens: bool | UnsetType = UNSET
+
+
+_RULES = Meta(
+    min_length=0,
+    max_length=MAX_RULES,
+    extra_json_schema={"items": {"$ref": "#/components/schemas/Rule"}},
+    description="The first rule that matches decides.",
+)
+
+
+class PolicyBody(Keyed, kw_only=True):
+    """PUT /v2/acl: a policy; what GET answers beside it may stand in it and says nothing."""
+
+    version: Literal["1"]
+    rules: Annotated[list[Any], _RULES]
+    default: Literal["deny"] = "deny"
+    revision: Annotated[str, Meta(description="Of the policy to be replaced; another: 409")] | UnsetType = (
+        UNSET
+    )
+    untouched: bool | UnsetType = UNSET
+    findings: list[Finding] | UnsetType = UNSET
+
+
+class PolicyDraft(Keyed, kw_only=True, forbid_unknown_fields=False):
+    """POST /v2/acl/validate: whatever there is, to be judged."""
+
+
+class SimulationBody(Keyed, kw_only=True):
+    """POST /v2/acl/simulate: exactly one of the first two."""
+
+    user_id: Label | UnsetType = UNSET
+    token: Annotated[str, Meta(min_length=1)] | UnsetType = UNSET
+    action: Permission
+    topic: Annotated[str, Meta(min_length=1)]
+    client_id: Annotated[str, Meta(min_length=1)] | UnsetType = UNSET
+    claims: dict[str, Any] | UnsetType = UNSET
 
 
 def _settings_schema() -> dict[str, Any]:

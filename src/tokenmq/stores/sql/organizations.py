@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from tokenmq.errors import Conflict, NotFound, TokenmqError
+from tokenmq.stores.audit import Audit
 from tokenmq.stores.base import Result
 from tokenmq.stores.sql.ending import end_organization
 from tokenmq.stores.sql.order import Order
@@ -21,7 +22,7 @@ _INSERT = insert(organizations)
 _UPDATE = (
     update(organizations)
     .where(organizations.c.id == bindparam("at"))
-    .values(name=bindparam("name"), settings=bindparam("settings"))
+    .values(name=bindparam("name"), settings=bindparam("settings"), policy=bindparam("policy"))
 )
 # Keys and families go with it: their foreign keys cascade.
 _DELETE = delete(organizations).where(organizations.c.id == bindparam("at"))
@@ -39,20 +40,30 @@ class SqlOrganizations:
         return [organization_record(row) for row in await self._reader.rows(_ALL)]
 
     async def create(
-        self, record: OrganizationRecord, *, applied: Callable[[OrganizationRecord], Result]
+        self,
+        record: OrganizationRecord,
+        *,
+        audit: Audit[OrganizationRecord] = (),
+        applied: Callable[[OrganizationRecord], Result],
     ) -> Result:
         """Store a new one."""
-        return await self._writer.submit(_CREATING, record, applied)
+        return await self._writer.submit(_CREATING, record, applied, audit)
 
     async def update(
-        self, record: OrganizationRecord, *, applied: Callable[[OrganizationRecord], Result]
+        self,
+        record: OrganizationRecord,
+        *,
+        audit: Audit[OrganizationRecord] = (),
+        applied: Callable[[OrganizationRecord], Result],
     ) -> Result:
-        """Store name and settings of an existing one."""
-        return await self._writer.submit(_UPDATING, record, applied)
+        """Store name, settings and policy of an existing one."""
+        return await self._writer.submit(_UPDATING, record, applied, audit)
 
-    async def delete(self, org_id: str, *, applied: Callable[[str], Result]) -> Result:
+    async def delete(
+        self, org_id: str, *, audit: Audit[str] = (), applied: Callable[[str], Result]
+    ) -> Result:
         """Remove one with all that belongs to it."""
-        return await self._writer.submit(_DELETING, org_id, applied)
+        return await self._writer.submit(_DELETING, org_id, applied, audit)
 
 
 def _create(
@@ -68,7 +79,7 @@ def _update(
     outcomes: list[OrganizationRecord | TokenmqError] = []
     for record in records:
         row = organization_row(record)
-        values = {"at": record.id, "name": row["name"], "settings": row["settings"]}
+        values = {"at": record.id, "name": row["name"], "settings": row["settings"], "policy": row["policy"]}
         changed = connection.execute(_UPDATE, values).rowcount
         outcomes.append(record if changed else _missing(record.id))
     return outcomes

@@ -8,6 +8,8 @@ import msgspec
 from sqlalchemy import RowMapping
 
 from tokenmq.access.grants import Grant
+from tokenmq.access.rules import PolicyDocument
+from tokenmq.errors import Unavailable
 from tokenmq.stores.base import IdempotencyRecord, IdempotencyScope
 from tokenmq.tokens.records import (
     FamilyRecord,
@@ -24,6 +26,7 @@ _NAMES = msgspec.json.Decoder(tuple[str, ...])
 _METADATA = msgspec.json.Decoder(dict[str, Any])
 _JWK = msgspec.json.Decoder(dict[str, str])
 _SETTINGS = msgspec.json.Decoder(OrganizationSettings)
+_POLICY = msgspec.json.Decoder(PolicyDocument)
 
 
 def organization_row(record: OrganizationRecord) -> dict[str, Any]:
@@ -33,6 +36,7 @@ def organization_row(record: OrganizationRecord) -> dict[str, Any]:
         "name": record.name,
         "settings": _json(record.settings),
         "created_at": record.created_at,
+        "policy": None if record.policy is None else _json(record.policy),
     }
 
 
@@ -43,7 +47,19 @@ def organization_record(row: RowMapping) -> OrganizationRecord:
         name=row["name"],
         settings=_SETTINGS.decode(row["settings"]),
         created_at=row["created_at"],
+        policy=None if row["policy"] is None else _policy(row["id"], row["policy"]),
     )
+
+
+def _policy(org_id: str, text: str) -> PolicyDocument:
+    """Read a policy; without it, nobody knows who may do what.
+
+    Raises: Unavailable.
+    """
+    try:
+        return _POLICY.decode(text)
+    except msgspec.DecodeError as error:
+        raise Unavailable(f"the stored policy of {org_id} is damaged: {error}") from error
 
 
 def key_row(record: KeyRecord) -> dict[str, Any]:
