@@ -126,6 +126,7 @@ def test_v37_grid_c_retained(run):
     for allow, deny in samples(3):
         run.obey(rules(allow, deny))
         user = run.user()
+        run.world.hub.go_on()  # a new turn: what may be looked at in one is bounded
         got = user.subscribe(*allow)
         while more := user.received():
             got += more

@@ -19,7 +19,7 @@ have meant (`binding.bind_widest`): no value makes a deny weaker.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -208,8 +208,9 @@ class Policy:
 
     def given_to(self, subject: Subject) -> Iterator[tuple[Permission, str]]:
         """Yield what its rules allow somebody, as it is written; what is void is left out."""
+        values = subject.values
         for line in sorted((*self._plain, *self._own_lines(subject))):
-            if line.allows and bind_loosely(line.topic_filter, subject.values) is not None:
+            if line.allows and bind_loosely(line.topic_filter, values) is not None:
                 for permission in line.permissions:
                     yield permission, line.topic_filter
 
@@ -247,12 +248,12 @@ class Policy:
                 if bound is not None:
                     yield line.code, bound
             elif not loosely or "client_id" in values or "{client_id}" not in line.topic_filter:
-                for denied in self._denied(line.topic_filter, subject):
+                for denied in self._denied(line.topic_filter, values):
                     yield line.code, denied
 
-    def _denied(self, topic_filter: str, subject: Subject) -> Iterator[str]:
-        """Yield what a filter denies to one who asks."""
-        widest = bind_widest(topic_filter, subject.values)
+    def _denied(self, topic_filter: str, values: Mapping[str, str]) -> Iterator[str]:
+        """Yield what a filter denies to one of whom variables have these values."""
+        widest = bind_widest(topic_filter, values)
         yield widest
         if "{" in topic_filter and covers(widest, _EVERYTHING):
             # No wildcard reaches them, and a value could have named one.

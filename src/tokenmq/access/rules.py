@@ -13,7 +13,6 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import cached_property
 from typing import Any, Literal
 
 import msgspec
@@ -85,7 +84,7 @@ class PolicyDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc
         return hashlib.sha256(msgspec.json.encode(self)).hexdigest()[:_REVISION_CHARACTERS]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Subject:
     """Whom a policy is asked about.
 
@@ -101,9 +100,9 @@ class Subject:
     client_id: str | None = None
     attrs: Mapping[str, Any] | None = None
 
-    @cached_property
+    @property
     def values(self) -> Mapping[str, str]:
-        """What variables stand for."""
+        """What variables stand for, made anew: a connection keeps its subject, and asks seldom."""
         return values_of(user_id=self.user_id, org_id=self.org_id, client_id=self.client_id, attrs=self.attrs)
 
 

@@ -5,7 +5,17 @@ from __future__ import annotations
 from tokenmq.api.answer import JWK_SET
 from tokenmq.api.broker_table import BROKER_ENDPOINTS
 from tokenmq.api.call import Access, Endpoint
-from tokenmq.api.routes import audit, keys, operations, organizations, policies, signing_keys, tokens
+from tokenmq.api.routes import (
+    audit,
+    keys,
+    operations,
+    organizations,
+    policies,
+    providers,
+    renewal,
+    signing_keys,
+    tokens,
+)
 from tokenmq.api.schemas import answers, requests
 
 _TOKEN_PATHS = (
@@ -30,6 +40,30 @@ ENDPOINTS: tuple[Endpoint, ...] = (
             idempotent=True,
         )
         for path, operation in _TOKEN_PATHS
+    ),
+    Endpoint(
+        "POST",
+        "/v2/tokens/refresh",
+        "refreshToken",
+        "Get the next password of a token family, for one that it has",
+        renewal.refresh,
+        Access.POSSESSION,
+        answers.TokenAnswer,
+        requests.AnyQuery,
+        body=requests.RefreshBody,
+        guessable=True,
+    ),
+    Endpoint(
+        "POST",
+        "/v2/tokens/exchange",
+        "exchangeToken",
+        "Exchange a token for one of a family of its own",
+        renewal.exchange,
+        Access.ANY_KEY,
+        answers.TokenAnswer,
+        requests.AnyQuery,
+        body=requests.ExchangeBody,
+        guessable=True,
     ),
     Endpoint(
         "GET",
@@ -314,10 +348,51 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         "/v2/providers",
         "listProviders",
         "List the identity providers whose tokens an organization accepts",
-        operations.providers,
+        providers.listing,
         Access.ANY_KEY,
         answers.ProviderList,
         requests.ProvidersQuery,
+        errors=(404,),
+    ),
+    Endpoint(
+        "POST",
+        "/v2/providers",
+        "createProvider",
+        "Set up an identity provider whose tokens may be exchanged",
+        providers.create,
+        Access.SCOPE,
+        answers.ProviderInfo,
+        requests.OrganizationQuery,
+        scope="providers",
+        body=requests.ProviderBody,
+        status=201,
+        errors=(409,),
+    ),
+    Endpoint(
+        "PATCH",
+        "/v2/providers/{provider_id}",
+        "patchProvider",
+        "Change what is named of an identity provider",
+        providers.patch,
+        Access.SCOPE,
+        answers.ProviderInfo,
+        requests.OrganizationQuery,
+        scope="providers",
+        body=requests.ProviderPatch,
+        errors=(404, 409),
+    ),
+    Endpoint(
+        "DELETE",
+        "/v2/providers/{provider_id}",
+        "deleteProvider",
+        "Delete an identity provider; its tokens are exchanged and refreshed no more",
+        providers.delete,
+        Access.SCOPE,
+        answers.ProviderDeleted,
+        requests.OrganizationQuery,
+        scope="providers",
+        body=requests.Keyed,
+        body_required=False,
         errors=(404,),
     ),
     Endpoint(

@@ -20,6 +20,7 @@ from tokenmq.cli import (
     init,
     key,
     org,
+    provider,
     pub,
     retained,
     serve,
@@ -52,7 +53,7 @@ app = App(
 for command in (serve.serve, init.init, pub.pub, sub.sub, audit.audit, config.config, version.version):
     app.command(command)
 for group in (
-    org.app, key.app, token.app, acl.app, user.app, session.app, retained.app, signing_key.app,
+    org.app, key.app, token.app, acl.app, provider.app, user.app, session.app, retained.app, signing_key.app,
 ):  # fmt: skip
     app.command(group)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -17,7 +17,7 @@ from tokenmq.access import checking
 from tokenmq.access.origins import matches_origin
 from tokenmq.access.policy import Policy, starting_document, starting_policy
 from tokenmq.access.rules import PolicyDocument
-from tokenmq.errors import Conflict, InvalidRequest, NotFound, Unavailable
+from tokenmq.errors import Conflict, Forbidden, InvalidRequest, NotFound, Unavailable
 from tokenmq.services import wording
 from tokenmq.services.auditing import NO_TRACE, SYSTEM, Action, AuditEntry, Trace, entry, of_key
 from tokenmq.services.keys import Keys, require_administrator
@@ -47,6 +47,11 @@ class Organizations:
         self._origins: frozenset[str] = frozenset()
         # A change is read, merged, written: two at once would lose one.
         self._changing = asyncio.Lock()
+        self._deleted: list[Callable[[str], None]] = []
+
+    def on_deletion(self, forget: Callable[[str], None]) -> None:
+        """Have `forget` called with the id of each organization whose deletion was just committed."""
+        self._deleted.append(forget)
 
     async def load(self) -> None:
         """Read all organizations into memory.
@@ -118,6 +123,14 @@ class Organizations:
             record = self._by_id.get(org_id)
             patterns = () if record is None else record.settings.allowed_origins
         return any(matches_origin(pattern, origin) for pattern in patterns)
+
+    def require_origin(self, origin: str | None, org_id: str) -> None:
+        """Refuse a web page that an organization does not allow; None is no page.
+
+        Raises: Forbidden.
+        """
+        if origin is not None and not self.admits_origin(origin, org_id):
+            raise Forbidden("the organization does not allow this page's origin")
 
     async def create(
         self,
@@ -285,6 +298,8 @@ class Organizations:
         self._by_id.pop(org_id, None)
         self._derive()
         self._keys.drop_organization(org_id)
+        for forget in self._deleted:
+            forget(org_id)
         return self._door.live.end_organization(org_id)
 
     def _derive(self) -> None:

@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from tokenmq.access.checking import Finding
 from tokenmq.access.grants import Grant
 from tokenmq.access.permission import Permission
 from tokenmq.access.rules import Rule
+from tokenmq.tokens.foreign.configuration import Configuration
 from tokenmq.tokens.settings import OrganizationSettings
 
 UtcTime = Annotated[str, msgspec.Meta(extra_json_schema={"format": "date-time"})]
@@ -343,13 +345,22 @@ class AuditCheck(msgspec.Struct, frozen=True):
 
 
 class ProviderInfo(msgspec.Struct, frozen=True):
-    """An identity provider; nothing secret is in it."""
+    """An identity provider; `configuration` and `has_secret` only for a key with the scope `providers`."""
 
     id: str
     provider: str
     name: str
     issuer: str
     enabled: bool
+    configuration: Configuration | UnsetType = UNSET
+    has_secret: bool | UnsetType = UNSET
+
+
+class ProviderDeleted(msgspec.Struct, frozen=True):
+    """A provider that is no more."""
+
+    id: str
+    deleted: bool
 
 
 class ProviderList(msgspec.Struct, frozen=True):
