@@ -194,6 +194,7 @@ def test_refresh_asks_without_a_key_and_writes_the_file_anew(run, service) -> No
     ran = run("token", "refresh", "--token-file", "alice.json")
     assert ran.code == 0 and "--token-file alice.json" in ran.out
     assert service.bodies == [{"token_id": "tok_1", "current_token_password": HELD}]
+    assert service.asked[0][3] is None
     assert json.loads(Path("alice.json").read_text()) == ISSUED
     assert stat.S_IMODE(Path("alice.json").stat().st_mode) == 0o600
 

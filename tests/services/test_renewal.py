@@ -230,15 +230,19 @@ class TestRefresh:
         heal()
         assert is_active(world, second, 201)
 
-    async def test_refresh_survives_a_restart(self, world):
+    async def test_v101_what_was_superseded_stays_so_after_a_restart(self, world):
         first = await world.issue()
         second = await refresh(world, first)
         await world.restart()
         assert is_active(world, second)
         assert (await refresh(world, first)).family.jti == second.family.jti
-        assert (await refresh(world, second, later=70)).family.gen == 2
+        third = await refresh(world, second, later=70)
         await world.restart()
-        assert not is_active(world, first, 3_000)
+        assert third.family.gen == 2
+        assert not is_active(world, first, 200)
+        with pytest.raises(InvalidToken, match="superseded"):
+            await refresh(world, first, later=200)
+        assert not is_active(world, third, 201)
 
     @pytest.mark.parametrize("how", ["deleted", "expired"])
     async def test_issuing_key_is_asked_again(self, world, how):

@@ -187,9 +187,7 @@ class Hub(Operating):
     def unwatch(self, link: Link) -> None:
         """Forget a link that is gone."""
         self._refusals.forget(link)
-        stay = self._stays.pop(link, None)
-        if stay is not None:
-            self._families.left(stay, clock.now())
+        self._forget_stay(link)
         if link.deadline_second is not None:
             self._deadlines.remove(link.deadline_second, link)
             link.deadline_second = None
@@ -218,7 +216,7 @@ class Hub(Operating):
             self.unwatch(link)
             self.watch(link)
         if session is not None:
-            self._note(link, identity, client_id)
+            self.note(link, identity, client_id)
 
     def report(self, event: str, **fields: object) -> None:
         """Write of a connection that has no link yet, as much as there may be of one kind."""
@@ -240,8 +238,12 @@ class Hub(Operating):
         else:
             answer()
 
-    def _note(self, link: Link, identity: Identity, client_id: str) -> None:
-        """Take note of a connection that was let in, for what its family may do later."""
+    def note(self, link: Link, identity: Identity, client_id: str) -> None:
+        """Take note of a connection that was let in, for what its family may do later.
+
+        Again when it goes on under a token that its client has shown.
+        """
+        self._forget_stay(link)
         stay = self._families.connected(identity, client_id)
         if stay is None:
             return
@@ -257,6 +259,11 @@ class Hub(Operating):
                 shown=identity.shown_gen,
                 generation=identity.gen,
             )
+
+    def _forget_stay(self, link: Link) -> None:
+        stay = self._stays.pop(link, None)
+        if stay is not None:
+            self._families.left(stay, clock.now())
 
     def _refuse(self, link: Link, code: ReasonCode, text: str, fields: dict[str, str]) -> None:
         link.outbox.closed = False
