@@ -334,10 +334,7 @@ class Hub(Operating):
             raise InvalidToken(f"token has {size} bytes, at most {limit} are accepted")
         renewed = self.authenticator.renew(identity, client_id, token, now)
         link: Link = self.broker.tenants[identity.org_id].sessions[client_id].outbox.owner
-        stay = self._stays.pop(link, None)
-        if stay is not None:
-            self._families.left(stay, now)
-        self._note(link, renewed, client_id)
+        self.note(link, renewed, client_id)
         return renewed
 
     def enter(self, org_id: str) -> None:
