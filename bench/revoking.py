@@ -40,8 +40,6 @@ class Revocations:
 
     def __init__(self, target: Target, *, http_port: int, key: str, count: int) -> None:
         self._head = (target.host, http_port, key)
-        self._http = socket.create_connection((target.host, http_port), QUIET_SECONDS)
-        self._http.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._open: dict[int, socket.socket] = {}
         self._tokens: list[tuple[str, int]] = []
         for index in range(count):
@@ -50,6 +48,9 @@ class Revocations:
                 raise BadStream("revocations are measured over TCP")
             self._open[channel.fileno()] = channel
             self._tokens.append((target.credential(index)[1] or "", channel.fileno()))
+        # Last: the server closes one that is not used for a time.
+        self._http = socket.create_connection((target.host, http_port), QUIET_SECONDS)
+        self._http.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def one_by_one(self) -> list[Ended]:
         """Revoke each connection's token by itself."""
@@ -80,7 +81,10 @@ class Revocations:
                 raise BadStream(f"{len(ending)} connections live {QUIET_SECONDS} s after their revocation")
             for fd, _ in events:
                 if fd == self._http.fileno():
-                    answer += self._http.recv(65_536)
+                    chunk = self._http.recv(65_536)
+                    if not chunk:
+                        raise BadStream("the server closed a keep-alive connection")
+                    answer += chunk
                     answered = time.perf_counter() if _is_complete(answer) else 0.0
                     continue
                 chunk = self._open[fd].recv(4_096)

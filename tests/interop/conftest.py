@@ -104,6 +104,8 @@ class Paho:
     def close(self) -> None:
         self._client.disconnect()
         self._client.loop_stop()
+        for name in ("on_connect", "on_subscribe", "on_publish", "on_message", "on_disconnect"):
+            setattr(self._client, name, None)  # no circle is left, so that its sockets are closed with it
 
     def _answer(self, kind: str) -> Any:
         got, value = self._answers.get(timeout=PATIENCE_SECONDS)

@@ -188,3 +188,31 @@ def test_paho_with_a_bad_token_is_refused_as_its_version_can(
     else:
         client._client.publish("$auth/token", "nonsense", 1)
         client.wait_ended()
+
+
+@pytest.mark.interop
+@pytest.mark.parametrize("version", [4, 5])
+def test_a_refresh_over_http_moves_the_connection_under_a_flow_without_a_packet_of_its_own(
+    service: Any, paho: Callable[..., Any], version: int
+) -> None:
+    token = service.create_token("reader")
+    reader = paho(token, version=version, client_id=f"refreshed-{version}")
+    writer = paho(service.create_token("writer"))
+    assert reader.connect() == writer.connect() == 0
+    assert reader.subscribe("chat/flow", "$auth/events", qos=1) == [1, 1]
+    told = 0
+    for number in range(MESSAGES):
+        if number in RENEWED_AT:
+            fields = {"token_id": token["token_id"], "current_token_password": token["token"]}
+            answer = service.call("POST", "/v2/tokens/refresh", key=None, json=fields)
+            assert answer.status_code == 200, answer.text
+            token = answer.json()
+        assert writer.publish("chat/flow", str(number)) == 0
+        topic, payload = reader.receive()
+        if topic == "$auth/events":
+            event = json.loads(payload)
+            assert (event["event"], event["expires_at"]) == ("refreshed", token["expires_at"])
+            told += 1
+            topic, payload = reader.receive()
+        assert (topic, payload) == ("chat/flow", str(number).encode())
+    assert told == len(RENEWED_AT)

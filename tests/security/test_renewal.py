@@ -171,13 +171,13 @@ async def test_v83_a_change_of_policy_is_felt_at_once_on_every_path(instance):
     talker = await instance.joined("bob", "#")
     listener.link.writing_paused()
     await instance.publish(talker, "chat/a", b"queued")
-    _policy(instance, "news/#", "talk")
+    await _deploy(instance, "news/#", "talk")
     listener.link.writing_resumed()
     willing.link.lost()
     await instance.kept()
     assert [answer.reason_code for answer in await instance.publish(talker, "chat/a")] == [0x87]
     assert b"queued" not in [message.payload for message in listener.messages()]
-    _policy(instance, "#")
+    await _deploy(instance, "#")
     back, _ = instance.enter(await instance.issue("cat", "#"), "cat", **LASTING)
     assert back.topics() == []
     await instance.publish(talker, "chat/a", b"again")
@@ -190,6 +190,16 @@ def _policy(instance, *filters):
     trees = organizations.settings_of(instance.organization.id).dollar_trees
     organizations._starting[trees] = Policy((Rule("*", BOTH, filters),))
     instance.hub.organization_changed(instance.organization)
+async def _deploy(instance, *filters):
+    """Put a policy in force."""
+    rule = {"user": "*", "permissions": ["publish", "subscribe"], "topics": list(filters), "effect": "allow"}
+    await instance.services.policies.put(
+        {"version": "1", "default": "deny", "rules": [rule]},
+        revision=None,
+        key=instance.key,
+        org_id=instance.organization.id,
+        now=instance.clock.now,
+    )
 
 
 async def test_ruling_8_the_end_of_the_first_token_is_no_end_after_a_renewal(instance):

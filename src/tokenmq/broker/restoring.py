@@ -40,7 +40,8 @@ def restore(broker: Broker, kept: Kept) -> None:
         sessions[received.session].unreleased.add(received.packet_id)
     for record in kept.retained:
         retaining.restore(broker, broker.tenants[record.org_id], record)
-    suspending.apply(broker, sessions.values())
+    # What waits for the others is judged as it goes out.
+    suspending.apply(broker, [session for session in sessions.values() if suspending.judge(session)])
     now = broker.moment.now
     # Now there is somebody to get their wills. The one away longest comes first.
     for session in sorted(sessions.values(), key=lambda session: session.left_at or now):

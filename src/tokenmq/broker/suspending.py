@@ -67,6 +67,20 @@ def left_out(session: Session, scope: Scope) -> list[str]:
     ]
 
 
+def judge(session: Session) -> list[tuple[str, str]]:
+    """Suspend what the rights do not cover, and let revive what they do; return what was suspended."""
+    suspended: list[tuple[str, str]] = []
+    for subscription in session.subscriptions.values():
+        why = why_not(session.tenant, session.scope, subscription.inner_filter)
+        if why is not None and not subscription.suspended:
+            suspended.append((subscription.topic_filter, why))
+            if session.replays:
+                session.replays.pop(subscription.topic_filter, None)
+        subscription.suspended = why is not None
+    session.tenant.routes.end_of(session.subscriptions.values())
+    return suspended
+
+
 def apply(broker: Broker, sessions: Collection[Session]) -> list[Narrowed]:
     """Have everything of these sessions feel the rights that they have now.
 
@@ -78,7 +92,7 @@ def apply(broker: Broker, sessions: Collection[Session]) -> list[Narrowed]:
     """
     narrowed: list[Narrowed] = []
     for session in sessions:
-        suspended = _judge(session)
+        suspended = judge(session)
         if suspended:
             narrowed.append(Narrowed(session, suspended))
     for session in sessions:
@@ -108,20 +122,6 @@ def tell(broker: Broker, narrowed: Iterable[Narrowed]) -> None:
         others = f"; and {len(suspended) - 1} more" if len(suspended) > 1 else ""
         text = f"subscription {topic_filter} is suspended: {why}{others}"
         broker.disconnect(session.outbox, ReasonCode.ADMINISTRATIVE_ACTION, text)
-
-
-def _judge(session: Session) -> list[tuple[str, str]]:
-    """Suspend what the rights do not cover, and let revive what they do; return what was suspended."""
-    suspended: list[tuple[str, str]] = []
-    for subscription in session.subscriptions.values():
-        why = why_not(session.tenant, session.scope, subscription.inner_filter)
-        if why is not None and not subscription.suspended:
-            suspended.append((subscription.topic_filter, why))
-            if session.replays:
-                session.replays.pop(subscription.topic_filter, None)
-        subscription.suspended = why is not None
-    session.tenant.routes.end_of(session.subscriptions.values())
-    return suspended
 
 
 def _withhold(broker: Broker, session: Session) -> None:
