@@ -53,6 +53,7 @@ def test_contract_has_these_routes() -> None:
         "PATCH /v2/organizations/{organization_id}",
         "POST /v1/create",
         "POST /v2/keys",
+        "POST /v2/keys/{key_id}/rotate",
         "POST /v2/organizations",
         "POST /v2/signing-keys",
         "POST /v2/signing-keys/{kid}/retire",

@@ -80,6 +80,10 @@ class Identity(msgspec.Struct, frozen=True):
         """Tell whether the token is bound to exactly this client id, not to a prefix of it."""
         return self.client_id == client_id and not client_id.endswith("*")
 
+    def ending(self, expires_at: float) -> Identity:
+        """Return the same user or server, whose connection ends at another moment."""
+        return msgspec.structs.replace(self, expires_at=expires_at)
+
     def renewed(self, renewal: Renewal) -> Identity:
         """Return the same user under the newest password of the same family."""
         return msgspec.structs.replace(

@@ -19,9 +19,12 @@ from tokenmq.api.parsing import fill, parse_form, parse_json
 from tokenmq.errors import InvalidRequest
 from tokenmq.services.auditing import Trace
 from tokenmq.services.bundle import Services
+from tokenmq.services.keys import expires_soon
 
 # In a scope: the id of the request, which the gate gives it.
 REQUEST_ID = "tokenmq.request_id"
+# When the caller's key ends, unix seconds, where that is soon: the gate says so on every answer.
+KEY_EXPIRES = "tokenmq.key_expires"
 
 _FORM = b"application/x-www-form-urlencoded"
 _JSON = b"application/json"
@@ -70,6 +73,8 @@ class Path:
         key = None
         if endpoint.access is not Access.EVERYBODY:
             key = auth.authenticate(endpoint, auth.shown_key(headers, tree), services, now)
+            if key is not None and expires_soon(key, now):
+                scope[KEY_EXPIRES] = key.expires_at
         query = fill(parse_form(scope["query_string"]), endpoint.query, lax=True)
         body = fill(tree, endpoint.body, lax=lax) if endpoint.body is not None else None
         organization = None

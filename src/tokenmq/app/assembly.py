@@ -51,6 +51,7 @@ async def opened(
                     max_topic_levels=settings.broker.max_topic_levels,
                 ),
                 audit=settings.audit,
+                key_requests_per_minute=settings.auth.key_requests_per_minute,
             )
         except BaseException:
             await store.close()

@@ -39,7 +39,7 @@ from tokenmq.services.families import Families
 from tokenmq.services.organizations import Organizations
 from tokenmq.services.refused_keys import RefusedKeys
 from tokenmq.services.tarpit import Tarpit
-from tokenmq.stores.base import KeptStore
+from tokenmq.stores.kept import KeptStore
 from tokenmq.tokens.records import OrganizationRecord
 from tokenmq.tracebacks import told
 
@@ -265,6 +265,12 @@ class Hub:
         """End the sessions of a key that was revoked."""
         self._enter()
         return self._settled(self.broker.revoke_key(key_id, ReasonCode.NOT_AUTHORIZED, reason))
+
+    def limit_key(self, org_id: str, key_id: str, ends_at: float) -> None:  # noqa: ARG002
+        """Have the server connections of a key end at this moment, if not before."""
+        self._enter()
+        self.broker.limit_key(key_id, ends_at)
+        self.settle()
 
     def end_organization(self, org_id: str) -> int:
         """Close every connection of an organization that is gone."""

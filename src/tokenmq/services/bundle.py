@@ -10,6 +10,7 @@ from tokenmq.config import AuditSettings
 from tokenmq.services.audit import Audit
 from tokenmq.services.authenticate import Authenticator
 from tokenmq.services.families import Families
+from tokenmq.services.key_limits import KeyLimits
 from tokenmq.services.keys import Keys
 from tokenmq.services.live import Door, Live
 from tokenmq.services.organizations import Organizations
@@ -17,12 +18,11 @@ from tokenmq.services.refused_keys import RefusedKeys
 from tokenmq.services.signing import Signing
 from tokenmq.services.signing_keys import SigningKeys
 from tokenmq.services.tokens import Tokens
-from tokenmq.services.upkeep import Upkeep
+from tokenmq.services.upkeep import DAY_SECONDS, Upkeep
 from tokenmq.services.verifier import Verifier
 from tokenmq.stores.base import Store
 from tokenmq.tokens.minting import ANY_NAMES, NameLimits
 
-DAY_SECONDS = 86_400
 _AUDIT = AuditSettings()
 
 
@@ -45,6 +45,7 @@ class Services:
     tokens: Tokens
     audit: Audit
     refused_keys: RefusedKeys
+    key_limits: KeyLimits
     upkeep: Upkeep
 
     @classmethod
@@ -58,6 +59,7 @@ class Services:
         now: float,
         limits: NameLimits = ANY_NAMES,
         audit: AuditSettings = _AUDIT,
+        key_requests_per_minute: int = 0,
     ) -> Self:
         """Put the services together and load what they keep in memory.
 
@@ -69,6 +71,7 @@ class Services:
             now: unix seconds.
             limits: the broker's, for what tokens name.
             audit: how much is kept of the audit trail.
+            key_requests_per_minute: HTTP requests of one key; 0 = as many as it likes.
 
         Raises: UnusableKey (signing keys damaged, or another secret), Unavailable.
         """
@@ -102,6 +105,7 @@ class Services:
             ),
             audit=Audit(store.audit),
             refused_keys=refused_keys,
+            key_limits=KeyLimits(per_minute=key_requests_per_minute),
             upkeep=Upkeep(
                 store, keys, families, refused_keys, audit_seconds=audit.retention_days * DAY_SECONDS
             ),

@@ -20,6 +20,7 @@ class Order(IntEnum):
     UPDATE_ORGANIZATION = auto()
     DELETE_KEY = auto()
     CREATE_KEY = auto()
+    ROTATE_KEY = auto()
     REVOKE_FAMILIES = auto()
     CREATE_FAMILY = auto()
     TOUCH_KEYS = auto()

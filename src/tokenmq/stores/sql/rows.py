@@ -10,6 +10,7 @@ from sqlalchemy import RowMapping
 from tokenmq.access.grants import Grant
 from tokenmq.stores.base import IdempotencyRecord, IdempotencyScope
 from tokenmq.tokens.records import (
+    EarlierSecret,
     FamilyRecord,
     KeyKind,
     KeyRecord,
@@ -21,6 +22,7 @@ from tokenmq.tokens.records import (
 _ENCODER = msgspec.json.Encoder()
 _GRANTS = msgspec.json.Decoder(tuple[Grant, ...])
 _NAMES = msgspec.json.Decoder(tuple[str, ...])
+_EARLIER = msgspec.json.Decoder(tuple[EarlierSecret, ...])
 _METADATA = msgspec.json.Decoder(dict[str, Any])
 _JWK = msgspec.json.Decoder(dict[str, str])
 _SETTINGS = msgspec.json.Decoder(OrganizationSettings)
@@ -61,6 +63,8 @@ def key_row(record: KeyRecord) -> dict[str, Any]:
         "expires_at": record.expires_at,
         "last_used_at": record.last_used_at,
         "deleted_at": record.deleted_at,
+        "rotated_at": record.rotated_at,
+        "earlier": _json(record.earlier),
     }
 
 
@@ -79,6 +83,8 @@ def key_record(row: RowMapping) -> KeyRecord:
         expires_at=row["expires_at"],
         last_used_at=row["last_used_at"],
         deleted_at=row["deleted_at"],
+        rotated_at=row["rotated_at"],
+        earlier=_EARLIER.decode(row["earlier"]),
     )
 
 
