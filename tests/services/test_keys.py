@@ -357,7 +357,7 @@ class TestRotation:
             await rotate(world, reads.record.id, key=reads.record)
 
     async def test_foreign_unknown_deleted_and_expired_keys_are_not_rotated(self, world):
-        other, other_key = await world.other_organization()
+        _, other_key = await world.other_organization()
         gone = await world.create_key()
         await delete(world, gone.record.id)
         for key_id in (other_key.id, "unknown1", gone.record.id, world.administrator.id):
