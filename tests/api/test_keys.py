@@ -32,7 +32,10 @@ async def test_a_new_key_is_shown_once_and_works(world: Any) -> None:
         "topics": ["a/#"],
         "created_at": "2026-11-24T12:00:00Z",
         "expires_at": "2027-02-22T12:00:00Z",
+        "expires_soon": False,
         "last_used_at": None,
+        "rotated_at": None,
+        "earlier_until": None,
     }
     made = await world.ask(
         "POST", "/v2/tokens", key=text, body={"user_id": "ann", "topics": ["a/b"], "permissions": ["publish"]}
@@ -156,3 +159,79 @@ async def test_two_wishes_that_differ_are_400(world: Any) -> None:
     )
     world.refused(answer, 400, "invalid_request")
     assert (await world.ask("GET", "/v2/tokens", key=made["key"])).status_code == 200
+
+
+async def rotate(world: Any, key_id: str, *, key: str | None = None, **body: object) -> Any:
+    return await world.ask(
+        "POST", f"/v2/keys/{key_id}/rotate", key=key or world.keys["sk"], body=body or None
+    )
+
+
+async def test_rotated_key_is_shown_once_and_both_secrets_work_in_the_grace(world: Any) -> None:
+    made = (
+        await world.ask("POST", "/v2/keys", key=world.keys["sk"], body={"kind": "sk", "name": "r"})
+    ).json()
+    answer = await rotate(world, made["id"], grace_seconds=60)
+    assert answer.status_code == 200
+    assert answer.headers["cache-control"] == "no-store"
+    body = answer.json()
+    assert (body["id"], body["kind"]) == (made["id"], "sk")
+    assert body["key"] != made["key"] and body["masked"] == f"sk_...{body['key'][-4:]}"
+    assert (body["rotated_at"], body["earlier_until"]) == ("2026-11-24T12:00:00Z", "2026-11-24T12:01:00Z")
+    assert body["expires_at"] == made["expires_at"]
+    for text, told in ((made["key"], "2026-11-24T12:01:00Z"), (body["key"], None)):
+        used = await world.ask("GET", "/v2/keys", key=text)
+        assert used.status_code == 200
+        assert used.headers.get("tokenmq-key-expires") == told
+    assert (await rotate(world, made["id"])).json()["earlier_until"] == "2026-11-27T12:00:00Z"
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [({"grace_seconds": -1}, 400), ({"grace_seconds": 2_592_001}, 400), ({"grace": 5}, 400),
+     ({"expires_at": "2020-01-01T00:00:00Z"}, 400)],
+)  # fmt: skip
+async def test_wrong_rotation_is_refused(world: Any, body: dict[str, object], status: int) -> None:
+    made = (
+        await world.ask("POST", "/v2/keys", key=world.keys["sk"], body={"kind": "sk", "name": "r"})
+    ).json()
+    assert (await rotate(world, made["id"], **body)).status_code == status
+    assert (await world.ask("GET", "/v2/keys", key=made["key"])).status_code == 200
+
+
+async def test_key_of_another_organization_is_not_there_to_be_rotated(world: Any) -> None:
+    made = (
+        await world.ask("POST", "/v2/keys", key=world.keys["sk"], body={"kind": "sk", "name": "r"})
+    ).json()
+    assert (await rotate(world, made["id"], key=world.keys["other sk"])).status_code == 404
+    assert (await rotate(world, "unknown1")).status_code == 404
+
+
+async def test_key_that_ends_soon_is_told_on_every_answer(world: Any) -> None:
+    body = {"kind": "sk", "name": "soon", "expires_at": "2026-12-08T12:00:00Z"}
+    made = (await world.ask("POST", "/v2/keys", key=world.keys["sk"], body=body)).json()
+    assert made["expires_soon"] is True
+    for path, status in (("/v2/keys", 200), ("/v2/audit?a=1", 400), ("/v2/tokens/tok_unknown", 404)):
+        answer = await world.ask("GET", path, key=made["key"])
+        assert answer.status_code == status, answer.text
+        assert answer.headers["tokenmq-key-expires"] == "2026-12-08T12:00:00Z"
+    body["expires_at"] = "2026-12-08T12:00:01Z"
+    later = (await world.ask("POST", "/v2/keys", key=world.keys["sk"], body=body)).json()
+    assert later["expires_soon"] is False
+    assert "tokenmq-key-expires" not in (await world.ask("GET", "/v2/keys", key=later["key"])).headers
+
+
+async def test_key_over_its_requests_a_minute_is_told_when_to_come_back(
+    world: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = (
+        await world.ask("POST", "/v2/keys", key=world.keys["sk"], body={"kind": "sk", "name": "l"})
+    ).json()
+    monkeypatch.setattr(world.services.key_limits, "_per_minute", 1)
+    assert (await world.ask("GET", "/v2/keys", key=made["key"])).status_code == 200
+    refused = await world.ask("GET", "/v2/keys", key=made["key"])
+    assert (refused.status_code, refused.json()["error"]) == (429, "rate_limited")
+    wait = int(refused.headers["retry-after"])
+    assert 1 <= wait <= 60
+    assert refused.headers["ratelimit"] == f'"key";r=0;t={wait}'
+    assert refused.headers["ratelimit-policy"] == '"key";q=1;w=60'

@@ -63,6 +63,7 @@ def test_contract_has_these_routes() -> None:
         "POST /v2/acl/simulate",
         "POST /v2/acl/validate",
         "POST /v2/keys",
+        "POST /v2/keys/{key_id}/rotate",
         "POST /v2/organizations",
         "POST /v2/providers",
         "POST /v2/signing-keys",

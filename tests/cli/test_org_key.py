@@ -76,3 +76,22 @@ def test_key_revoke(run, service) -> None:
 def test_a_key_that_is_not_there_is_code_4(run, service) -> None:
     ran = run("key", "revoke", "nope")
     assert (ran.code, ran.err) == (4, "tokenmq: no such object\n")
+
+
+def test_key_rotate_shows_the_new_secret_and_how_long_the_old_one_works(run, service) -> None:
+    told = {**KEY, "earlier_until": "2026-11-27T12:00:00Z"}
+    service.answers["POST", "/v2/keys/abcd1234/rotate"] = (200, told)
+    out = run("key", "rotate", "abcd1234").out
+    assert "sk_secret" in out and "not shown again" in out and "2026-11-27T12:00:00Z" in out
+    words = ("--grace-seconds", "0", "--expires-at", "never", "--org", "org_x")
+    assert run("key", "rotate", "abcd1234", *words, "--json").json == told
+    assert service.bodies == [{}, {"grace_seconds": 0, "expires_at": None, "organization_id": "org_x"}]
+
+
+def test_key_list_marks_what_ends_soon(run, service) -> None:
+    ends = {"expires_at": "2026-11-27T12:00:00Z"}
+    keys = [{**KEY, **ends, "expires_soon": True}, {**KEY, **ends, "expires_soon": False}]
+    service.answers["GET", "/v2/keys"] = (200, {"keys": keys, "next": None})
+    out = run("key", "list").out
+    assert out.count("2026-11-27T12:00:00Z") == 2
+    assert out.count("2026-11-27T12:00:00Z (soon)") == 1

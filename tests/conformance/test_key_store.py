@@ -1,6 +1,7 @@
 """What every `KeyStore` does."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -8,7 +9,7 @@ from tokenmq.access.grants import Grant
 from tokenmq.access.permission import Permission
 from tokenmq.errors import InvalidKey, NotFound
 from tokenmq.stores.base import EndedFamily, Selection
-from tokenmq.tokens.records import KeyKind
+from tokenmq.tokens.records import EarlierSecret, KeyKind
 
 
 def same(outcome):
@@ -84,6 +85,36 @@ async def test_family_of_a_key_deleted_between_check_and_commit_is_refused(fille
     assert await deleting == ()
     with pytest.raises(InvalidKey):
         await creating
+
+
+async def test_rotated_key_is_loaded_with_all_its_secrets(filled, reopen, records):
+    store = filled.store
+    (key,) = await store.keys.load()
+    earlier = (EarlierSecret(b"\x00" * 32, records.now + 5), EarlierSecret(b"\xff" * 32, records.now + 1))
+    changed = replace(
+        key,
+        digest=b"n" * 32,
+        hint="new1",
+        expires_at=records.now + 9,
+        rotated_at=records.now,
+        earlier=earlier,
+    )
+    assert await store.keys.rotate(changed, made_by=key.id, applied=same) == changed
+    assert await (await reopen()).keys.load() == [changed]
+
+
+@pytest.mark.parametrize("gone", ["key", "maker"])
+async def test_key_that_is_gone_and_by_one_that_is_gone_is_not_rotated(filled, records, gone):
+    store = filled.store
+    other = await store.keys.create(records.key(filled.org_id), made_by=None, applied=same)
+    (key,) = [one for one in await store.keys.load() if one.id == filled.key_id]
+    deleted = key.id if gone == "key" else other.id
+    await store.keys.delete(deleted, now=records.now, revoke=None, reason=None, applied=same)
+    with pytest.raises(NotFound if gone == "key" else InvalidKey):
+        await store.keys.rotate(
+            replace(key, hint="new1", rotated_at=records.now), made_by=other.id, applied=same
+        )
+    assert "new1" not in {one.hint for one in await store.keys.load()}
 
 
 async def test_last_uses_are_stored_and_unknown_keys_passed_over(filled, reopen, records):

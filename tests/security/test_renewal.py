@@ -190,6 +190,8 @@ def _policy(instance, *filters):
     trees = organizations.settings_of(instance.organization.id).dollar_trees
     organizations._starting[trees] = Policy((Rule("*", BOTH, filters),))
     instance.hub.organization_changed(instance.organization)
+
+
 async def _deploy(instance, *filters):
     """Put a policy in force."""
     rule = {"user": "*", "permissions": ["publish", "subscribe"], "topics": list(filters), "effect": "allow"}

@@ -10,6 +10,7 @@ from tokenmq.errors import InvalidKey, NotFound, TokenmqError
 from tokenmq.mqtt import codec
 from tokenmq.mqtt.packets import Connect, Disconnect, Publish, Subscribe
 from tokenmq.mqtt.packets.subscribe import Subscription
+from tokenmq.services.keys import Rotation
 from tokenmq.services.tokens import Replacing
 from tokenmq.tokens.minting import MintRequest
 
@@ -182,6 +183,51 @@ async def test_v64_a_keys_connection_ends_when_the_key_expires(instance):
     instance.clock.advance(100)
     instance.tick()
     assert client.closed
+    assert codes(client) == [0xA0]
+    assert instance.client().connect(name, made.text.encode()).reason_code == 0x86
+
+
+async def rotate(instance, made, **asked):
+    return await instance.services.keys.rotate(
+        made.record.id,
+        Rotation(**asked),
+        key=instance.key,
+        org_id=instance.organization.id,
+        now=instance.clock.now,
+    )
+
+
+async def test_v64_connections_of_a_rotated_secret_end_when_it_does(instance):
+    made = await instance.make_key()
+    name = f"server@{instance.organization.id}"
+    old, lasting = instance.client(), instance.client()
+    old.connect(name, made.text.encode(), client_id="old", session_expiry_interval=600, clean_start=False)
+    changed = await rotate(instance, made, grace_seconds=60)
+    in_grace = instance.client()
+    assert in_grace.connect(name, made.text.encode(), client_id="in grace").reason_code == 0
+    lasting.connect(name, changed.text.encode(), client_id="new")
+    instance.clock.advance(59)
+    instance.tick()
+    assert not old.closed and not in_grace.closed
+    instance.clock.advance(1)
+    instance.tick()
+    assert codes(old) == codes(in_grace) == [0xA0]
+    assert not lasting.closed
+    assert instance.client().connect(name, made.text.encode()).reason_code == 0x86
+    back = instance.client()
+    connack = back.connect(
+        name, changed.text.encode(), client_id="old", session_expiry_interval=600, clean_start=False
+    )
+    assert connack.session_present
+
+
+async def test_v64_connections_of_a_leaked_secret_end_at_once(instance):
+    made = await instance.make_key()
+    name = f"server@{instance.organization.id}"
+    client = instance.client()
+    client.connect(name, made.text.encode())
+    await rotate(instance, made, grace_seconds=0)
+    instance.tick()
     assert codes(client) == [0xA0]
     assert instance.client().connect(name, made.text.encode()).reason_code == 0x86
 

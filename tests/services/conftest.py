@@ -59,6 +59,9 @@ class Broker:
         self.told.append(("end_key", org_id, key_id, reason))
         return 1
 
+    def limit_key(self, org_id: str, key_id: str, ends_at: float) -> None:
+        self.told.append(("limit_key", org_id, key_id, ends_at))
+
     def end_organization(self, org_id: str) -> int:
         self.told.append(("end_organization", org_id))
         return 3

@@ -1,10 +1,23 @@
 """Keys: made, looked up in memory, deleted."""
 
-import pytest
+import asyncio
 
-from tokenmq.errors import Forbidden, InvalidKey, InvalidRequest, InvalidToken, NotFound, Unavailable
-from tokenmq.services.keys import Revoked, authorise, require, require_administrator
+import pytest
+from structlog.testing import capture_logs
+
+from tokenmq.errors import (
+    Conflict,
+    Forbidden,
+    GrantTooWide,
+    InvalidKey,
+    InvalidRequest,
+    InvalidToken,
+    NotFound,
+    Unavailable,
+)
+from tokenmq.services.keys import Revoked, Rotation, authorise, require, require_administrator
 from tokenmq.services.paging import MAX_LIMIT
+from tokenmq.stores.audit import AuditQuery
 from tokenmq.tokens import secret
 from tokenmq.tokens.records import KeyKind
 
@@ -232,3 +245,187 @@ class TestDelete:
         heal()
         assert world.broker.told == []
         assert authenticate(world, world.key_text).kind is KeyKind.SECRET
+
+
+DAY = 86_400
+
+
+async def rotate(world, key_id, *, key=None, org_id=None, now=None, **asked):
+    return await world.services.keys.rotate(
+        key_id, Rotation(**asked), key=key or world.key, org_id=org_id or world.org_id, now=now or world.now
+    )
+
+
+def works(world, text, now):
+    try:
+        authenticate(world, text, now)
+    except InvalidKey:
+        return False
+    return True
+
+
+class TestRotation:
+    async def test_both_secrets_work_in_the_grace_then_only_the_new_one(self, world):
+        made = await world.create_key()
+        assert works(world, made.text, world.now)
+        changed = await rotate(world, made.record.id, grace_seconds=60)
+        assert changed.record.id == made.record.id and changed.text != made.text
+        for _ in range(2):
+            assert works(world, made.text, world.now + 59.9)
+            assert not works(world, made.text, world.now + 60)
+            assert works(world, changed.text, world.now + 60)
+            await world.restart()
+
+    async def test_key_under_an_earlier_secret_ends_with_it(self, world):
+        made = await world.create_key()
+        changed = await rotate(world, made.record.id, grace_seconds=60)
+        assert authenticate(world, made.text).expires_at == world.now + 60
+        assert authenticate(world, changed.text) == changed.record
+        assert authenticate(world, made.text).id == made.record.id
+
+    async def test_life_is_as_long_as_it_was(self, world):
+        made = await world.create_key(expires_at=world.now + 100, expires_at_given=True)
+        later = await rotate(world, made.record.id, now=world.now + 40)
+        assert later.record.expires_at == world.now + 140
+        again = await rotate(world, made.record.id, now=world.now + 50)
+        assert again.record.expires_at == world.now + 150
+        never = await rotate(world, made.record.id, now=world.now + 60, expires_at_given=True)
+        assert never.record.expires_at is None
+        for_ever = await rotate(world, made.record.id, now=world.now + 70)
+        assert for_ever.record.expires_at is None
+
+    async def test_no_secret_outlives_the_end_that_the_key_had(self, world):
+        made = await world.create_key(expires_at=world.now + 100, expires_at_given=True)
+        await rotate(world, made.record.id, grace_seconds=DAY)
+        assert works(world, made.text, world.now + 99)
+        assert not works(world, made.text, world.now + 100)
+
+    async def test_rotated_again_in_the_grace_each_secret_has_its_own_end(self, world):
+        first = await world.create_key()
+        second = await rotate(world, first.record.id, grace_seconds=100)
+        third = await rotate(world, first.record.id, grace_seconds=500, now=world.now + 50)
+        fourth = await rotate(world, first.record.id, grace_seconds=200, now=world.now + 60)
+        ends = [(first, 100), (second, 260), (third, 260)]
+        for made, end in ends:
+            assert works(world, made.text, world.now + end - 1)
+            assert not works(world, made.text, world.now + end)
+        assert works(world, fourth.text, world.now + 1_000)
+
+    async def test_without_a_grace_every_earlier_secret_ends_at_once(self, world):
+        first = await world.create_key()
+        second = await rotate(world, first.record.id)
+        third = await rotate(world, first.record.id, grace_seconds=0)
+        assert [works(world, made.text, world.now) for made in (first, second, third)] == [False, False, True]
+        assert third.record.earlier == ()
+
+    async def test_more_than_four_earlier_secrets_are_refused_and_nothing_changes(self, world):
+        made = [await world.create_key()]
+        for _ in range(4):
+            made.append(await rotate(world, made[0].record.id))
+        with pytest.raises(Conflict):
+            await rotate(world, made[0].record.id)
+        assert all(works(world, one.text, world.now) for one in made)
+        await rotate(world, made[0].record.id, now=world.now + 259_200)
+
+    async def test_connections_end_with_the_secrets_that_opened_them(self, world):
+        made = await world.create_key()
+        await rotate(world, made.record.id, grace_seconds=60)
+        await rotate(world, made.record.id, grace_seconds=0, now=world.now + 5)
+        assert world.broker.told == [
+            ("limit_key", world.org_id, made.record.id, world.now + 60),
+            ("limit_key", world.org_id, made.record.id, world.now + 5),
+        ]
+
+    async def test_nobody_rotates_a_key_wider_than_their_own(self, world):
+        maker = await world.create_key(
+            "rk", scopes=("keys", "tokens:create"), permissions=("publish",), topics=("a/#",)
+        )
+        within = await world.create_key("rk", scopes=("keys",))
+        wider = await world.create_key(
+            "rk", scopes=("tokens:create",), permissions=("publish",), topics=("#",)
+        )
+        await rotate(world, within.record.id, key=maker.record)
+        for key_id, error in (
+            (world.key.id, Forbidden),
+            (wider.record.id, GrantTooWide),
+            ((await world.create_key("rk", scopes=("sessions",))).record.id, Forbidden),
+        ):
+            with pytest.raises(error):
+                await rotate(world, key_id, key=maker.record)
+        reads = await world.create_key("rk", scopes=("tokens:read",))
+        with pytest.raises(Forbidden):
+            await rotate(world, reads.record.id, key=reads.record)
+
+    async def test_foreign_unknown_deleted_and_expired_keys_are_not_rotated(self, world):
+        _, other_key = await world.other_organization()
+        gone = await world.create_key()
+        await delete(world, gone.record.id)
+        for key_id in (other_key.id, "unknown1", gone.record.id, world.administrator.id):
+            with pytest.raises(NotFound):
+                await rotate(world, key_id)
+        with pytest.raises(NotFound):
+            await rotate(world, world.key.id, key=other_key, org_id=world.org_id)
+        ended = await world.create_key(expires_at=world.now + 5, expires_at_given=True)
+        with pytest.raises(Conflict):
+            await rotate(world, ended.record.id, now=world.now + 5)
+
+    async def test_whoever_is_gone_at_the_commit_rotates_nothing(self, world):
+        maker, made = await world.create_key(), await world.create_key()
+        await delete(world, maker.record.id)
+        with pytest.raises(InvalidKey):
+            await rotate(world, made.record.id, key=maker.record)
+        assert works(world, made.text, world.now)
+
+    async def test_failing_store_leaves_the_secrets_as_they_were(self, world):
+        made = await world.create_key()
+        heal = world.fail_commits()
+        with pytest.raises(Unavailable):
+            await rotate(world, made.record.id, grace_seconds=0)
+        heal()
+        assert authenticate(world, made.text) == made.record
+        assert world.broker.told == []
+
+    async def test_two_at_once_both_happen(self, world):
+        made = await world.create_key()
+        pair = await asyncio.gather(*(rotate(world, made.record.id) for _ in range(2)))
+        assert all(works(world, one.text, world.now) for one in (made, *pair))
+        await world.restart()
+        assert all(works(world, one.text, world.now) for one in (made, *pair))
+
+    async def test_tokens_that_it_made_live_on(self, world):
+        made = await world.create_key()
+        token = await world.issue(key=made.record)
+        changed = await rotate(world, made.record.id, grace_seconds=0)
+        await world.issue(key=changed.record)
+        assert world.services.tokens.introspect(token.text, key=world.key, org_id=world.org_id, now=world.now)
+
+    async def test_row_of_the_audit_trail(self, world):
+        made = await world.create_key(expires_at=world.now + 100, expires_at_given=True)
+        changed = await rotate(world, made.record.id, grace_seconds=60)
+        (told,) = await world.services.store.audit.page(AuditQuery(limit=1))
+        assert (told.row.actor, told.row.action) == (f"key:{world.key.id}", "key_rotate")
+        assert told.row.object == f"key:{made.record.id}"
+        expected = f'{{"expires_at":{world.now + 100},"earlier_until":{world.now + 60}}}'
+        assert told.row.details == expected
+        assert changed.text not in repr(told)
+
+
+class TestExpiring:
+    async def test_keys_that_are_good_and_end_within_14_days_are_told_of(self, world):
+        ends = [1, 14 * DAY, 14 * DAY + 1]
+        made = [await world.create_key(expires_at=world.now + end, expires_at_given=True) for end in ends]
+        found = [record.id for record in world.services.keys.expiring(world.now)]
+        assert found == [made[0].record.id, made[1].record.id]
+        assert [r.id for r in world.services.keys.expiring(world.now + 1)] == [m.record.id for m in made[1:]]
+
+    async def test_they_are_logged_once_a_day_each(self, world):
+        made = await world.create_key(expires_at=world.now + 2 * DAY, expires_at_given=True)
+        for after in (0, 60, DAY - 1, DAY, DAY + 60):
+            with capture_logs() as lines:
+                await world.services.upkeep.once(world.now + after)
+            told = [line["key_id"] for line in lines if line["event"] == "key_expires_soon"]
+            assert told == ([made.record.id] if after in (0, DAY) else [])
+        await rotate(world, made.record.id, now=world.now + DAY + 70, expires_at_given=True)
+        with capture_logs() as lines:
+            await world.services.upkeep.once(world.now + 2 * DAY)
+        assert lines == []

@@ -113,3 +113,17 @@ def test_pattern_finds_whole_and_cut_keys_and_passes_masked_ones(kind):
 def test_wrong_size_of_entropy_is_a_defect_of_the_caller():
     with pytest.raises(ValueError, match="entropy"):
         secret.create(KeyKind.SECRET, entropy=bytes(39))
+
+
+@given(st.sampled_from(KeyKind), st.binary(min_size=32, max_size=32))
+def test_renewed_key_has_the_id_and_another_secret(kind, entropy):
+    new = secret.renew(kind, KEY.id, entropy=entropy)
+    read = secret.parse(new.text)
+    assert (new.id, read.id, read.kind) == (KEY.id, KEY.id, kind)
+    assert secret.verify(read, new.digest) and not secret.verify(read, KEY.digest)
+    assert new.hint == new.text[-4:]
+
+
+def test_renewal_of_too_little_entropy_is_refused():
+    with pytest.raises(ValueError, match="31 bytes"):
+        secret.renew(KeyKind.SECRET, KEY.id, entropy=bytes(31))

@@ -99,6 +99,10 @@ class Identity(msgspec.Struct, frozen=True):
         mine, others = (self.gen, self.expires_at or 0.0), (other.gen, other.expires_at or 0.0)
         return self.token_id == other.token_id and mine < others
 
+    def ending(self, expires_at: float) -> Identity:
+        """Return the same user or server, whose connection ends at another moment."""
+        return msgspec.structs.replace(self, expires_at=expires_at)
+
     def renewed(self, renewal: Renewal) -> Identity:
         """Return the same user under the newest password of the same family."""
         return msgspec.structs.replace(

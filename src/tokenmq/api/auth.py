@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tokenmq import clock
 from tokenmq.api.call import Access, Endpoint
 from tokenmq.errors import InvalidKey, InvalidRequest, NotFound
 from tokenmq.services.bundle import Services
@@ -41,7 +42,7 @@ def shown_key(headers: Mapping[bytes, bytes], tree: Mapping[str, Any]) -> str | 
 def authenticate(endpoint: Endpoint, text: str | None, services: Services, now: float) -> KeyRecord | None:
     """Return the caller's key, once it is known that it opens this endpoint (not one for everybody).
 
-    Raises: InvalidKey, Forbidden.
+    Raises: InvalidKey, RateLimited, Forbidden.
     """
     if text is None:
         if endpoint.access is Access.ANY_KEY:
@@ -50,6 +51,7 @@ def authenticate(endpoint: Endpoint, text: str | None, services: Services, now: 
             "a key is needed: Authorization: Bearer, X-Secret-Key, X-API-Key, or secret_key in the body"
         )
     key = services.keys.authenticate(text, now)
+    services.key_limits.take(key.id, clock.mono())
     if endpoint.access is Access.INSTANCE:
         require_administrator(key)
     elif endpoint.scope is not None:

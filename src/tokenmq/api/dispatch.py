@@ -22,9 +22,12 @@ from tokenmq.api.schemas.requests import ExchangeForm
 from tokenmq.errors import InvalidRequest
 from tokenmq.services.auditing import Trace
 from tokenmq.services.bundle import Services
+from tokenmq.services.keys import expires_soon
 
 # In a scope: the id of the request, which the gate gives it.
 REQUEST_ID = "tokenmq.request_id"
+# When the caller's key ends, unix seconds, where that is soon: the gate says so on every answer.
+KEY_EXPIRES = "tokenmq.key_expires"
 
 _KEYLESS = (Access.EVERYBODY, Access.POSSESSION)
 _FORM = b"application/x-www-form-urlencoded"
@@ -105,6 +108,8 @@ class Path:
         key = None
         if endpoint.access not in _KEYLESS:
             key = auth.authenticate(endpoint, shown, services, now)
+            if key is not None and expires_soon(key, now):
+                scope[KEY_EXPIRES] = key.expires_at
         query = fill(parse_form(scope["query_string"]), endpoint.query, lax=True)
         body = _body(endpoint, tree, lax=lax)
         organization = None

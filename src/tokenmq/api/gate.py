@@ -23,13 +23,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from tokenmq import clock
 from tokenmq.api import oauth
 from tokenmq.api.answer import CLOSE, WHOLE_ANSWER, Answer, Headers, send_answer
-from tokenmq.api.dispatch import REQUEST_ID, trace_of
+from tokenmq.api.dispatch import KEY_EXPIRES, REQUEST_ID, trace_of
 from tokenmq.api.errors import HttpRefused, defect, problem, redact
 from tokenmq.api.tally import Tally
 from tokenmq.config import HttpSettings
 from tokenmq.errors import InvalidKey, TokenmqError
 from tokenmq.services.refused_keys import RefusedKeys
 from tokenmq.services.tarpit import Tarpit
+from tokenmq.timestamps import rfc3339
 from tokenmq.tracebacks import told
 
 _log = structlog.get_logger("tokenmq.api")
@@ -263,6 +264,8 @@ class _Exchange:
         is_open = self._scope["path"].startswith(_OPEN_PATHS)
         standing = _STANDING[is_open, self._scope["scheme"] == "https"]
         headers = [(b"x-request-id", self.request_id.encode()), *standing]
+        if KEY_EXPIRES in self._scope:
+            headers.append((b"tokenmq-key-expires", rfc3339(self._scope[KEY_EXPIRES]).encode()))
         for name, _ in given:
             if name == b"cache-control":
                 return headers

@@ -32,7 +32,7 @@ from tokenmq.api.schemas.answers import (
 )
 from tokenmq.services.audit import Told, Verified
 from tokenmq.services.broker_views import RetainedView, SessionView
-from tokenmq.services.keys import CreatedKey, Revoked
+from tokenmq.services.keys import CreatedKey, Revoked, expires_soon
 from tokenmq.services.signing_keys import SigningKeyView
 from tokenmq.services.tokens import Introspection, IssuedToken, TokenView
 from tokenmq.tokens.foreign import kinds
@@ -162,14 +162,14 @@ def revoked(done: Revoked) -> RevokedAnswer:
     return RevokedAnswer(done.revoked, done.sessions_closed)
 
 
-def key_info(record: KeyRecord) -> KeyInfo:
+def key_info(record: KeyRecord, *, now: float) -> KeyInfo:
     """Show a key, masked."""
-    return KeyInfo(**_key_members(record))
+    return KeyInfo(**_key_members(record, now))
 
 
-def new_key(created: CreatedKey) -> NewKeyAnswer:
-    """Show a key that was just made."""
-    return NewKeyAnswer(key=created.text, **_key_members(created.record))
+def new_key(created: CreatedKey, *, now: float) -> NewKeyAnswer:
+    """Show a key that was just made, or has a new secret."""
+    return NewKeyAnswer(key=created.text, **_key_members(created.record, now))
 
 
 def session_info(view: SessionView) -> SessionInfo:
@@ -263,7 +263,7 @@ def audit_check(verified: Verified) -> AuditCheck:
     )
 
 
-def _key_members(record: KeyRecord) -> dict[str, Any]:
+def _key_members(record: KeyRecord, now: float) -> dict[str, Any]:
     # A key is made with one list of permissions and one of topics.
     permissions, topics, _ = rights(record.grants)
     return {
@@ -277,7 +277,10 @@ def _key_members(record: KeyRecord) -> dict[str, Any]:
         "topics": topics,
         "created_at": rfc3339(record.created_at),
         "expires_at": _time(record.expires_at),
+        "expires_soon": expires_soon(record, now),
         "last_used_at": _time(record.last_used_at),
+        "rotated_at": _time(record.rotated_at),
+        "earlier_until": _time(max((one.until for one in record.earlier if one.until > now), default=None)),
     }
 
 

@@ -53,6 +53,7 @@ async def opened(
                 ),
                 audit=settings.audit,
                 upstream=Upstream(settings.providers.insecure_upstreams),
+                key_requests_per_minute=settings.auth.key_requests_per_minute,
             )
         except BaseException:
             await store.close()

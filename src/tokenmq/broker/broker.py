@@ -249,6 +249,13 @@ class Broker:
         """End every session of a key; return how many there were."""
         return self._revoke(self.lives.of_key(key_id), code, text)
 
+    def limit_key(self, key_id: str, ends_at: float) -> None:
+        """Have the connections of a key end at this moment, unless they end before it."""
+        for session in self.lives.of_key(key_id):
+            until = session.identity.expires_at
+            if session.connected and (until is None or until > ends_at):
+                self.lives.renew(session, session.identity.ending(ends_at))
+
     def end_tenant(self, org_id: str, code: ReasonCode, text: str) -> int:
         """End every session of an organization and forget it; return how many there were."""
         tenant = self.tenants.pop(org_id, None)

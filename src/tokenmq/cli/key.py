@@ -8,9 +8,9 @@ from cyclopts import App, Parameter
 
 from tokenmq.cli.management import LOCAL, Org, Service, connected_to
 from tokenmq.cli.output import print_fields, print_json, print_table
-from tokenmq.client.answers import KeyRequest
+from tokenmq.client.answers import Key, KeyRequest, KeyRotation
 
-app = App(name="key", help="Make, list and revoke the keys of servers.")
+app = App(name="key", help="Make, list, rotate and revoke the keys of servers.")
 
 Repeated = Parameter(negative="", consume_multiple=False)
 
@@ -52,17 +52,7 @@ def create(
         if organization_id:
             request["organization_id"] = organization_id
         made = client.create_key(**request)
-    if service.json:
-        print_json(made)
-    else:
-        print_fields(
-            [
-                ("key", made.get("key")),
-                ("id", made["id"]),
-                ("expires", made.get("expires_at") or "never"),
-                ("", "Keep it now: it is not shown again."),
-            ]
-        )
+    _show(made, service)
 
 
 @app.command(name="list")
@@ -87,12 +77,42 @@ def list_(*, org: Org = None, service: Service = LOCAL) -> None:
                 key.get("name"),
                 key.get("masked"),
                 key.get("scopes"),
-                key.get("expires_at"),
+                _end_of(key),
                 key.get("last_used_at"),
             )
             for key in found
         ],
     )
+
+
+@app.command
+def rotate(
+    key_id: str,
+    *,
+    grace_seconds: int | None = None,
+    expires_at: str | None = None,
+    org: Org = None,
+    service: Service = LOCAL,
+) -> None:
+    """Give a key another secret and show it, this once; the earlier one works for a while yet.
+
+    Args:
+        key_id: Its id, as `key list` shows it.
+        grace_seconds: How long that is, 3 days without it; 0 ends every earlier secret at once.
+        expires_at: RFC 3339, or never; as long a life as it had without it.
+        org: The organization.
+        service: The service and the output.
+    """
+    request = KeyRotation()
+    if grace_seconds is not None:
+        request["grace_seconds"] = grace_seconds
+    if expires_at:
+        request["expires_at"] = None if expires_at == "never" else expires_at
+    with connected_to(service, org) as (client, organization_id):
+        if organization_id:
+            request["organization_id"] = organization_id
+        made = client.rotate_key(key_id, **request)
+    _show(made, service)
 
 
 @app.command
@@ -117,3 +137,23 @@ def revoke(
         print_json({"id": key_id, "revoked": True})
     else:
         print_fields([("revoked", key_id)])
+
+
+def _show(made: Key, service: Service) -> None:
+    if service.json:
+        print_json(made)
+        return
+    print_fields(
+        [
+            ("key", made.get("key")),
+            ("id", made["id"]),
+            ("expires", made.get("expires_at") or "never"),
+            ("earlier secret until", made.get("earlier_until")),
+            ("", "Keep it now: it is not shown again."),
+        ]
+    )
+
+
+def _end_of(key: Key) -> str | None:
+    end = key.get("expires_at")
+    return f"{end} (soon)" if end and key.get("expires_soon") else end

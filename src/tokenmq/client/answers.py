@@ -28,6 +28,14 @@ class KeyRequest(TypedDict, total=False):
     expires_at: str | None
 
 
+class KeyRotation(TypedDict, total=False):
+    """How a key is to be rotated; `expires_at` None is a key without end."""
+
+    organization_id: str
+    grace_seconds: int
+    expires_at: str | None
+
+
 class TokenRequest(TypedDict, total=False):
     """A token to be made."""
 
@@ -116,7 +124,10 @@ class Key(TypedDict):
     topics: NotRequired[list[str]]
     created_at: NotRequired[str]
     expires_at: NotRequired[str | None]
+    expires_soon: NotRequired[bool]
     last_used_at: NotRequired[str | None]
+    rotated_at: NotRequired[str | None]
+    earlier_until: NotRequired[str | None]
 
 
 class SigningKey(TypedDict):

@@ -18,6 +18,7 @@ from tokenmq.client.answers import (
     IssuedToken,
     Key,
     KeyRequest,
+    KeyRotation,
     Organization,
     Policy,
     PolicyFindings,
@@ -117,6 +118,10 @@ class ServiceClient:
     def keys(self, *, organization_id: str | None = None) -> Iterator[Key]:
         """Yield every key of an organization, masked."""
         return self._pages("/v2/keys", "keys", Key, {"organization_id": organization_id})
+
+    def rotate_key(self, key_id: str, **request: Unpack[KeyRotation]) -> Key:
+        """Give a key another secret; the answer carries its text, this once."""
+        return self._call("POST", f"/v2/keys/{quote(key_id, safe='')}/rotate", Key, body=request)
 
     def delete_key(
         self, key_id: str, *, organization_id: str | None = None, revoke_tokens: bool = False

@@ -153,7 +153,7 @@ class BrokerSettings:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class AuthSettings:
-    """How failed authentications are slowed, over MQTT and HTTP alike."""
+    """How failed authentications are slowed, over MQTT and HTTP alike, and how often a key may be used."""
 
     failure_burst: Annotated[
         Positive,
@@ -173,6 +173,14 @@ class AuthSettings:
             description="Longest time that the answer to a failed authentication is held back; 0 holds none.",
         ),
     ] = 5
+    key_requests_per_minute: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=1_000_000,
+            description="Requests a minute that one key may make to the token service; 0 sets no limit.",
+        ),
+    ] = 0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

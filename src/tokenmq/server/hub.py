@@ -42,7 +42,7 @@ from tokenmq.services.organizations import Organizations
 from tokenmq.services.refused_keys import RefusedKeys
 from tokenmq.services.remembered import Stay
 from tokenmq.services.tarpit import Tarpit
-from tokenmq.stores.base import KeptStore
+from tokenmq.stores.kept import KeptStore
 from tokenmq.tokens.records import OrganizationRecord
 from tokenmq.tracebacks import told
 
@@ -304,6 +304,12 @@ class Hub(Operating):
         self._enter()
         return self._settled(self.broker.revoke_key(key_id, ReasonCode.NOT_AUTHORIZED, reason))
 
+    def limit_key(self, org_id: str, key_id: str, ends_at: float) -> None:  # noqa: ARG002
+        """Have the server connections of a key end at this moment, if not before."""
+        self._enter()
+        self.broker.limit_key(key_id, ends_at)
+        self.settle()
+
     def end_organization(self, org_id: str) -> int:
         """Close every connection of an organization that is gone."""
         self._enter()
@@ -334,9 +340,6 @@ class Hub(Operating):
             raise InvalidToken(f"token has {size} bytes, at most {limit} are accepted")
         renewed = self.authenticator.renew(identity, client_id, token, now)
         link: Link = self.broker.tenants[identity.org_id].sessions[client_id].outbox.owner
-        stay = self._stays.pop(link, None)
-        if stay is not None:
-            self._families.left(stay, now)
         self.note(link, renewed, client_id)
         return renewed
 

@@ -12,6 +12,7 @@ from tokenmq.services.authenticate import Authenticator
 from tokenmq.services.exchange import Exchange
 from tokenmq.services.families import Families
 from tokenmq.services.jwks import KeySets
+from tokenmq.services.key_limits import KeyLimits
 from tokenmq.services.keys import Keys
 from tokenmq.services.live import Door, Live
 from tokenmq.services.messages import Messages
@@ -26,13 +27,12 @@ from tokenmq.services.sessions import Sessions
 from tokenmq.services.signing import Signing
 from tokenmq.services.signing_keys import SigningKeys
 from tokenmq.services.tokens import Tokens
-from tokenmq.services.upkeep import Upkeep
+from tokenmq.services.upkeep import DAY_SECONDS, Upkeep
 from tokenmq.services.upstream import Upstream
 from tokenmq.services.verifier import Verifier
 from tokenmq.stores.base import Store
 from tokenmq.tokens.minting import ANY_NAMES, NameLimits
 
-DAY_SECONDS = 86_400
 _AUDIT = AuditSettings()
 
 
@@ -63,6 +63,7 @@ class Services:
     proofs: Proofs
     renewals: Renewals
     exchange: Exchange
+    key_limits: KeyLimits
     upkeep: Upkeep
 
     @classmethod
@@ -77,6 +78,7 @@ class Services:
         limits: NameLimits = ANY_NAMES,
         audit: AuditSettings = _AUDIT,
         upstream: Upstream | None = None,
+        key_requests_per_minute: int = 0,
     ) -> Self:
         """Put the services together and load what they keep in memory.
 
@@ -90,6 +92,7 @@ class Services:
             audit: how much is kept of the audit trail.
             upstream: fetches the key sets of identity providers; None: from public
                 addresses over https alone.
+            key_requests_per_minute: HTTP requests of one key; 0 = as many as it likes.
 
         Raises: UnusableKey (signing keys or stored secrets damaged, or another secret),
             Unavailable.
@@ -148,6 +151,7 @@ class Services:
             tokens=tokens,
             audit=Audit(store.audit),
             refused_keys=refused_keys,
+            key_limits=KeyLimits(per_minute=key_requests_per_minute),
             upkeep=Upkeep(
                 store, keys, families, refused_keys, audit_seconds=audit.retention_days * DAY_SECONDS
             ),

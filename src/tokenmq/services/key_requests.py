@@ -95,9 +95,17 @@ def check_request(request: KeyRequest, *, maker: KeyRecord, now: float) -> Check
         grants = merge([Grant(permissions, request.topics)])
     scopes = tuple(sorted(set(request.scopes or ())))
     checked = CheckedKey(_KINDS[request.kind], scopes, grants, expires_at)
-    if maker.kind is KeyKind.RESTRICTED:
-        _require_within(checked, maker)
+    check_within(checked, maker)
     return checked
+
+
+def check_within(asked: CheckedKey | KeyRecord, maker: KeyRecord) -> None:
+    """Refuse a key that is wider than whoever gets its text.
+
+    Raises: Forbidden, GrantTooWide.
+    """
+    if maker.kind is KeyKind.RESTRICTED:
+        _require_within(asked, maker)
 
 
 def _problems(request: KeyRequest, now: float) -> Iterator[tuple[str, str]]:
@@ -148,14 +156,14 @@ def _element_problems(request: KeyRequest) -> Iterator[tuple[str, str]]:
             yield f"topics[{index}]", error.reason
 
 
-def _require_within(asked: CheckedKey, maker: KeyRecord) -> None:
+def _require_within(asked: CheckedKey | KeyRecord, maker: KeyRecord) -> None:
     """Nobody makes a key wider than their own.
 
     Raises: Forbidden, GrantTooWide.
     """
     # A publishable key opens only what everybody may do without one.
     if asked.kind is KeyKind.SECRET:
-        raise Forbidden("an rk key makes no sk key: it would be wider")
+        raise Forbidden("an rk key makes and rotates no sk key: it would be wider")
     for scope in asked.scopes:
         if scope not in maker.scopes:
             raise Forbidden(f"the key lacks the scope {scope} and cannot give it")

@@ -6,15 +6,17 @@ start and changed in the step of their commit: authenticating a key is no I/O.
 
 from __future__ import annotations
 
-import hashlib
+import asyncio
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from tokenmq.errors import Forbidden, InvalidKey, NotFound
-from tokenmq.services.auditing import NO_TRACE, SYSTEM, Action, AuditEntry, Trace, entry, of_key
+from tokenmq.services.auditing import NO_TRACE, SYSTEM, AuditEntry, Trace, of_key
 from tokenmq.services.families import Families
-from tokenmq.services.key_requests import KeyRequest, check_request
+from tokenmq.services.key_changes import Rotation, created_entry, deleted_entry, rotated, rotated_entry
+from tokenmq.services.key_requests import KeyRequest, check_request, check_within
+from tokenmq.services.key_texts import KeyTexts
 from tokenmq.services.live import Door
 from tokenmq.services.paging import Page, Position, check_limit, page_of, read_cursor
 from tokenmq.stores.base import EndedFamily, KeyStore, Selection
@@ -23,17 +25,19 @@ from tokenmq.tokens.records import KeyKind, KeyRecord
 
 __all__ = [
     "KeyRequest",
+    "Rotation",
     "CreatedKey",
     "Revoked",
     "Keys",
     "authorise",
     "opens",
+    "expires_soon",
     "require",
     "require_administrator",
 ]
 
-# Compared with where there is no such key: an unknown id takes as long as a wrong secret.
-_NOBODY = bytes(32)
+# Whoever has a key is warned of its end for so long: 14 days.
+WARNING_SECONDS = 14 * 86_400
 _DELETED = "its key was deleted"
 
 
@@ -81,6 +85,11 @@ def require_administrator(key: KeyRecord) -> None:
         raise Forbidden("this needs an instance administrator's key (ik_)")
 
 
+def expires_soon(key: KeyRecord, now: float) -> bool:
+    """Tell whether a key is good and ends within `WARNING_SECONDS`."""
+    return key.expires_at is not None and now < key.expires_at <= now + WARNING_SECONDS
+
+
 def authorise(key: KeyRecord, scope: str, org_id: str) -> None:
     """Refuse a key that does not open `scope` in this organization.
 
@@ -99,8 +108,9 @@ class Keys:
         self._families = families
         self._door = door
         self._by_id: dict[str, KeyRecord] = {}
-        # Ids by SHA-256 of a whole text that was found right; that and nothing else is remembered.
-        self._known: dict[bytes, str] = {}
+        self._texts = KeyTexts()
+        # Secrets are read, then written: two rotations at once would lose one.
+        self._rotating = asyncio.Lock()
         # Last uses that are not stored yet: unix seconds by id.
         self._used: dict[str, int] = {}
 
@@ -114,15 +124,11 @@ class Keys:
     def authenticate(self, text: str | bytes, now: float) -> KeyRecord:
         """Return the key whose text this is; synchronous, no I/O.
 
+        With a secret that the key had before it was rotated it ends when that secret does.
+
         Raises: InvalidKey (shape, checksum, unknown, wrong secret, expired, deleted; which is not told).
         """
-        # Whatever is no ASCII is no key; it only must not stop the digest.
-        raw = text.encode("utf-8", "replace") if isinstance(text, str) else text
-        digest = hashlib.sha256(raw).digest()
-        record = self._by_id.get(self._known.get(digest, ""))
-        if record is None:
-            record = self._recognise(raw)
-            self._known[digest] = record.id
+        record = self._texts.find(text, self._by_id)
         if record.expires_at is not None and now >= record.expires_at:
             raise InvalidKey("the key is not known", key_id=record.id)
         self._used[record.id] = int(now)
@@ -163,7 +169,7 @@ class Keys:
             created_at=int(now),
             expires_at=checked.expires_at,
         )
-        audit = _made(record, of_key(key), trace)
+        audit = created_entry(record, actor=of_key(key), trace=trace)
         stored = await self._store.create(record, made_by=key.id, audit=audit, applied=self._take)
         return CreatedKey(new.text, stored)
 
@@ -192,7 +198,7 @@ class Keys:
             def applied(_: Sequence[EndedFamily], key_id: str = key_id) -> None:
                 self._drop(key_id)
 
-            audit = entry(Action.KEY_DELETE, f"key:{key_id}", actor=SYSTEM, org_id=None, now=now)
+            audit = deleted_entry(key_id, actor=SYSTEM, org_id=None, now=now)
             await self._store.delete(
                 key_id, now=now, revoke=None, reason=_DELETED, audit=audit, applied=applied
             )
@@ -245,21 +251,55 @@ class Keys:
 
         def audit(ended: Sequence[EndedFamily]) -> tuple[AuditEntry, ...]:
             revoked = len(ended) if revoke_tokens else None
-            told = entry(
-                Action.KEY_DELETE,
-                f"key:{key_id}",
-                actor=of_key(key),
-                org_id=org_id,
-                now=now,
-                trace=trace,
-                revoked=revoked,
-            )
-            return (told,)
+            by = of_key(key)
+            return (deleted_entry(key_id, actor=by, org_id=org_id, now=now, trace=trace, revoked=revoked),)
 
         revoke = Selection(org_id, key_id=key_id) if revoke_tokens else None
         return await self._store.delete(
             key_id, now=now, revoke=revoke, reason=_DELETED, audit=audit, applied=applied
         )
+
+    async def rotate(
+        self,
+        key_id: str,
+        rotation: Rotation,
+        *,
+        key: KeyRecord,
+        org_id: str,
+        now: float,
+        trace: Trace = NO_TRACE,
+    ) -> CreatedKey:
+        """Give a key another secret; those that it has work for a while yet.
+
+        Its server connections end with the secrets that opened them.
+
+        Raises: Forbidden, GrantTooWide (it is wider than the caller's), InvalidRequest, NotFound,
+            Conflict (expired, or too many secrets), InvalidKey (the caller's is gone at the
+            commit), Unavailable.
+        """
+        authorise(key, "keys", org_id)
+        async with self._rotating:
+            record = self._by_id.get(key_id)
+            if record is None or record.org_id != org_id:
+                raise NotFound("there is no such key")
+            check_within(record, key)
+            new = secret.renew(record.kind, key_id, entropy=os.urandom(secret.SECRET_ENTROPY))
+            changed = rotated(record, new, rotation, now=now)
+            ends_at = next((one.until for one in changed.earlier if one.digest == record.digest), int(now))
+
+            def applied(stored: KeyRecord) -> CreatedKey:
+                self._take(stored)
+                self._texts.forget()
+                self._door.live.limit_key(org_id, key_id, ends_at)
+                return CreatedKey(new.text, stored)
+
+            audit = rotated_entry(changed, actor=of_key(key), trace=trace)
+            return await self._store.rotate(changed, made_by=key.id, audit=audit, applied=applied)
+
+    def expiring(self, now: float) -> Sequence[KeyRecord]:
+        """Return the keys that are good and end within `WARNING_SECONDS`, the next first."""
+        soon = [record for record in self._by_id.values() if expires_soon(record, now)]
+        return sorted(soon, key=lambda record: (record.expires_at or 0, record.id))
 
     def organization_of(self, key_id: str) -> str | None:
         """Return the organization of a key; None for one that has none, or is not there."""
@@ -286,22 +326,6 @@ class Keys:
             if (record := self._by_id.get(key_id)) is not None:
                 self._by_id[key_id] = replace(record, last_used_at=at)
 
-    def _recognise(self, raw: bytes) -> KeyRecord:
-        """Return the key of a text that is shown for the first time.
-
-        Raises: InvalidKey.
-        """
-        try:
-            shown = secret.parse(raw.decode("ascii"))
-        except UnicodeDecodeError:
-            raise InvalidKey("key has not the shape of one of ours") from None
-        record = self._by_id.get(shown.id)
-        same = secret.verify(shown, _NOBODY if record is None else record.digest)
-        # The kind stands in the text, and the checksum is no secret: only the record's counts.
-        if not same or record is None or record.kind is not shown.kind:
-            raise InvalidKey("the key is not known", key_id=shown.id)
-        return record
-
     async def _create_by_nobody(self, kind: KeyKind, name: str, org_id: str | None, now: float) -> CreatedKey:
         new = self._new(kind)
         record = KeyRecord(
@@ -315,7 +339,7 @@ class Keys:
             grants=(),
             created_at=int(now),
         )
-        audit = _made(record, SYSTEM, NO_TRACE)
+        audit = created_entry(record, actor=SYSTEM, trace=NO_TRACE)
         stored = await self._store.create(record, made_by=None, audit=audit, applied=self._take)
         return CreatedKey(new.text, stored)
 
@@ -332,26 +356,11 @@ class Keys:
     def _drop(self, key_id: str) -> None:
         self._by_id.pop(key_id, None)
         self._used.pop(key_id, None)
-        self._known.clear()
+        self._texts.forget()
 
     def _with_use(self, record: KeyRecord) -> KeyRecord:
         at = self._used.get(record.id)
         return record if at is None else replace(record, last_used_at=at)
-
-
-def _made(record: KeyRecord, actor: str, trace: Trace) -> AuditEntry:
-    return entry(
-        Action.KEY_CREATE,
-        f"key:{record.id}",
-        actor=actor,
-        org_id=record.org_id,
-        now=record.created_at,
-        trace=trace,
-        kind=record.kind.value,
-        name=record.name,
-        scopes=record.scopes or None,
-        expires_at=record.expires_at,
-    )
 
 
 def _position(record: KeyRecord) -> Position:

@@ -48,6 +48,10 @@ class Live(Protocol):
         """Close the server connections of a key (0x87); return the sessions ended."""
         ...
 
+    def limit_key(self, org_id: str, key_id: str, ends_at: float) -> None:
+        """Close the server connections of a key at this moment (0xA0), unless they end before it."""
+        ...
+
     def end_organization(self, org_id: str) -> int:
         """Close every connection of an organization (0x87); return the sessions ended."""
         ...
@@ -134,6 +138,9 @@ class NothingLive:
     def end_key(self, org_id: str, key_id: str, *, reason: str) -> int:  # noqa: ARG002
         """Close nothing."""
         return 0
+
+    def limit_key(self, org_id: str, key_id: str, ends_at: float) -> None:
+        """Do nothing."""
 
     def end_organization(self, org_id: str) -> int:  # noqa: ARG002
         """Close nothing."""

@@ -14,12 +14,14 @@ from tokenmq.services.families import Families
 from tokenmq.services.keys import Keys
 from tokenmq.services.refused_keys import RefusedKeys
 from tokenmq.stores.base import Store
+from tokenmq.timestamps import rfc3339
 from tokenmq.tracebacks import told
 
 # The wire contract has no figure; a minute is what "last used" is good for.
 INTERVAL_SECONDS = 60.0
 # How long lists show a family after its end.
-KEPT_SECONDS = 7 * 86_400
+DAY_SECONDS = 86_400
+KEPT_SECONDS = 7 * DAY_SECONDS
 # Rows removed in one operation: it must not hold up the writes of others.
 PRUNE_ROWS = 1_000
 # Families of which it is stored in one operation who was connected, likewise.
@@ -47,6 +49,8 @@ class Upkeep:
         self._keys = keys
         self._families = families
         self._kept_seconds = kept_seconds
+        # When the end of a key was last logged, by its id.
+        self._warned: dict[str, float] = {}
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -74,6 +78,7 @@ class Upkeep:
         """
         self._families.forget(now)
         self._refused_keys.turn(now)
+        self._warn_of_keys(now)
         await self._keys.flush()
         await self._write_usage()
         await _all(lambda: self._store.families.prune(now - self._kept_seconds, limit=PRUNE_ROWS))
@@ -91,6 +96,22 @@ class Upkeep:
             except Unavailable:
                 self._families.put_back(usages)
                 raise
+
+    def _warn_of_keys(self, now: float) -> None:
+        """Log the keys that end soon, each once a day."""
+        expiring = {record.id: record for record in self._keys.expiring(now)}
+        self._warned = {key_id: at for key_id, at in self._warned.items() if key_id in expiring}
+        for key_id, record in expiring.items():
+            if now - self._warned.get(key_id, -DAY_SECONDS) < DAY_SECONDS or record.expires_at is None:
+                continue
+            self._warned[key_id] = now
+            _log.warning(
+                "key_expires_soon",
+                key_id=key_id,
+                name=record.name,
+                organization_id=record.org_id,
+                expires_at=rfc3339(record.expires_at),
+            )
 
     async def _run(self) -> None:
         while True:

@@ -19,11 +19,10 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
-from tokenmq.broker.records import Change, Kept
-from tokenmq.errors import Unavailable
 from tokenmq.stores.audit import Audit, KeepsAudit
 from tokenmq.stores.family_life import FamilyLifeStore
 from tokenmq.stores.figures import Writing
+from tokenmq.stores.kept import KeptStore
 from tokenmq.stores.provider_store import KeepsProviders
 from tokenmq.tokens.records import FamilyRecord, KeyRecord, OrganizationRecord, SigningKeyRecord
 
@@ -235,6 +234,20 @@ class KeyStore(Protocol):
         """
         ...
 
+    async def rotate(
+        self,
+        record: KeyRecord,
+        *,
+        made_by: str,
+        audit: Audit[KeyRecord] = (),
+        applied: Callable[[KeyRecord], Result],
+    ) -> Result:
+        """Store secrets, end and `rotated_at` of a known one; the key `made_by` must be good.
+
+        Raises: NotFound (unknown or deleted), InvalidKey (whoever rotates it is deleted or expired).
+        """
+        ...
+
     async def touch(self, used: Mapping[str, int]) -> None:
         """Store when keys were last used, by id, unix seconds; unknown ids are passed over."""
         ...
@@ -315,34 +328,6 @@ class SigningKeyStore(Protocol):
         applied: Callable[[SigningKeyRecord], Result],
     ) -> Result:
         """Store a new one, or times and private part of a known one (by `kid`)."""
-        ...
-
-
-class KeptStore(Protocol):
-    """What outlives a connection: sessions, what waits for them, retained messages."""
-
-    async def load(self) -> Kept:
-        """Return everything, as of one moment.
-
-        Sessions and messages come by number, deliveries by session and position. What
-        belongs to nothing is left out and removed in the same step: deliveries without
-        their session, or without their message before they are released, messages that
-        nobody waits for, subscriptions and received identifiers without a session; sessions
-        and retained messages of an organization that is gone or a family that was revoked,
-        sessions of a deleted key.
-
-        Raises: Unavailable.
-        """
-        ...
-
-    def save(self, changes: Sequence[Change], settled: Callable[[Unavailable | None], None]) -> None:
-        """Hand changes over, to be made together or not at all; never waits, never fails.
-
-        `settled` is called on the event loop, never before this returns: with None in the
-        step in which the commit became known, with an error when nothing of this save was
-        written. The calls come in the order of the saves. A save that failed harms none
-        of the others, and is not tried again.
-        """
         ...
 
 

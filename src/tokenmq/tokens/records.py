@@ -21,6 +21,7 @@ __all__ = [
     "OrganizationSettings",
     "KeyKind",
     "KeyRecord",
+    "EarlierSecret",
     "FamilyRecord",
     "SigningKeyRecord",
 ]
@@ -53,6 +54,19 @@ class OrganizationRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class EarlierSecret:
+    """A secret of a key that was rotated since, and works for a while yet.
+
+    Attributes:
+        digest: as of `KeyRecord`.
+        until: from this second on it is refused.
+    """
+
+    digest: bytes = field(repr=False)
+    until: int
+
+
+@dataclass(frozen=True, slots=True)
 class KeyRecord:
     """A server's credential.
 
@@ -67,6 +81,8 @@ class KeyRecord:
         expires_at: from this second on it is refused; None = never.
         last_used_at: written behind, coarse; None = never used.
         deleted_at: None while it exists.
+        rotated_at: when it got its present secret; None = it has had no other.
+        earlier: secrets that it had before, newest first; those that are over may be among them.
     """
 
     id: str
@@ -81,6 +97,8 @@ class KeyRecord:
     expires_at: int | None = None
     last_used_at: int | None = None
     deleted_at: int | None = None
+    rotated_at: int | None = None
+    earlier: tuple[EarlierSecret, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,9 @@ from tokenmq.tokens.records import KeyKind
 # Bytes of entropy that a new key takes: 8 for the id, 32 for the secret.
 KEY_ENTROPY = 40
 
+# Bytes of entropy that another secret of a key takes.
+SECRET_ENTROPY = 32
+
 # What must never stand in a log: whole keys, and cut ones that still hold secret letters.
 PATTERN = re.compile(r"(?:ik|sk|rk|pk)_[0-9A-Za-z]{12,}")
 
@@ -72,8 +75,16 @@ def create(kind: KeyKind, *, entropy: bytes) -> NewKey:
     """
     if len(entropy) != KEY_ENTROPY:
         raise ValueError(f"entropy of {len(entropy)} bytes, wanted {KEY_ENTROPY}")
-    key_id = _base62(int.from_bytes(entropy[:_ID_ENTROPY]), _ID_LENGTH)
-    secret = _base62(int.from_bytes(entropy[_ID_ENTROPY:]), _SECRET_LENGTH)
+    return renew(
+        kind, _base62(int.from_bytes(entropy[:_ID_ENTROPY]), _ID_LENGTH), entropy=entropy[_ID_ENTROPY:]
+    )
+
+
+def renew(kind: KeyKind, key_id: str, *, entropy: bytes) -> NewKey:
+    """Make another text for the key of an id out of `entropy`, `SECRET_ENTROPY` random bytes."""
+    if len(entropy) != SECRET_ENTROPY:
+        raise ValueError(f"entropy of {len(entropy)} bytes, wanted {SECRET_ENTROPY}")
+    secret = _base62(int.from_bytes(entropy), _SECRET_LENGTH)
     body = f"{kind.value}_{key_id}{secret}"
     text = body + _checksum(body)
     return NewKey(text=text, id=key_id, digest=_digest(secret), hint=text[-_HINT_LENGTH:])

@@ -1,4 +1,4 @@
-"""Servers' keys: made, listed, deleted."""
+"""Servers' keys: made, listed, rotated, deleted."""
 
 from __future__ import annotations
 
@@ -10,10 +10,17 @@ from tokenmq.api import views
 from tokenmq.api.answer import Answer, ok
 from tokenmq.api.call import Call
 from tokenmq.api.schemas.answers import KeyDeleted, KeyList
-from tokenmq.api.schemas.requests import KeyBody, KeyDeleteBody, KeyDeleteQuery, OrganizationQuery, PageQuery
+from tokenmq.api.schemas.requests import (
+    KeyBody,
+    KeyDeleteBody,
+    KeyDeleteQuery,
+    KeyRotateBody,
+    OrganizationQuery,
+    PageQuery,
+)
 from tokenmq.api.unset import given
 from tokenmq.errors import InvalidRequest
-from tokenmq.services.keys import KeyRequest
+from tokenmq.services.keys import KeyRequest, Rotation
 
 # The year 10000: no time of an answer may reach it (RFC 3339 §5.6 has four digits).
 _END_OF_TIME = 253_402_300_800
@@ -34,7 +41,7 @@ async def create(call: Call[KeyBody, OrganizationQuery]) -> Answer:
     created = await call.services.keys.create(
         request, key=call.caller(), org_id=call.about().id, now=call.now, trace=call.trace
     )
-    return ok(views.new_key(created), status=201)
+    return ok(views.new_key(created, now=call.now), status=201)
 
 
 async def listing(call: Call[None, PageQuery]) -> Answer:
@@ -43,7 +50,26 @@ async def listing(call: Call[None, PageQuery]) -> Answer:
     page = call.services.keys.list(
         call.about().id, key=call.caller(), limit=given(query.limit), cursor=given(query.cursor)
     )
-    return ok(KeyList([views.key_info(item) for item in page.items], page.next))
+    return ok(KeyList([views.key_info(item, now=call.now) for item in page.items], page.next))
+
+
+async def rotate(call: Call[KeyRotateBody, OrganizationQuery]) -> Answer:
+    """Give a key another secret."""
+    body = call.body
+    rotation = Rotation(
+        grace_seconds=body.grace_seconds,
+        expires_at=_seconds(given(body.expires_at)),
+        expires_at_given=body.expires_at is not UNSET,
+    )
+    created = await call.services.keys.rotate(
+        call.params["key_id"],
+        rotation,
+        key=call.caller(),
+        org_id=call.about().id,
+        now=call.now,
+        trace=call.trace,
+    )
+    return ok(views.new_key(created, now=call.now))
 
 
 async def delete(call: Call[KeyDeleteBody, KeyDeleteQuery]) -> Answer:

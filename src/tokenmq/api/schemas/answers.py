@@ -132,7 +132,10 @@ class KeyInfo(msgspec.Struct, frozen=True):
     topics: tuple[str, ...]
     created_at: UtcTime
     expires_at: UtcTime | None
+    expires_soon: bool
     last_used_at: UtcTime | None
+    rotated_at: UtcTime | None
+    earlier_until: UtcTime | None
 
 
 class NewKeyAnswer(msgspec.Struct, frozen=True):
@@ -149,7 +152,10 @@ class NewKeyAnswer(msgspec.Struct, frozen=True):
     topics: tuple[str, ...]
     created_at: UtcTime
     expires_at: UtcTime | None
+    expires_soon: bool
     last_used_at: UtcTime | None
+    rotated_at: UtcTime | None
+    earlier_until: UtcTime | None
 
 
 class KeyList(msgspec.Struct, frozen=True):

@@ -17,6 +17,7 @@ from msgspec import UNSET, Meta, UnsetType
 from tokenmq.access.checking import MAX_RULES, Finding
 from tokenmq.access.permission import Permission
 from tokenmq.limits import MAX_TOPICS, MAX_TTL_SECONDS, MIN_TTL_SECONDS
+from tokenmq.services.key_changes import DEFAULT_GRACE_SECONDS, MAX_GRACE_SECONDS
 from tokenmq.services.paging import MAX_LIMIT
 from tokenmq.tokens.settings import OrganizationSettings
 
@@ -212,6 +213,13 @@ class KeyBody(Keyed, kw_only=True):
     scopes: Annotated[list[str], Meta(min_length=1)] | UnsetType = UNSET
     permissions: Permissions | UnsetType = UNSET
     topics: TopicFilters | UnsetType = UNSET
+    expires_at: Time | UnsetType | None = UNSET
+
+
+class KeyRotateBody(Keyed, kw_only=True):
+    """POST /v2/keys/{id}/rotate."""
+
+    grace_seconds: Annotated[int, Meta(ge=0, le=MAX_GRACE_SECONDS)] = DEFAULT_GRACE_SECONDS
     expires_at: Time | UnsetType | None = UNSET
 
 

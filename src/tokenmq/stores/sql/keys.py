@@ -26,6 +26,17 @@ _DELETE = (
     .where(keys.c.id == bindparam("at"), keys.c.deleted_at.is_(None))
     .values(deleted_at=bindparam("now"))
 )
+_ROTATE = (
+    update(keys)
+    .where(keys.c.id == bindparam("at"), keys.c.deleted_at.is_(None))
+    .values(
+        digest=bindparam("new_digest"),
+        hint=bindparam("new_hint"),
+        expires_at=bindparam("new_end"),
+        rotated_at=bindparam("now"),
+        earlier=bindparam("new_earlier"),
+    )
+)
 _TOUCH = update(keys).where(keys.c.id == bindparam("at")).values(last_used_at=bindparam("used"))
 _GOOD = select(keys.c.id).where(
     keys.c.id.in_(bindparam("ids", expanding=True)),
@@ -88,6 +99,17 @@ class SqlKeys:
         revocation = None if revoke is None else Revocation(revoke, now, reason)
         return await self._writer.submit(_DELETING, _Deletion(key_id, now, revocation), applied, audit)
 
+    async def rotate(
+        self,
+        record: KeyRecord,
+        *,
+        made_by: str,
+        audit: Audit[KeyRecord] = (),
+        applied: Callable[[KeyRecord], Result],
+    ) -> Result:
+        """Store secrets and end of a known one."""
+        return await self._writer.submit(_ROTATING, _NewKey(record, made_by), applied, audit)
+
     async def touch(self, used: Mapping[str, int]) -> None:
         """Store when keys were last used."""
         if used:
@@ -98,7 +120,7 @@ def _create(connection: Connection, batch: Sequence[_NewKey]) -> list[KeyRecord 
     outcomes: list[KeyRecord | TokenmqError] = []
     for new in batch:
         if new.made_by is not None and not good_keys(connection, {new.made_by}, new.record.created_at):
-            outcomes.append(InvalidKey("the key that makes this one is deleted or expired"))
+            outcomes.append(_maker_gone())
             continue
         connection.execute(_INSERT, key_row(new.record))
         outcomes.append(new.record)
@@ -118,6 +140,27 @@ def _delete(connection: Connection, batch: Sequence[_Deletion]) -> list[Sequence
     return outcomes
 
 
+def _rotate(connection: Connection, batch: Sequence[_NewKey]) -> list[KeyRecord | TokenmqError]:
+    outcomes: list[KeyRecord | TokenmqError] = []
+    for new in batch:
+        record = new.record
+        if not good_keys(connection, {new.made_by or ""}, record.rotated_at or 0):
+            outcomes.append(_maker_gone())
+            continue
+        row = key_row(record)
+        values = {
+            "at": record.id,
+            "new_digest": row["digest"],
+            "new_hint": row["hint"],
+            "new_end": row["expires_at"],
+            "now": row["rotated_at"],
+            "new_earlier": row["earlier"],
+        }
+        changed = connection.execute(_ROTATE, values).rowcount
+        outcomes.append(record if changed else NotFound(f"there is no key {record.id}"))
+    return outcomes
+
+
 def _touch(connection: Connection, batch: Sequence[Mapping[str, int]]) -> list[int | TokenmqError]:
     newest: dict[str, int] = {}
     for used in batch:
@@ -126,10 +169,15 @@ def _touch(connection: Connection, batch: Sequence[Mapping[str, int]]) -> list[i
     return [len(used) for used in batch]
 
 
+def _maker_gone() -> InvalidKey:
+    return InvalidKey("the key that makes this one is deleted or expired")
+
+
 def _no_organization(new: _NewKey) -> NotFound:
     return NotFound(f"there is no organization {new.record.org_id}", code="organization_not_found")
 
 
 _CREATING = Work(Order.CREATE_KEY, _create, _no_organization)
+_ROTATING = Work(Order.ROTATE_KEY, _rotate)
 _DELETING = Work(Order.DELETE_KEY, _delete)
 _TOUCHING = Work(Order.TOUCH_KEYS, _touch)

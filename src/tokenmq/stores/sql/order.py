@@ -23,6 +23,7 @@ class Order(IntEnum):
     DELETE_PROVIDER = auto()
     UPDATE_PROVIDER = auto()
     CREATE_PROVIDER = auto()
+    ROTATE_KEY = auto()
     REVOKE_FAMILIES = auto()
     CREATE_FAMILY = auto()
     REFRESH_FAMILY = auto()

@@ -15,6 +15,7 @@ from tokenmq.stores.base import IdempotencyRecord, IdempotencyScope
 from tokenmq.stores.family_life import KnownFamily
 from tokenmq.tokens.foreign.configuration import Configuration, ProviderKind, ProviderRecord
 from tokenmq.tokens.records import (
+    EarlierSecret,
     FamilyRecord,
     KeyKind,
     KeyRecord,
@@ -26,6 +27,7 @@ from tokenmq.tokens.records import (
 _ENCODER = msgspec.json.Encoder()
 _GRANTS = msgspec.json.Decoder(tuple[Grant, ...])
 _NAMES = msgspec.json.Decoder(tuple[str, ...])
+_EARLIER = msgspec.json.Decoder(tuple[EarlierSecret, ...])
 _METADATA = msgspec.json.Decoder(dict[str, Any])
 _CLIENTS = msgspec.json.Decoder(tuple[tuple[str, int | None], ...])
 # Of most families: nobody was ever connected, as far as is stored.
@@ -84,6 +86,8 @@ def key_row(record: KeyRecord) -> dict[str, Any]:
         "expires_at": record.expires_at,
         "last_used_at": record.last_used_at,
         "deleted_at": record.deleted_at,
+        "rotated_at": record.rotated_at,
+        "earlier": _json(record.earlier),
     }
 
 
@@ -102,6 +106,8 @@ def key_record(row: RowMapping) -> KeyRecord:
         expires_at=row["expires_at"],
         last_used_at=row["last_used_at"],
         deleted_at=row["deleted_at"],
+        rotated_at=row["rotated_at"],
+        earlier=_EARLIER.decode(row["earlier"]),
     )
 
 

@@ -59,6 +59,8 @@ keys = Table(
     Column("expires_at", BigInteger),
     Column("last_used_at", BigInteger),
     Column("deleted_at", BigInteger),
+    Column("rotated_at", BigInteger),
+    Column("earlier", Text, nullable=False),
 )
 
 families = Table(
