@@ -234,9 +234,9 @@ class Link:
                 await anyio.wait_readable(sock)
             except anyio.ClosedResourceError:
                 return
-            while self._read_some():
+            while self._read_some():  # noqa: ASYNC110
                 # Others have their turn.
-                await asyncio.sleep(0)  # noqa: ASYNC110
+                await asyncio.sleep(0)
 
     def _read_some(self) -> bool:
         """Read what is there, some packets at most; returns whether there may be more."""
@@ -271,9 +271,9 @@ class Link:
                     return
 
     async def _look(self) -> None:
-        while self._client.loop_misc() == MQTTErrorCode.MQTT_ERR_SUCCESS:
+        while self._client.loop_misc() == MQTTErrorCode.MQTT_ERR_SUCCESS:  # noqa: ASYNC110
             # paho counts the seconds itself and tells nobody when they are over.
-            await asyncio.sleep(MISC_SECONDS)  # noqa: ASYNC110
+            await asyncio.sleep(MISC_SECONDS)
 
     def _stop(self) -> None:
         for task in self._tasks:

@@ -5,13 +5,11 @@ from __future__ import annotations
 import contextlib
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import httpx2
-import msgspec
 
 from tokenmq.client.clocks import Clock, ServerClock
-from tokenmq.client.reasons import reason_of
+from tokenmq.client.replies import is_web_address, read_json, unreachable
 from tokenmq.client.tokens import Token
 from tokenmq.errors import InvalidRequest, TokenError
 
@@ -57,8 +55,7 @@ class TokenService:
         Raises: InvalidRequest for a URL that cannot be one.
         """
         self._url = url.rstrip("/")
-        parts = urlsplit(self._url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        if not is_web_address(self._url):
             raise InvalidRequest(("token_service_url", f"{url!r} is no address, as https://auth.example"))
         self._clock = clock
         self.now = ServerClock(clock)
@@ -92,18 +89,12 @@ class TokenService:
         asked = self._clock.mono()
         try:
             response = await self._http.post(path, json=body, headers=headers)
-        except httpx2.TimeoutException as error:
-            raise TokenError(
-                "network", f"the token service at {self._url} does not answer in time", is_final=False
-            ) from error
         except httpx2.TransportError as error:
-            raise TokenError(
-                "network", f"no token service answers at {self._url}: {reason_of(error)}", is_final=False
-            ) from error
+            raise TokenError("network", str(unreachable(error, self._url)), is_final=False) from error
         self._measure(response, self._clock.mono() - asked)
         if not response.is_success:
             raise _refusal(response)
-        return Token.from_answer(_json(response.content))
+        return Token.from_answer(read_json(response.content))
 
     def _measure(self, response: httpx2.Response, took_seconds: float) -> None:
         with contextlib.suppress(ValueError, KeyError):
@@ -111,16 +102,9 @@ class TokenService:
             self.now.measure(date, took_seconds=took_seconds)
 
 
-def _json(content: bytes) -> Any:
-    try:
-        return msgspec.json.decode(content)
-    except msgspec.DecodeError:
-        return None
-
-
 def _refusal(response: httpx2.Response) -> TokenError:
     status = response.status_code
-    told = _json(response.content)
+    told = read_json(response.content)
     told = told if isinstance(told, dict) else {}
     detail = str(told.get("detail") or f"the token service answered {status} without saying why")
     is_over = status < 500 and status not in (408, 429)
