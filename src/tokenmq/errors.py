@@ -20,7 +20,6 @@
     ├── RateLimited              too often; says when to come back
     ├── Unavailable              the store or an upstream fails
     ├── ServiceError             an answer of a token service that is not success, to its client
-    ├── BrokerError              a reason code of a broker that is not success, to its client
     ├── Unreachable              no token service or broker answers, to its client
     ├── TokenError               no token can be got or renewed, to a client; says of which kind
     ├── ConnectError             a broker that is not there, refuses a client, or has ended it
@@ -259,20 +258,6 @@ class ServiceError(TokenmqError):
         self.code = code
         self.detail = detail
         super().__init__(detail)
-
-
-class BrokerError(TokenmqError):
-    """A reason code of a broker that is not success, as its client sees it.
-
-    Attributes:
-        reason_code: as MQTT 5 §2.4 numbers them; 0x80 where 3.1.1 tells nothing.
-    """
-
-    code = "broker_refused"
-
-    def __init__(self, message: str, *, reason_code: int) -> None:
-        self.reason_code = reason_code
-        super().__init__(message)
 
 
 class Unreachable(TokenmqError):

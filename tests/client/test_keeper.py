@@ -34,6 +34,7 @@ class World:
         self.renewals: list[TokenError | None] = []
         self.did: list[Any] = []
         self.passwords = 1
+        self.is_renewable = True
         self.keeper: Keeper
 
     def keep(self, *, links: int = 1, **options: Any) -> Keeper:
@@ -277,3 +278,19 @@ async def test_stopping_ends_the_attempts(world: World) -> None:
     count = len(world.did)
     await world.clock.advance(600)
     assert len(world.did) == count
+
+
+@pytest.mark.parametrize("why", [REFUSED, OVER])
+async def test_what_nobody_renews_is_the_end(world: World, why: Outcome) -> None:
+    world.is_renewable = False
+    await world.keep().start()
+    did = await world.lose(why, then=600)
+    assert str(did[-1]) == f"disconnected: {why}" and len(did) == 2
+
+
+async def test_a_fixed_password_that_is_refused_is_told_in_the_brokers_words(world: World) -> None:
+    world.is_renewable = False
+    world.answers = [REFUSED]
+    with pytest.raises(TokenError, match=r"refused the connection: code 0x87 \(0x87\)"):
+        await world.keep().start()
+    assert world.did == ["open 0 p1"]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import json
 from collections.abc import Sequence
 from typing import Any, Final
@@ -63,6 +64,7 @@ class Engine:
         self._options = options
         self._events = events
         self._source = source
+        self._credentials = credentials
         self._link_options = link_options
         self.is_connected = False
         self.error: TokenError | ConnectError | None = None
@@ -110,10 +112,21 @@ class Engine:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.subscriptions.close()
         await self._keeper.stop(session_expiry_seconds=session_expiry_seconds)
+        if session_expiry_seconds == 0 and self.is_connected:
+            await self._end_session()
         self.is_connected = False
         self.outbox.give_up("the client was closed")
         self.subscriptions.messages.close(self.error)
         self._stir()
+
+    async def _end_session(self) -> None:
+        """In 3.1.1 DISCONNECT ends no session: a connection with Clean Session 1 does."""
+        if self._link_options.version != 4 or self._link_options.clean_start:
+            return
+        link = Link(self._link.address, dataclasses.replace(self._link_options, clean_start=True), self)
+        with contextlib.suppress(TokenError, ConnectError):
+            await link.open(*await self._credentials.current())
+        await link.close()
 
     async def ready(self, timeout_seconds: float) -> Link:
         """Wait for a connection. Raises: ConnectError when there is none in time, or what has ended it."""
@@ -197,7 +210,7 @@ class Engine:
         """Nothing is tried again: whoever waits is told why."""
         self.error = error
         self.is_connected = False
-        self.outbox.give_up(str(error))
+        self.outbox.give_up(str(error), error)
         self.subscriptions.messages.close(error)
         self._stir()
         if isinstance(error, TokenError):

@@ -65,7 +65,12 @@ class Connecting(Protocol):
 
 
 class Credentials(Protocol):
-    """What to connect with. Both raise TokenError."""
+    """What to connect with. Both functions raise TokenError."""
+
+    @property
+    def is_renewable(self) -> bool:
+        """There may be others than those that were refused."""
+        ...
 
     async def current(self) -> tuple[str, str]:
         """Return username and password that are good now."""
@@ -137,7 +142,7 @@ class Keeper:
         while True:
             connack = await self._open_any()
             if judge(connack.outcome) is Verdict.REFUSED:
-                self._count_refusal(connack.outcome)
+                self._count_refusal(connack.outcome, _refused(connack.outcome))
                 await self._credentials.renew()
             elif connack.outcome.is_failure:
                 raise _refused(connack.outcome)
@@ -209,7 +214,7 @@ class Keeper:
             self._user.disconnected(outcome)
             if not self._reconnects:
                 raise _ended(outcome)
-            needs_renewal = self._judged(outcome)
+            needs_renewal = self._judged(outcome, _ended(outcome))
             wait = 0.0 if needs_renewal else self._backoff.failed()
         connack = None
         while connack is None:
@@ -239,24 +244,22 @@ class Keeper:
             return None, needs_renewal, self._failed(error)
         if not connack.outcome.is_failure:
             return connack, False, 0.0
-        needs_renewal = self._judged(connack.outcome)
+        needs_renewal = self._judged(connack.outcome, _refused(connack.outcome))
         return None, needs_renewal, 0.0 if needs_renewal else self._failed(_refused(connack.outcome))
 
-    def _judged(self, outcome: Outcome | None) -> bool:
+    def _judged(self, outcome: Outcome | None, error: ConnectError) -> bool:
         """Return whether the credentials are to be renewed. Raises: where there is nothing to hope for."""
-        match judge(outcome):
-            case Verdict.FINAL:
-                raise _ended(outcome)
-            case Verdict.REFUSED:
-                assert outcome is not None
-                self._count_refusal(outcome)
-                return True
-            case Verdict.RENEW:
-                return True
-            case _:
-                return False
+        verdict = judge(outcome)
+        if verdict is Verdict.FINAL or (verdict is Verdict.RENEW and not self._credentials.is_renewable):
+            raise error
+        if verdict is Verdict.REFUSED:
+            assert outcome is not None
+            self._count_refusal(outcome, error)
+        return verdict is not Verdict.AGAIN
 
-    def _count_refusal(self, outcome: Outcome) -> None:
+    def _count_refusal(self, outcome: Outcome, error: ConnectError) -> None:
+        if not self._credentials.is_renewable:
+            raise TokenError("auth_failed", str(error)) from error
         self._refusals += 1
         if self._refusals > 1:
             raise TokenError("auth_failed", f"the broker refuses a fresh token too: {outcome}")

@@ -12,6 +12,8 @@ from tokenmq.errors import TokenError
 class TokenLogin:
     """Connects with the newest token of a source."""
 
+    is_renewable = True
+
     def __init__(self, source: TokenSource) -> None:
         self._source = source
         self._used: Token | None = None
@@ -32,6 +34,7 @@ class FixedLogin:
 
     username: str
     password: str = dataclasses.field(repr=False)
+    is_renewable: bool = dataclasses.field(default=False, init=False)
 
     async def current(self) -> tuple[str, str]:
         """Return them."""

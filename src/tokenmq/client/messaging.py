@@ -15,7 +15,7 @@ from tokenmq.client.messages import Message, Payload, Properties, PublishResult,
 from tokenmq.client.options import Options
 from tokenmq.client.subscriptions import Subscription
 from tokenmq.errors import ConnectError
-from tokenmq.topics.filter import check_filter
+from tokenmq.topics.filter import check_filter, split_share
 from tokenmq.topics.name import check_name
 
 
@@ -61,7 +61,7 @@ class Messaging:
         Raises: Denied when the broker refuses it, ConnectError when it does not answer in time,
             InvalidTopicFilter.
         """
-        check_filter(topic_filter)
+        check_filter(split_share(topic_filter)[1])
         options = SubscribeOptions(
             qos=self.options.default_subscribe_qos if qos is None else qos,
             noLocal=no_local,
@@ -84,6 +84,7 @@ class Messaging:
         *,
         qos: int | None = None,
         retain: bool = False,
+        timeout_seconds: float | None = None,
         **properties: Unpack[Properties],
     ) -> PublishResult:
         """Publish, and say what became of it.
@@ -94,18 +95,21 @@ class Messaging:
         Args:
             payload: bytes; text; or what JSON can say.
             qos: 0, 1 or 2; of `Options.default_publish_qos` without.
+            timeout_seconds: how long to wait for the broker; None: as long as it takes.
 
         Raises: Denied when the broker refuses it (MQTT 5, QoS 1 and 2; otherwise the `denied` event
-            tells), NotDelivered when it was given up, InvalidTopicName.
+            tells), NotDelivered when it was given up, TimeoutError when it was sent and nobody knows
+            what of it in time, InvalidTopicName.
         """
         check_name(topic)
-        return await self._working().outbox.publish(
-            topic,
-            encode(payload),
-            qos=self.options.default_publish_qos if qos is None else qos,
-            retain=retain,
-            properties=properties,
-        )
+        async with asyncio.timeout(timeout_seconds):
+            return await self._working().outbox.publish(
+                topic,
+                encode(payload),
+                qos=self.options.default_publish_qos if qos is None else qos,
+                retain=retain,
+                properties=properties,
+            )
 
     transmit = publish
 

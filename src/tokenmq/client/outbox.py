@@ -167,10 +167,12 @@ class Outbox:
             one.fate.set_result(PublishResult(one.topic, one.qos, status, outcome.reason_code))
         self._flush()
 
-    def give_up(self, why: str) -> None:
-        """Nothing will be sent any more: tell all who wait."""
+    def give_up(self, why: str, error: TokenmqError | None = None) -> None:
+        """Nothing will be sent any more: tell all who wait, and by which error."""
         for one in (*self._unacknowledged.values(), *self._waiting):
-            self._fail(one, NotDelivered(one.topic, why))
+            given_up = NotDelivered(one.topic, why)
+            given_up.__cause__ = error
+            self._fail(one, given_up)
         self._unacknowledged.clear()
         self._waiting.clear()
         self.disconnected()

@@ -96,7 +96,7 @@ class Token:
             provider=_text(answer.get("provider")),
             permissions=_texts(answer.get("permissions")),
             topics=_texts(answer.get("topics")),
-            grants=tuple(answer.get("grants") or ()),
+            grants=_grants(answer.get("grants")),
         )
 
     @classmethod
@@ -157,3 +157,7 @@ def _text(value: Any) -> str | None:
 
 def _texts(value: Any) -> tuple[str, ...]:
     return tuple(one for one in value if isinstance(one, str)) if isinstance(value, list) else ()
+
+
+def _grants(value: Any) -> tuple[Grant, ...]:
+    return tuple(one for one in value if isinstance(one, dict)) if isinstance(value, list) else ()
