@@ -23,11 +23,11 @@ class _Exchange:
     begun: float = 0.0
 
 
-def prepare(host: str, port: int, key: str, body: dict[str, object]) -> bytes:
-    """A token request as bytes."""
+def prepare(host: str, port: int, key: str, body: dict[str, object], *, path: str = "/v2/tokens") -> bytes:
+    """A token request as bytes, or another one that posts."""
     content = json.dumps(body).encode()
     head = (
-        f"POST /v2/tokens HTTP/1.1\r\nHost: {host}:{port}\r\nAuthorization: Bearer {key}\r\n"
+        f"POST {path} HTTP/1.1\r\nHost: {host}:{port}\r\nAuthorization: Bearer {key}\r\n"
         f"Content-Type: application/json\r\nContent-Length: {len(content)}\r\n\r\n"
     )
     return head.encode() + content

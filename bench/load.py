@@ -1,4 +1,4 @@
-"""The load generator by itself: `python -m bench.load pubsub|connect|churn|idle|tokens …`.
+"""The load generator by itself: `python -m bench.load pubsub|connect|churn|idle|revoke|tokens …`.
 
 Prints one JSON object on one line. Exit status 0 only if every message arrived as it was sent and every
 connection and request was accepted; otherwise the object has `error`.
@@ -11,7 +11,7 @@ import resource
 import sys
 from pathlib import Path
 
-from bench import connects, issuing, links, pubsub
+from bench import connects, issuing, links, pubsub, revoking
 from bench.links import Target
 from bench.pubsub import Plan
 from bench.wire import BadStream
@@ -58,6 +58,12 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--count", type=int, default=1000)
     one.add_argument("--subscriptions", type=int, default=1, help="of each connection")
 
+    one = modes.add_parser("revoke", help="open connections, and revoke their tokens (version 5)")
+    one.add_argument("--http-port", type=int, required=True)
+    one.add_argument("--key-file", required=True, help="file that holds the secret key")
+    one.add_argument("--count", type=int, default=500)
+    one.add_argument("--key-id", default="", help="of the key that made the tokens: revoke them in one call")
+
     one = modes.add_parser("tokens", help="token requests; --port is the HTTP port")
     one.add_argument("--key-file", required=True, help="file that holds the secret key")
     one.add_argument("--concurrency", type=int, default=64)
@@ -94,6 +100,10 @@ def perform(options: argparse.Namespace) -> dict[str, object]:
             target, count=options.count, subscriptions=options.subscriptions, release=sys.stdin
         )
     key = Path(options.key_file).read_text().strip()
+    if options.mode == "revoke":
+        return revoking.run(
+            target, http_port=options.http_port, key=key, count=options.count, key_id=options.key_id
+        )
     return issuing.run(
         options.host, options.port, key, concurrency=options.concurrency,
         seconds=options.seconds, warmup_seconds=options.warmup_seconds, server_pid=options.server_pid,

@@ -163,6 +163,23 @@ def idle_memory(bench: Bench, side: Side) -> Sample:
         return Sample((server.memory_bytes() - before) / count)
 
 
+def revoked(*, connections: int, at_once: bool) -> Measure:
+    """Microseconds from the answer of a revocation to the last byte, and from its request on (peer)."""
+
+    def measure(bench: Bench, side: Side) -> Sample:
+        server = bench.tokenmq()
+        count = max(50, int(connections * bench.scale))
+        credentials, key_id = server.expendable(count)
+        options = ["--http-port", str(server.http_port), "--key-file", str(server.key_file())]
+        options += ["--count", str(count)] + (["--key-id", key_id] if at_once else [])
+        figure = "answered_us" if side == "ours" else "asked_us"
+        return bench.load(
+            server, "--version", "5", "revoke", *options, figure=figure, credentials=credentials
+        )
+
+    return measure
+
+
 def _connections(bench: Bench, side: Side) -> int:
     return max(500, int((3000 if side in ("ours", "peer") else 1000) * bench.scale))
 

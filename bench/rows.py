@@ -29,6 +29,7 @@ from bench.measures import (
     half_load,
     idle_memory,
     pubsub,
+    revoked,
     tokens,
     tokens_to_bare,
 )
@@ -220,5 +221,15 @@ ROWS = (
         "idle", "memory of an idle connection, subscribed, KiB", idle_memory,
         Wanted("ours", at_most=12 * 1024), pairs=1, warm=False, per_second=False, factor=1024, extra=True,
         others=True, overhead_seconds=12.0,
+    ),
+    Row(
+        "revoke", "revocation answered to last byte, p99 of 500 connections, each by itself, ms; to asked",
+        revoked(connections=500, at_once=False), Wanted("ours", at_most=20_000), pairs=2, warm=False,
+        per_second=False, factor=1000, extra=True, overhead_seconds=2.0,
+    ),
+    Row(
+        "revoke-all", "revocation answered to last byte of 10,000 connections, in one call, ms; to asked",
+        revoked(connections=10_000, at_once=True), Wanted("ours", at_most=1_000_000), pairs=1, warm=False,
+        per_second=False, factor=1000, extra=True, overhead_seconds=15.0,
     ),
 )  # fmt: skip

@@ -204,6 +204,7 @@ class Tokenmq(Server):
             raise NotMeasurable(f"{self._program} is not installed")
         self.http_port = free_port()
         self.key = ""
+        self._organization = ""
         self._data = folder / "data"
         self._tokens: list[tuple[str, str]] = []
 
@@ -239,7 +240,9 @@ class Tokenmq(Server):
                 raise NotMeasurable(f"tokenmq init failed: {(made.stderr or made.stdout)[-400:]}")
         super().start()
         if not self.key:
-            self._make_key()
+            admin = self._admin()
+            self._organization = str(self._post("/v2/organizations", admin, {"name": "bench"})["id"])
+            self._make_key("bench")
 
     def credentials(self, count: int) -> Path:
         if len(self._tokens) < count:
@@ -256,6 +259,14 @@ class Tokenmq(Server):
         finally:
             requests.close()
 
+    def expendable(self, count: int) -> tuple[Path, str]:
+        """A file with `count` new tokens that another key has made, and its id: to be revoked."""
+        kept, key_id = self.key, self._make_key("revoked")
+        try:
+            return self.write(self.mint(count), "expendable.tsv"), key_id
+        finally:
+            self.key = kept
+
     def write(self, tokens: list[tuple[str, str]], name: str) -> Path:
         """Put tokens into a file that the load generator reads."""
         path = self.folder / name
@@ -268,11 +279,15 @@ class Tokenmq(Server):
         path.chmod(0o600)
         return path
 
-    def _make_key(self) -> None:
-        admin = json.loads((self._data / "admin.json").read_text())["key"]
-        organization = self._post("/v2/organizations", admin, {"name": "bench"})["id"]
-        body = {"kind": "sk", "name": "bench", "organization_id": organization}
-        self.key = str(self._post("/v2/keys", admin, body)["key"])
+    def _admin(self) -> str:
+        return str(json.loads((self._data / "admin.json").read_text())["key"])
+
+    def _make_key(self, name: str) -> str:
+        """Make another secret key, and make tokens with it from now on; its id."""
+        body: dict[str, object] = {"kind": "sk", "name": name, "organization_id": self._organization}
+        made = self._post("/v2/keys", self._admin(), body)
+        self.key = str(made["key"])
+        return str(made["id"])
 
     def _post(self, path: str, key: str, body: dict[str, object]) -> dict[str, object]:
         connection = http.client.HTTPConnection("127.0.0.1", self.http_port, timeout=10)

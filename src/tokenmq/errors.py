@@ -244,6 +244,10 @@ class Unavailable(TokenmqError):
     code = "unavailable"
 
 
+class NotKept(Unavailable):
+    """Something was done, but the store failed to take it in; it is tried again by itself."""
+
+
 class ServiceError(TokenmqError):
     """An answer of a token service that is not success, as its client sees it.
 

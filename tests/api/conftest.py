@@ -15,7 +15,8 @@ import httpx2
 import pytest
 
 from tokenmq.api import create_app
-from tokenmq.config import HttpSettings
+from tokenmq.config import BrokerSettings, HttpSettings
+from tokenmq.server.hub import Hub
 from tokenmq.services.bootstrap import administrator_key
 from tokenmq.services.bundle import Services
 from tokenmq.services.key_requests import SCOPES
@@ -135,6 +136,8 @@ async def a_world(folder: Path) -> AsyncIterator[World]:
     # Signing keys are in force from the beginning of time: tests set the clock as they like.
     services = await Services.assemble(store, issuer="tokenmq", algorithm="ES256", signing_secret=None, now=0)
     try:
+        broker = (services.authenticator, services.families, services.organizations, store.kept)
+        services.attach(Hub(BrokerSettings(), *broker))
         world = World(services)
         async with world.client:
             await populate(world)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from typing import Any
 
 import pytest
@@ -85,7 +86,7 @@ async def test_v46_secrets_in_urls_and_headers_do_not_come_back(
     good = await secrets_of(world)
     with capture_logs() as logs:
         for secret in good.values():
-            path = endpoint.path.format(token_id=secret, key_id=secret, organization_id=secret, kid=secret)
+            path = re.sub(r"{\w+}", secret, endpoint.path)
             for more in (
                 {"params": {secret: secret}},
                 {"params": {"organization_id": secret, "cursor": secret, "limit": secret}},

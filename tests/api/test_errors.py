@@ -51,6 +51,7 @@ STATUS = {
     errors.Conflict: (409, "conflict"),
     errors.RateLimited: (429, "rate_limited"),
     errors.Unavailable: (503, "unavailable"),
+    errors.NotKept: (503, "unavailable"),
     errors.UnusableKey: (503, "unavailable"),
 }
 

@@ -47,11 +47,16 @@ async def make(world: Any) -> dict[str, str]:
     organization = {"name": "named by the contract test"}
     made = await world.ask("POST", "/v2/organizations", key=world.keys["ik"], body=organization)
     signing = await world.ask("POST", "/v2/signing-keys", key=world.keys["ik"])
+    left = {"topic": "left/here", "payload": "x", "retain": True}
+    await world.ask("POST", "/v1/publish", key=world.keys["sk"], body=left)
     return {
         "token_id": token["token_id"],
         "key_id": key["id"],
         "organization_id": made.json()["id"],
         "kid": signing.json()["kid"],
+        "client_id": "a-client",
+        "username": "ann",
+        "topic": "left/here",
     }
 
 

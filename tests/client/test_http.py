@@ -201,3 +201,24 @@ def test_signing_keys_are_listed_added_used_and_retired() -> None:
         ("POST", "/v2/signing-keys/-a_b/use", None),
         ("POST", "/v2/signing-keys/a%2Fb/retire", None),
     ]
+
+
+def test_publish_sends_an_object_as_it_is() -> None:
+    fake = Fake(answer({"success": True, "message_id": "msg_1"}))
+    made = client(fake).publish("chat/a", {"a": 1}, retain=True, organization_id="org_x")
+    assert made == {"success": True, "message_id": "msg_1"}
+    body = {"topic": "chat/a", "payload": {"a": 1}, "qos": 1, "retain": True}
+    assert fake.asked == [("POST", "/v1/publish?organization_id=org_x", body)]
+
+
+def test_names_stand_in_paths_as_they_are_encoded() -> None:
+    fake = Fake(answer({}), answer({"username": "u", "sessions_terminated": 0}), answer({}))
+    service = client(fake)
+    service.delete_session("a/b c")
+    service.terminate_user("ann@org_x")
+    service.delete_retained("$spaces/é")
+    assert [path for _, path, _ in fake.asked] == [
+        "/v2/sessions/a%2Fb%20c",
+        "/v2/utilities/users/ann%40org_x/terminate",
+        "/v2/utilities/retained/%24spaces%2F%C3%A9",
+    ]

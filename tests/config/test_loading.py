@@ -190,6 +190,16 @@ def test_a_public_listener_without_tls_needs_a_word(table: str, host: str) -> No
     assert load(environ={})
 
 
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "broker.example"])
+def test_a_public_listener_of_the_administrator_needs_a_word(host: str) -> None:
+    write(f"[admin]\nhost = '{host}'")
+    assert load(environ={}).admin.enabled is False
+    write(f"[admin]\nenabled = true\nhost = '{host}'")
+    assert "[admin] allow_plaintext = true" in refusal()
+    write(f"[admin]\nenabled = true\nhost = '{host}'\nallow_plaintext = true")
+    assert load(environ={}).admin.host == host
+
+
 @pytest.mark.parametrize(("table", "with_tls"), [("http", "https"), ("mqtt", "mqtts"), ("websocket", "wss")])
 def test_a_public_listener_without_tls_is_told_which_one_has_it(table: str, with_tls: str) -> None:
     write(f"[{table}]\nhost = '0.0.0.0'")
@@ -230,6 +240,7 @@ def test_a_public_listener_without_tls_is_told_which_one_has_it(table: str, with
             "[wss] proxy_protocol is true, and [broker] trusted_proxies names no proxy: nobody could connect",
         ),
         ({"TLS_CERTIFICATE": "c", "MQTTS_PORT": "1883"}, "[mqtts] port 1883 is also [mqtt] port"),
+        ({"ADMIN_ENABLED": "true", "ADMIN_PORT": "8080"}, "[admin] port 8080 is also [http] port"),
         ({"TLS_MINIMUM_VERSION": "1.1"}, "TOKENMQ_TLS_MINIMUM_VERSION: one of 1.2, 1.3 is wanted, not '1.1'"),
     ],
 )
@@ -241,6 +252,7 @@ def test_listeners_and_certificates_that_do_not_go_together_are_refused(
 
 def test_listeners_that_do_not_run_are_in_nobodys_way() -> None:
     assert load(environ={"TOKENMQ_MQTTS_PORT": "1883", "TOKENMQ_WSS_PROXY_PROTOCOL": "true"})
+    assert load(environ={"TOKENMQ_ADMIN_PORT": "1883"}).admin.port == 1883
     off = {"TOKENMQ_MQTT_ENABLED": "false", "TOKENMQ_TLS_CERTIFICATE": "c", "TOKENMQ_MQTTS_PORT": "1883"}
     assert load(environ=off).mqtts.port == 1883
 

@@ -305,25 +305,33 @@ class Expiring:
         token: the answer that made it.
         exp: its end, unix seconds.
         clients: by MQTT version; connected and subscribed to chat/room1.
+        renewed: likewise, but moved to a token that lasts longer.
     """
 
     token: dict[str, Any]
     exp: float
     clients: dict[int, Paho]
+    renewed: dict[int, Paho]
 
 
 @pytest.fixture(scope="session")
 def expiring(service: Any) -> Iterator[Expiring]:
     """Connect with a token of 60 seconds."""
     token = service.create_token("short-lived", ttl=60)
-    clients = {}
-    for version in (4, 5):
-        client = Paho(service.mqtt, username=token["mqtt_username"], password=token["token"], version=version)
-        assert client.connect() == 0
-        assert client.subscribe("chat/room1") == [0]
-        clients[version] = client
-    yield Expiring(token, datetime.fromisoformat(token["expires_at"]).timestamp(), clients)
-    for client in clients.values():
+    clients: dict[int, Paho] = {}
+    renewed: dict[int, Paho] = {}
+    for into in (clients, renewed):
+        for version in (4, 5):
+            client = Paho(
+                service.mqtt, username=token["mqtt_username"], password=token["token"], version=version
+            )
+            assert client.connect() == 0
+            assert client.subscribe("chat/room1") == [0]
+            into[version] = client
+    for client in renewed.values():
+        assert client.publish("$auth/token", service.create_token("short-lived")["token"]) == 0
+    yield Expiring(token, datetime.fromisoformat(token["expires_at"]).timestamp(), clients, renewed)
+    for client in (*clients.values(), *renewed.values()):
         client.close()
 
 

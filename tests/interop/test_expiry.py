@@ -28,3 +28,7 @@ def test_connection_ends_within_a_second_of_the_tokens_end_and_connect_is_refuse
     assert not service.is_active(expiring.token["token"])
     assert paho(expiring.token).connect() == 0x87
     assert paho(expiring.token, version=4).connect() == 0x87
+    for client in expiring.renewed.values():
+        assert client.is_connected
+        assert client.publish("chat/room1", "still") == 0
+        assert client.receive() == ("chat/room1", b"still")

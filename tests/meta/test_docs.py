@@ -129,7 +129,7 @@ def test_commands_that_a_page_names_exist(page: Path) -> None:
     commands = set(re.findall(r"^#{2,3} tokenmq ([a-z -]+)$", text_of("docs/cli.md"), re.MULTILINE))
     named = set(
         re.findall(
-            r"(?:^|`|/)tokenmq ((?:org|key|token|signing-key) [a-z]+|[a-z]+)(?=[ `]|$)",
+            r"(?:^|`|/)tokenmq ((?:org|key|token|user|session|retained|signing-key) [a-z]+|[a-z]+)(?=[ `]|$)",
             code(text),
             re.MULTILINE,
         )

@@ -310,7 +310,9 @@ class Instance:
     async def change(self, organization: OrganizationRecord | None = None, **settings: Any) -> None:
         """Change settings of an organization."""
         org_id = (organization or self.organization).id
-        await self.services.organizations.patch(org_id, name=None, settings=settings, key=self.admin)
+        await self.services.organizations.patch(
+            org_id, name=None, settings=settings, key=self.admin, now=self.clock.now
+        )
 
     def tick(self) -> None:
         self.hub.tick(self.clock.now, self.clock.mono)

@@ -173,7 +173,11 @@ async def test_a_lane_ends_when_a_dollar_tree_is_taken_away(instance):
     ann.publish("$spaces/a")
     assert bob.topics() == ["$spaces/a"]
     await instance.services.organizations.patch(
-        instance.organization.id, name=None, settings={"dollar_trees": []}, key=instance.admin
+        instance.organization.id,
+        name=None,
+        settings={"dollar_trees": []},
+        key=instance.admin,
+        now=instance.clock.now,
     )
     (answer,) = ann.publish("$spaces/a", qos=1)
     assert answer.reason_code == 0x87

@@ -172,7 +172,9 @@ async def test_a_deleted_organization_leaves_nothing_in_the_broker(instance):
     client, _ = instance.enter(token)
     client.publish("chat/a")
     assert organization.id in instance.hub.broker.tenants
-    closed = await instance.services.organizations.delete(organization.id, key=instance.admin)
+    closed = await instance.services.organizations.delete(
+        organization.id, key=instance.admin, now=instance.clock.now
+    )
     assert closed == 1
     assert client.closed
     assert organization.id not in instance.hub.broker.tenants

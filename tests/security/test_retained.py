@@ -10,7 +10,6 @@ from tokenmq.access.permission import Permission
 from tokenmq.broker.retaining import TURN
 from tokenmq.mqtt.packets import Subscribe, Will
 from tokenmq.mqtt.packets.subscribe import Subscription
-from tokenmq.services.upkeep import Upkeep
 from tokenmq.topics.tree import NameTree
 
 DAY = 86_400
@@ -67,8 +66,7 @@ async def test_v07_a_publisher_whose_token_ended_long_ago_is_still_found(instanc
     await leave(instance, ann, "chat/a")
     await leave(instance, bob, "chat/b")
     instance.clock.advance(days * DAY)
-    services = instance.services
-    await Upkeep(services.store, services.keys, services.families).once(instance.clock.now)
+    await instance.services.upkeep.once(instance.clock.now)
     await instance.revoke(user_id="ann")
     assert await seen(instance) == ["chat/b"]
     await instance.restart()

@@ -133,7 +133,9 @@ async def test_an_organization_that_is_deleted_while_it_is_used_leaves_nothing(i
     creations = [
         asyncio.create_task(instance.issue(f"u{number}", organization=other, key=key)) for number in range(10)
     ]
-    deletion = asyncio.create_task(instance.services.organizations.delete(other.id, key=instance.admin))
+    deletion = asyncio.create_task(
+        instance.services.organizations.delete(other.id, key=instance.admin, now=instance.clock.now)
+    )
     made = await asyncio.gather(*creations, return_exceptions=True)
     await deletion
     assert client.closed

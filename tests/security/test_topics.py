@@ -46,10 +46,11 @@ async def test_v39_no_internal_tree_is_reached_by_anybody(instance, version, who
     witness = await instance.joined("bob", "#", "$spaces/#")
     witness.subscribe("#", "$spaces/#", "$notifications/channels/#")
     for topic in INTERNAL:
-        answers = client.publish(topic, qos=1)
-        assert [getattr(answer, "reason_code", None) for answer in answers] == (
-            [0x87] if version == 5 else [0]
-        )
+        if version == 5 or topic != "$auth/token":  # who shows no token there is closed in 3.1.1
+            answers = client.publish(topic, qos=1)
+            assert [getattr(answer, "reason_code", None) for answer in answers] == (
+                [0x87] if version == 5 else [0]
+            )
         if topic.startswith("$share/"):  # judged by its filter; nobody can publish to it
             continue
         if topic != "$auth/events":

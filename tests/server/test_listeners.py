@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
-from tokenmq.config import BrokerSettings, MqttSettings, MqttsSettings, TlsSettings
+from tokenmq.config import AdminSettings, BrokerSettings, MqttSettings, MqttsSettings, TlsSettings
 from tokenmq.errors import InvalidSettings
 from tokenmq.server import binding, endpoint
 from tokenmq.server.admission import Admission
+from tokenmq.server.binding import resolve
 from tokenmq.server.endpoint import plain_address
 from tokenmq.server.listeners import Listener, connect_version, listen_tcp
 from tokenmq.server.peer import Peer
@@ -382,3 +383,10 @@ def test_other_failures_to_bind_name_port_and_setting(number: int, words: str) -
 )
 def test_ipv4_over_ipv6_is_written_as_ipv4(given: str, plain: str) -> None:
     assert plain_address(given) == plain
+
+
+async def test_refusal_of_a_public_address_for_the_administrator_names_no_listener_with_tls() -> None:
+    with pytest.raises(InvalidSettings) as refused:
+        await resolve("admin", AdminSettings(host="0.0.0.0"))
+    assert "admin.allow_plaintext (TOKENMQ_ADMIN_ALLOW_PLAINTEXT)" in str(refused.value)
+    assert "TLS, with" not in str(refused.value)

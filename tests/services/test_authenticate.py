@@ -98,7 +98,7 @@ class TestToken:
 
     async def test_token_of_a_deleted_organization_is_refused(self, world):
         token = await world.issue()
-        await world.services.organizations.delete(world.org_id, key=world.administrator)
+        await world.services.organizations.delete(world.org_id, key=world.administrator, now=world.now)
         with pytest.raises(InvalidToken):
             connect(world, world.credentials(token))
 
@@ -239,3 +239,34 @@ def test_authentication_awaits_nothing():
 def test_v69_credentials_do_not_show_themselves():
     shown = Credentials("u", b"canary-1", None, b"canary-2", "c", None, trusted_link=True)
     assert "canary" not in repr(shown)
+
+
+class TestRenewal:
+    async def test_another_token_of_the_same_user_gives_its_identity(self, world):
+        first, second = await world.issue(), await world.issue()
+        authenticator = world.services.authenticator
+        identity = connect(world, world.credentials(first))
+        renewed = authenticator.renew(identity, "c1", second.text.encode(), world.now)
+        assert renewed == connect(world, world.credentials(second))
+        assert renewed.token_id == second.family.token_id
+
+    async def test_a_token_of_somebody_else_is_refused(self, world):
+        identity = connect(world, world.credentials(await world.issue("ann")))
+        other = await world.issue("bob")
+        with pytest.raises(InvalidToken, match="another user's"):
+            world.services.authenticator.renew(identity, "c1", other.text.encode(), world.now)
+
+    async def test_a_token_for_another_client_id_is_refused(self, world):
+        identity = connect(world, world.credentials(await world.issue()))
+        bound = await world.issue(client_id="c2")
+        with pytest.raises(ClientIdNotPermitted):
+            world.services.authenticator.renew(identity, "c1", bound.text.encode(), world.now)
+
+    async def test_a_token_whose_end_has_come_is_refused(self, world):
+        token = await world.issue(ttl_seconds=60)
+        identity = connect(world, world.credentials(token))
+        with pytest.raises(ExpiredToken):
+            world.services.authenticator.renew(identity, "c1", token.text.encode(), world.now + 60)
+
+    async def test_nothing_is_awaited(self, world):
+        assert not inspect.iscoroutinefunction(Authenticator.renew)

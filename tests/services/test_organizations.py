@@ -17,7 +17,7 @@ async def create(world, name="acme", *, settings=None, key=None):
 
 async def patch(world, *, org_id=None, name=None, settings=None, key=None):
     return await world.services.organizations.patch(
-        org_id or world.org_id, name=name, settings=settings, key=key or world.administrator
+        org_id or world.org_id, name=name, settings=settings, key=key or world.administrator, now=world.now
     )
 
 
@@ -145,7 +145,7 @@ class TestPatch:
 class TestDelete:
     async def test_everything_of_it_is_gone_and_its_connections_closed(self, world):
         organizations = world.services.organizations
-        assert await organizations.delete(world.org_id, key=world.administrator) == 3
+        assert await organizations.delete(world.org_id, key=world.administrator, now=world.now) == 3
         assert world.broker.told == [("end_organization", world.org_id)]
         for _ in range(2):
             assert world.services.organizations.find(world.org_id) is None
@@ -153,12 +153,12 @@ class TestDelete:
                 world.services.keys.authenticate(world.key_text, world.now)
             await world.restart()
         with pytest.raises(NotFound):
-            await world.services.organizations.delete(world.org_id, key=world.administrator)
+            await world.services.organizations.delete(world.org_id, key=world.administrator, now=world.now)
 
     async def test_failing_store_leaves_it_as_it_was(self, world):
         heal = world.fail_commits()
         with pytest.raises(Unavailable):
-            await world.services.organizations.delete(world.org_id, key=world.administrator)
+            await world.services.organizations.delete(world.org_id, key=world.administrator, now=world.now)
         heal()
         assert world.broker.told == []
         await world.issue()
@@ -171,7 +171,7 @@ async def test_only_the_administrator_may(world):
     with pytest.raises(Forbidden):
         await patch(world, name="x", key=world.key)
     with pytest.raises(Forbidden):
-        await organizations.delete(world.org_id, key=world.key)
+        await organizations.delete(world.org_id, key=world.key, now=world.now)
     with pytest.raises(Forbidden):
         organizations.get(world.org_id, key=world.key)
     with pytest.raises(Forbidden):
@@ -206,5 +206,5 @@ async def test_origins_of_one_and_of_all(world):
     assert not organizations.admits_origin("https://app.example", world.org_id)
     assert organizations.admits_origin("http://localhost:3000", world.org_id)
     assert not organizations.admits_origin("http://localhost:3000", "org_aaaaaaaaaaaa")
-    await organizations.delete(other.id, key=world.administrator)
+    await organizations.delete(other.id, key=world.administrator, now=world.now)
     assert not organizations.admits_origin("https://app.example")

@@ -94,7 +94,9 @@ async def test_v111_strings_that_select_select_nothing_else(world):
                 text, key=world.key, org_id=world.org_id, revoke_tokens=True, now=world.now
             )
         )
-        await refused_or_nothing(world.services.organizations.delete(text, key=world.administrator))
+        await refused_or_nothing(
+            world.services.organizations.delete(text, key=world.administrator, now=world.now)
+        )
         await refused_or_nothing(world.services.signing.retire(text, now=world.now))
     world.services.authenticator.connect(world.credentials(kept), world.now)
     assert await names(world) == {"demo"}

@@ -127,6 +127,7 @@ class TestIssue:
             name=None,
             settings={"default_ttl_seconds": 120, "max_ttl_seconds": 300},
             key=world.administrator,
+            now=world.now,
         )
         assert (await world.issue(organization=organization)).family.ttl_seconds == 120
         with pytest.raises(InvalidRequest):

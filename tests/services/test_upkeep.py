@@ -66,7 +66,7 @@ async def test_task_goes_on_after_a_failure_and_ends_when_stopped(world, monkeyp
         if outcome is not None:
             raise outcome
 
-    kept = upkeep.Upkeep(world.services.store, world.services.keys, world.services.families)
+    kept = world.services.upkeep
     monkeypatch.setattr(kept, "once", once, raising=False)
     with capture_logs() as lines:
         kept.start()

@@ -1,7 +1,8 @@
 """kill -9 while eight writers create and revoke: what was acknowledged is true afterwards.
 
 SECURITY 5.1: every creation that was answered exists (N2), every revocation that was
-answered holds and stays (N3), an operation without an answer is all or nothing (N4).
+answered holds and stays (N3), an operation without an answer is all or nothing (N4), and
+each change has exactly one row of an audit trail that is whole (N6).
 """
 
 import dataclasses
@@ -78,6 +79,44 @@ def run_writers_and_kill(service: Any, ledger: Ledger, goal: int) -> None:
         writer.join(60)
 
 
+def audited(service: Any) -> dict[str, list[str]]:
+    """Return what the audit trail tells of tokens, by action, once it was found whole."""
+    found = service.call("GET", "/v2/audit/verify", key=service.admin_key).json()
+    assert (found["intact"], found["next"]) == (True, None), found
+    told: dict[str, list[str]] = {"issue": [], "revoke": []}
+    for action, objects in told.items():
+        query: dict[str, str] = {"action": action, "limit": "500"}
+        while True:
+            page = service.call("GET", "/v2/audit", params=query).json()
+            objects += [row["object"].removeprefix("token:") for row in page["entries"]]
+            if page["next"] is None:
+                break
+            query["cursor"] = page["next"]
+    return told
+
+
+def judge_trail(service: Any, ledger: Ledger) -> None:
+    """N6: each change has exactly one row, and what has none was not changed."""
+    told = audited(service)
+    stored = [token["token_id"] for token in pages(service)]
+    assert sorted(told["issue"]) == sorted(stored)
+    assert len(told["revoke"]) == len(set(told["revoke"]))
+    assert ledger.revoked <= set(told["revoke"]) <= ledger.revoked | ledger.unsure
+    revoked = {token["token_id"] for token in pages(service, status="revoked")}
+    assert revoked == set(told["revoke"])
+
+
+def pages(service: Any, **query: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    query["limit"] = "500"
+    while True:
+        page = service.call("GET", "/v2/tokens", params=query).json()
+        found += page["tokens"]
+        if page["next"] is None:
+            return found
+        query["cursor"] = page["next"]
+
+
 def judge(service: Any, ledger: Ledger) -> None:
     for token_id, token in list(ledger.created.items()):
         active = service.is_active(token)
@@ -99,4 +138,5 @@ def test_what_was_acknowledged_survives_kill_9(
         run_writers_and_kill(service, ledger, ledger.operations + draw.randrange(20, MOST_OPERATIONS))
         service.start()
         judge(service, ledger)
+        judge_trail(service, ledger)
     assert len(ledger.revoked) > 10 and len(ledger.created) > 2 * len(ledger.revoked) - 2 * WRITERS * ROUNDS

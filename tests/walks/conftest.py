@@ -55,12 +55,22 @@ class Doors:
         self.identities: dict[bytes, Identity] = {}
         self.revoked: set[str] = set()
         self.settings = OrganizationSettings()
+        self.policy: Any = STARTING_POLICY
 
     def connect(self, credentials: Credentials, now: float) -> Identity:
         identity = self.identities.get(credentials.password or credentials.data or b"")
         if identity is None:
             raise BadCredentials("unknown user")
         return identity
+
+    def renew(self, identity: Identity, client_id: str, token: bytes, now: float) -> Identity:
+        renewed = self.identities.get(token)
+        if renewed is None or identity.is_server or renewed.owner != identity.owner:
+            raise InvalidToken("token is no good")
+        self.check(renewed, now)
+        if renewed.expires_at is not None and now >= renewed.expires_at:
+            raise InvalidToken("token has expired")
+        return renewed
 
     def check(self, identity: Identity, now: float) -> None:
         if identity.token_id in self.revoked:
@@ -70,7 +80,7 @@ class Doors:
         return self.settings
 
     def policy_of(self, org_id: str) -> Any:
-        return STARTING_POLICY
+        return self.policy
 
 
 class Kept:

@@ -503,10 +503,12 @@ def test_it_is_judged_again_when_it_is_kept(world):
     alice.publish("chat/a", b"x", qos=1, packet_id=7)
     world.doors.policy_of = lambda org_id: Policy(())
     world.hub.organization_changed(OrganizationRecord(ORG, "a", world.doors.settings, 0))
-    alice.link.outbox.session._begin(alice.link.outbox.session.identity)
+    assert [p.reason_code for p in bob.received()] == [0x98]
     world.kept.go_on()
     assert [p.reason_code for p in alice.received()] == [0x87]
-    assert bob.received() == []
+    world.kept.waits = False
+    world.tick()
+    assert world.kept.all(MessageRecord) == world.kept.all(DeliveryRecord) == []
 
 
 # Reading is paused

@@ -54,6 +54,19 @@ class User:
     def may(self, topic):
         return any(matches(grant, topic) for grant in self.grants)
 
+    def stands(self, topic_filter):
+        """Whether a subscription is not suspended."""
+        return any(covers(grant, topic_filter) for grant in self.grants)
+
+    def gets(self, topic):
+        """Whether what is published now is for it."""
+        return self.may(topic) and any(matches(one, topic) for one in self.filters if self.stands(one))
+
+    def keeps(self, topic):
+        """Whether what waits for it may still go out: what it has unsubscribed from since, too."""
+        matching = [one for one in self.filters if matches(one, topic)]
+        return self.may(topic) and (not matching or any(map(self.stands, matching)))
+
 
 class Program:
     """Runs steps on a world, and the oracle beside it."""
@@ -79,10 +92,14 @@ class Program:
         user.grants = grants
         if op["clean"]:
             user.filters, user.is_member, user.waiting = set(), False, []
-        user.expected += [item for item in user.waiting if user.may(item[0])]
+        user.expected += [item for item in user.waiting if user.keeps(item[0])]
         user.waiting = []
         more = {"clean_start": op["clean"], "session_expiry_interval": 600}
-        self.take(user, user.client.connect(password, f"c{who}", **more))
+        connack, *rest = user.client.connect(password, f"c{who}", **more)
+        subscribed = {*user.filters, *([SHARED] if user.is_member else [])}
+        lost = {one for one in subscribed if not user.stands(one.removeprefix("$share/g/"))}
+        assert {value for _, value in connack.user_properties} == lost
+        self.take(user, rest)
 
     def lose(self, user, op):
         if user.client is not None:
@@ -119,7 +136,7 @@ class Program:
         if op["retain"]:
             self.retained[topic] = payload
         for one in self.users:
-            if one.may(topic) and any(matches(topic_filter, topic) for topic_filter in one.filters):
+            if one.gets(topic):
                 (one.waiting if one.client is None else one.expected).append((topic, payload))
 
     def restart(self, user, op):
@@ -135,7 +152,7 @@ class Program:
             if isinstance(packet, Publish):
                 assert user.may(packet.topic)
                 if packet.topic.startswith("s/"):
-                    assert user.is_member
+                    assert user.is_member and user.stands("s/#")
                     assert self.shared.setdefault(packet.payload, set()) <= {user}
                     self.shared[packet.payload].add(user)
                 else:

@@ -80,6 +80,23 @@ class Identity(msgspec.Struct, frozen=True):
         """Tell whether the token is bound to exactly this client id, not to a prefix of it."""
         return self.client_id == client_id and not client_id.endswith("*")
 
+    def has_rights_of(self, other: Identity) -> bool:
+        """Tell whether the two differ by nothing but their passwords: what they may do is the same then."""
+        return self == msgspec.structs.replace(
+            other,
+            expires_at=self.expires_at,
+            token_id=self.token_id,
+            jti=self.jti,
+            gen=self.gen,
+            client_id=self.client_id,
+            issued_at=self.issued_at,
+        )
+
+    def is_superseded_by(self, other: Identity) -> bool:
+        """Tell whether the other one is a later password of the same family."""
+        mine, others = (self.gen, self.expires_at or 0.0), (other.gen, other.expires_at or 0.0)
+        return self.token_id == other.token_id and mine < others
+
     def renewed(self, renewal: Renewal) -> Identity:
         """Return the same user under the newest password of the same family."""
         return msgspec.structs.replace(

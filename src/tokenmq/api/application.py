@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
 from starlette.routing import Route, Router
@@ -10,10 +10,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tokenmq import clock
 from tokenmq.api import openapi
+from tokenmq.api.admin_table import admin_endpoints
 from tokenmq.api.call import Endpoint
 from tokenmq.api.dispatch import NoPath, Path
 from tokenmq.api.gate import Gate
 from tokenmq.api.table import ENDPOINTS
+from tokenmq.api.tally import Tally
 from tokenmq.config import HttpSettings
 from tokenmq.services.bundle import Services
 from tokenmq.services.tarpit import Tarpit
@@ -25,11 +27,16 @@ _LATER = {
 }
 
 
+# Parts of paths that clients, users and topics are named by; a slash may stand there as it is, or as %2F.
+_SLASHED = ("client_id", "username", "topic")
+
+
 def create_app(
     services: Services,
     settings: HttpSettings,
     *,
     tarpit: Tarpit | None = None,
+    tally: Tally | None = None,
     now: Callable[[], float] = clock.now,
 ) -> ASGIApp:
     """Make the ASGI application.
@@ -38,23 +45,49 @@ def create_app(
         services: the use cases, loaded; whoever made them closes them.
         settings: limits of a request.
         tarpit: counts failed authentications; None: their answers do not wait.
+        tally: counts answers; None: they are not counted.
         now: wall time in unix seconds.
     """
     document = msgspec.json.encode(openapi.document(ENDPOINTS))
+    paths = _by_path(ENDPOINTS, services, document, now)
+    return Gate(_Paths(paths, _LATER), settings, tarpit, services.refused_keys, tally)
+
+
+def create_admin_app(services: Services, settings: HttpSettings, metrics: Callable[[], bytes]) -> ASGIApp:
+    """Make the application of the administrator's listener: metrics and health, for whoever reaches it.
+
+    Args:
+        services: the use cases.
+        settings: limits of a request.
+        metrics: writes all metrics, as Prometheus reads them.
+    """
+    paths = _by_path(admin_endpoints(metrics), services, b"", clock.now)
+    return Gate(_Paths(paths, {}), settings)
+
+
+def _by_path(
+    endpoints: Iterable[Endpoint], services: Services, document: bytes, now: Callable[[], float]
+) -> dict[str, Path]:
     by_path: dict[str, list[Endpoint]] = {}
-    for endpoint in ENDPOINTS:
+    for endpoint in endpoints:
         by_path.setdefault(endpoint.path, []).append(endpoint)
-    paths = {path: Path(endpoints, services, document, now) for path, endpoints in by_path.items()}
-    return Gate(_Paths(paths), settings, tarpit)
+    return {path: Path(methods, services, document, now) for path, methods in by_path.items()}
+
+
+def _with_slashes(path: str) -> str:
+    """Let those parts of a path have slashes that name what may have some."""
+    for name in _SLASHED:
+        path = path.replace(f"{{{name}}}", f"{{{name}:path}}")
+    return path
 
 
 class _Paths:
     """Finds the path: a plain one by look-up, one with variable parts by Starlette's router."""
 
-    def __init__(self, paths: Mapping[str, Path]) -> None:
+    def __init__(self, paths: Mapping[str, Path], others: Mapping[str, ASGIApp]) -> None:
         self._plain: dict[str, ASGIApp] = {path: app for path, app in paths.items() if "{" not in path}
-        self._plain |= _LATER
-        routes = [Route(path, app, name=path) for path, app in paths.items() if "{" in path]
+        self._plain |= others
+        routes = [Route(_with_slashes(path), app, name=path) for path, app in paths.items() if "{" in path]
         # A redirect would lose the body of a POST.
         self._router = Router(routes, redirect_slashes=False, default=NoPath("there is no such path"))
 

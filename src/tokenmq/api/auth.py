@@ -57,10 +57,13 @@ def authenticate(endpoint: Endpoint, text: str | None, services: Services, now: 
     return key
 
 
-def organization(key: KeyRecord | None, named: Sequence[object], services: Services) -> OrganizationRecord:
-    """Return the organization that a call is about.
+def organization(
+    endpoint: Endpoint, key: KeyRecord | None, named: Sequence[object], services: Services
+) -> OrganizationRecord | None:
+    """Return the organization that a call is about; None where it may be about all of them.
 
     Args:
+        endpoint: what is called.
         key: the caller's; None where none is needed.
         named: `organization_id` of the body and of the query, UNSET where absent.
         services: they know the organizations.
@@ -72,6 +75,8 @@ def organization(key: KeyRecord | None, named: Sequence[object], services: Servi
     if len(names) > 1:
         raise InvalidRequest(("organization_id", "the body and the query name different ones"))
     name = names.pop() if names else None
+    if name is None and endpoint.access is Access.SCOPE_OR_ALL and key is not None and key.org_id is None:
+        return None
     if key is not None:
         return services.organizations.resolve(key, name)
     if name is None:

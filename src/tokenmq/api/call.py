@@ -15,6 +15,7 @@ import msgspec
 
 from tokenmq.api.answer import JSON, Answer
 from tokenmq.errors import InvalidKey
+from tokenmq.services.auditing import NO_TRACE, Trace
 from tokenmq.services.bundle import Services
 from tokenmq.tokens.records import KeyRecord, OrganizationRecord
 
@@ -36,6 +37,7 @@ class Call(Generic[BodyT, QueryT]):
         organization: what the call is about; None for calls of the instance.
         idempotency_key: the header's value.
         now: wall time in unix seconds.
+        trace: where the request came from.
     """
 
     services: Services
@@ -49,6 +51,7 @@ class Call(Generic[BodyT, QueryT]):
     organization: OrganizationRecord | None
     idempotency_key: str | None
     now: float
+    trace: Trace = NO_TRACE
 
     def caller(self) -> KeyRecord:
         """Return the key of the caller.
@@ -78,6 +81,7 @@ class Access(enum.Enum):
     EVERYBODY = "everybody"
     ANY_KEY = "anybody; a key that is shown must be good"
     SCOPE = "a key with the scope"
+    SCOPE_OR_ALL = "a key with the scope; an ik_ key that names no organization means all of them"
     INSTANCE = "an ik_ key"
 
 
@@ -88,7 +92,7 @@ class Endpoint:
     Attributes:
         operation: its name in the OpenAPI document.
         summary: one sentence for people.
-        scope: what an `rk_` key needs, with `Access.SCOPE`.
+        scope: what an `rk_` key needs, with `Access.SCOPE` and `SCOPE_OR_ALL`.
         body: type of the body; None when no body is read.
         body_required: False where an absent body means an empty object.
         form: `application/x-www-form-urlencoded` is accepted too.

@@ -17,7 +17,11 @@ from tokenmq.api.call import Access, Call, Endpoint
 from tokenmq.api.errors import HttpRefused
 from tokenmq.api.parsing import fill, parse_form, parse_json
 from tokenmq.errors import InvalidRequest
+from tokenmq.services.auditing import Trace
 from tokenmq.services.bundle import Services
+
+# In a scope: the id of the request, which the gate gives it.
+REQUEST_ID = "tokenmq.request_id"
 
 _FORM = b"application/x-www-form-urlencoded"
 _JSON = b"application/json"
@@ -46,6 +50,7 @@ class Path:
         """Serve one request; errors are the gate's to answer."""
         endpoint = self._by_method.get(scope["method"])
         if endpoint is not None:
+            scope["operation"] = endpoint.operation
             answer = await self._perform(endpoint, scope, receive)
         elif scope["method"] == "OPTIONS":
             answer = preflight(self._allow)
@@ -69,9 +74,9 @@ class Path:
         query = fill(parse_form(scope["query_string"]), endpoint.query, lax=True)
         body = fill(tree, endpoint.body, lax=lax) if endpoint.body is not None else None
         organization = None
-        if endpoint.access is Access.SCOPE or endpoint.access is Access.ANY_KEY:
+        if endpoint.access is not Access.EVERYBODY and endpoint.access is not Access.INSTANCE:
             named = (getattr(body, "organization_id", None), getattr(query, "organization_id", None))
-            organization = auth.organization(key, named, services)
+            organization = auth.organization(endpoint, key, named, services)
         call = Call(
             services=services,
             document=self._document,
@@ -84,8 +89,15 @@ class Path:
             organization=organization,
             idempotency_key=_idempotency_key(headers) if endpoint.idempotent else None,
             now=now,
+            trace=trace_of(scope),
         )
         return await endpoint.handler(call)
+
+
+def trace_of(scope: Scope) -> Trace:
+    """Return where a request came from."""
+    client = scope.get("client")
+    return Trace(client[0] if client else None, scope.get(REQUEST_ID))
 
 
 class NoPath:

@@ -24,6 +24,7 @@ from tokenmq.errors import (
     InvalidToken,
     InvalidTopic,
     NotFound,
+    NotKept,
     RateLimited,
     TokenmqError,
     Unavailable,
@@ -94,6 +95,8 @@ def problem(error: TokenmqError, *, request_id: str) -> Answer:
         return _answer(error.status, error.code, str(error), headers=error.headers)
     if isinstance(error, NotFound):
         return _answer(404, error.code, str(error))
+    if isinstance(error, NotKept):
+        return _answer(503, "unavailable", str(error), headers=((b"retry-after", b"1"),))
     if isinstance(error, Unavailable | UnusableKey):
         # Its words may be a driver's: they are for the log.
         return _answer(503, "unavailable", _UNAVAILABLE, headers=((b"retry-after", b"1"),))

@@ -22,9 +22,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tokenmq import clock
 from tokenmq.api.answer import CLOSE, WHOLE_ANSWER, Answer, Headers, send_answer
+from tokenmq.api.dispatch import REQUEST_ID, trace_of
 from tokenmq.api.errors import HttpRefused, defect, problem, redact
+from tokenmq.api.tally import Tally
 from tokenmq.config import HttpSettings
 from tokenmq.errors import InvalidKey, TokenmqError
+from tokenmq.services.refused_keys import RefusedKeys
 from tokenmq.services.tarpit import Tarpit
 from tokenmq.tracebacks import told
 
@@ -72,25 +75,39 @@ class Gate:
 
     Args:
         tarpit: says how long the answer to a failed authentication waits; None: not at all.
+        refused_keys: told of every error of a route; None: nobody is.
+        tally: where answers are counted; None: nowhere.
     """
 
-    def __init__(self, router: ASGIApp, settings: HttpSettings, tarpit: Tarpit | None = None) -> None:
+    def __init__(
+        self,
+        router: ASGIApp,
+        settings: HttpSettings,
+        tarpit: Tarpit | None = None,
+        refused_keys: RefusedKeys | None = None,
+        tally: Tally | None = None,
+    ) -> None:
         self._router = router
         self._settings = settings
         self._tarpit = tarpit
+        self._refused_keys = refused_keys
+        self._tally = tally
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request to the end, whatever the route does."""
         if scope["type"] != "http":
             await self._router(scope, receive, send)
             return
-        exchange = _Exchange(scope, receive, send, self._settings.max_body_bytes)
+        exchange = _Exchange(scope, receive, send, self._settings.max_body_bytes, self._tally)
+        scope[REQUEST_ID] = exchange.request_id
         timer = asyncio.get_running_loop().call_later(self._settings.request_timeout_seconds, exchange.late)
         try:
             self._check(scope)
             await self._router(scope, exchange.receive, exchange.send)
         except TokenmqError as error:
             timer.cancel()  # what is left of its time is not for the route
+            if self._refused_keys is not None:
+                self._refused_keys.note(error, now=clock.now(), trace=trace_of(scope))
             await self._hold_back(error, scope)
             answer = problem(error, request_id=exchange.request_id)
             if answer.status >= 500:
@@ -144,16 +161,20 @@ class _Exchange:
         "_send",
         "_started",
         "_taken_over",
+        "_tally",
         "_write_whole",
         "request_id",
     )
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, max_body_bytes: int) -> None:
+    def __init__(
+        self, scope: Scope, receive: Receive, send: Send, max_body_bytes: int, tally: Tally | None
+    ) -> None:
         self.request_id = "req_" + os.urandom(_ID_BYTES).hex()
         self._scope = scope
         self._receive = receive
         self._send = send
         self._max_body_bytes = max_body_bytes
+        self._tally = tally
         self._body_bytes = 0
         self._reading = False
         self._started = False
@@ -223,6 +244,8 @@ class _Exchange:
     async def _complete(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self._started = True
+            if self._tally is not None:
+                self._tally.count(self._scope.get("operation", ""), message["status"])
             message["headers"].extend(self._headers(message["headers"]))
             if self._write_whole is not None:
                 self._head = message

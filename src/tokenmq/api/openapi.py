@@ -75,7 +75,7 @@ def error_statuses(endpoint: Endpoint) -> list[int]:
     statuses = {*_ALWAYS, *endpoint.errors}
     if endpoint.access is not Access.EVERYBODY:
         statuses |= {400, 401, 403, 429}
-    if endpoint.access in (Access.SCOPE, Access.ANY_KEY):
+    if endpoint.access in (Access.SCOPE, Access.SCOPE_OR_ALL, Access.ANY_KEY):
         statuses.add(404)
     if endpoint.body is not None:
         statuses |= {400, 408, 413, 415}
@@ -109,7 +109,7 @@ def _operation(endpoint: Endpoint, query: list[dict[str, Any]]) -> dict[str, Any
         },
         "security": _security(endpoint),
     }
-    if endpoint.access is Access.SCOPE:
+    if endpoint.access in (Access.SCOPE, Access.SCOPE_OR_ALL):
         operation["description"] = f"An `rk_` key needs the scope `{endpoint.scope}`."
     elif endpoint.access is Access.INSTANCE:
         operation["description"] = "Only with an `ik_` key."

@@ -48,6 +48,7 @@ def make_server(
     *,
     secure: Secure | None = None,
     beside: HttpServer | None = None,
+    max_connections: int = MAX_CONNECTIONS,
 ) -> HttpServer:
     """Make the server of an application; `serve(sockets=[…])` runs it.
 
@@ -56,10 +57,12 @@ def make_server(
         settings: limits and address.
         secure: puts TLS in front of the protocol of a connection; None = no TLS.
         beside: a server with which this one shares the limit on connections; they end together.
+        max_connections: at once; one more is cut.
     """
 
     class Protocol(StrictHttpProtocol):
         limits = settings
+        most = max_connections
 
     def make_protocol(**given: Any) -> asyncio.Protocol:
         return secure(Protocol(**given)) if secure else Protocol(**given)
@@ -90,6 +93,7 @@ class StrictHttpProtocol(HttpToolsProtocol):
     """One connection, with limits on heads and on slow readers."""
 
     limits: HttpSettings = HttpSettings()
+    most = MAX_CONNECTIONS
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -101,7 +105,7 @@ class StrictHttpProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for a head."""
         super().connection_made(transport)
-        if len(self.connections) > MAX_CONNECTIONS:
+        if len(self.connections) > self.most:
             transport.abort()
             return
         self._await_head()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from tokenmq.api.answer import JWK_SET
+from tokenmq.api.broker_table import BROKER_ENDPOINTS
 from tokenmq.api.call import Access, Endpoint
-from tokenmq.api.routes import keys, operations, organizations, signing_keys, tokens
+from tokenmq.api.routes import audit, keys, operations, organizations, signing_keys, tokens
 from tokenmq.api.schemas import answers, requests
 
 _TOKEN_PATHS = (
@@ -130,6 +131,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         body_required=False,
         errors=(404,),
     ),
+    *BROKER_ENDPOINTS,
     Endpoint(
         "GET",
         "/v2/organizations",
@@ -237,6 +239,27 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         body=requests.KeyOnlyBody,
         body_required=False,
         errors=(404, 409),
+    ),
+    Endpoint(
+        "GET",
+        "/v2/audit",
+        "listAudit",
+        "List the audit trail, newest first; an ik_ key that names no organization sees all of it",
+        audit.listing,
+        Access.SCOPE_OR_ALL,
+        answers.AuditList,
+        requests.AuditQuery,
+        scope="audit:read",
+    ),
+    Endpoint(
+        "GET",
+        "/v2/audit/verify",
+        "verifyAudit",
+        "Verify the chain of the audit trail, part by part",
+        audit.verify,
+        Access.INSTANCE,
+        answers.AuditCheck,
+        requests.AuditCheckQuery,
     ),
     Endpoint(
         "GET",

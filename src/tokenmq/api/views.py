@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from typing import Any
+
+import msgspec
 
 from tokenmq import timestamps
 from tokenmq.access.grants import Grant
 from tokenmq.access.permission import Permission
 from tokenmq.api.schemas.answers import (
+    AuditCheck,
+    AuditInfo,
     IntrospectionAnswer,
     KeyInfo,
     MqttCredentials,
     NewKeyAnswer,
     OrganizationInfo,
+    RetainedInfo,
     RevokedAnswer,
+    SessionInfo,
     SigningKeyInfo,
+    SubscriptionInfo,
     TokenAnswer,
     TokenInfo,
 )
+from tokenmq.services.audit import Told, Verified
+from tokenmq.services.broker_views import RetainedView, SessionView
 from tokenmq.services.keys import CreatedKey, Revoked
 from tokenmq.services.signing_keys import SigningKeyView
 from tokenmq.services.tokens import Introspection, IssuedToken, TokenView
@@ -27,6 +37,7 @@ from tokenmq.tokens.secret import mask
 
 # Tokens made in one second have the same times; writing one costs a tenth of an answer.
 rfc3339 = functools.lru_cache(maxsize=256)(timestamps.rfc3339)
+_decode_details = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 def issued(token: IssuedToken, *, now: float) -> TokenAnswer:
@@ -143,6 +154,32 @@ def new_key(created: CreatedKey) -> NewKeyAnswer:
     return NewKeyAnswer(key=created.text, **_key_members(created.record))
 
 
+def session_info(view: SessionView) -> SessionInfo:
+    """Show a session."""
+    return SessionInfo(
+        client_id=view.client_id,
+        user_id=view.user_id,
+        username=view.username,
+        token_id=view.token_id,
+        key_id=view.key_id,
+        connected=view.connected,
+        address=view.address,
+        transport=view.transport,
+        protocol=view.protocol,
+        since=rfc3339(int(view.since)),
+        expires_at=_moment(view.expires_at),
+        session_expiry_seconds=view.expiry_seconds,
+        ends_at=_moment(view.ends_at),
+        subscriptions=[SubscriptionInfo(one.topic_filter, one.qos) for one in view.subscriptions],
+        queue=view.queue,
+    )
+
+
+def retained_info(view: RetainedView) -> RetainedInfo:
+    """Show a retained message."""
+    return RetainedInfo(view.topic, view.payload_size, rfc3339(int(view.stored_at)))
+
+
 def organization_info(record: OrganizationRecord) -> OrganizationInfo:
     """Show an organization."""
     return OrganizationInfo(record.id, record.name, record.settings, rfc3339(record.created_at))
@@ -157,6 +194,41 @@ def signing_key_info(view: SigningKeyView) -> SigningKeyInfo:
         created_at=rfc3339(view.created_at),
         current_from=_time(view.current_from),
         retired_at=_time(view.retired_at),
+    )
+
+
+def audit_row(told: Told) -> AuditInfo:
+    """Show a row of the audit trail."""
+    row = told.row
+    return AuditInfo(
+        number=row.number,
+        at=rfc3339(row.at),
+        organization_id=row.org_id,
+        actor=row.actor,
+        action=row.action,
+        object=row.object,
+        user_id=told.user_id,
+        result=row.result,
+        address=row.address,
+        request_id=row.request_id,
+        details=_details(row.details),
+        previous_hash=row.previous.hex(),
+        hash=row.hash.hex(),
+    )
+
+
+def audit_check(verified: Verified) -> AuditCheck:
+    """Show what a look along the chain has found."""
+    found = verified.found
+    broken = found.broken
+    return AuditCheck(
+        intact=broken is None,
+        rows=found.rows,
+        number=found.link.number,
+        hash=found.link.hash.hex(),
+        broken_at=None if broken is None else broken.number,
+        problem=None if broken is None else broken.problem,
+        next=verified.next,
     )
 
 
@@ -180,3 +252,15 @@ def _key_members(record: KeyRecord) -> dict[str, Any]:
 
 def _time(seconds: int | None) -> str | None:
     return None if seconds is None else rfc3339(seconds)
+
+
+def _details(text: str) -> Mapping[str, Any]:
+    """Read what a row says; one that somebody has changed must not keep the others from being seen."""
+    try:
+        return _decode_details(text)
+    except msgspec.DecodeError:
+        return {"unreadable": text}
+
+
+def _moment(seconds: float | None) -> str | None:
+    return None if seconds is None else rfc3339(int(seconds))

@@ -50,6 +50,7 @@ async def opened(
                     max_topic_bytes=settings.broker.max_topic_bytes,
                     max_topic_levels=settings.broker.max_topic_levels,
                 ),
+                audit=settings.audit,
             )
         except BaseException:
             await store.close()

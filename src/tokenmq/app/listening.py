@@ -14,7 +14,7 @@ import structlog
 from starlette.types import ASGIApp
 
 from tokenmq.api.serving import HttpServer, make_server
-from tokenmq.config import HttpSettings, HttpsSettings, Settings
+from tokenmq.config import AdminSettings, HttpSettings, HttpsSettings, Settings
 from tokenmq.errors import InvalidSettings
 from tokenmq.server.admission import Admission, room_for_connections
 from tokenmq.server.binding import resolve, why_not_bound
@@ -28,6 +28,8 @@ _log = structlog.get_logger("tokenmq")
 
 # Connections that the kernel holds for the token service; uvicorn's own default.
 _HTTP_BACKLOG = 2_048
+# Scrapers and health checks; what is more is cut.
+_ADMIN_CONNECTIONS = 20
 
 OriginAllowed = Callable[[str], bool]
 
@@ -37,7 +39,7 @@ class Ready:
     """Where everything listens.
 
     Attributes:
-        urls: by the table of the listener: http, https, mqtt, mqtts, websocket, wss.
+        urls: by the table of the listener: http, https, mqtt, mqtts, websocket, wss, admin.
     """
 
     urls: dict[str, str]
@@ -105,13 +107,14 @@ async def listen_mqtt(
 
 
 async def listen_http(settings: Settings) -> dict[str, socket.socket]:
-    """Open the token service's sockets, by their tables; nothing is answered yet.
+    """Open the sockets of all that speaks HTTP, by their tables; nothing is answered yet.
 
     Raises: InvalidSettings; then none is open.
     """
     opened: dict[str, socket.socket] = {}
     try:
-        for table, listening in (("http", settings.http), ("https", settings.https)):
+        tables = (("http", settings.http), ("https", settings.https), ("admin", settings.admin))
+        for table, listening in tables:
             if listening.enabled:
                 opened[table] = await _bound(table, listening)
     except InvalidSettings:
@@ -132,9 +135,18 @@ def http_servers(
     return {"http": plain, "https": make_server(app, settings.http, secure=secure, beside=plain)}
 
 
+def admin_server(app: ASGIApp, settings: Settings) -> HttpServer:
+    """Make what answers on the administrator's socket; its requests have the limits of all others."""
+    limits = replace(settings.http, host=settings.admin.host, port=settings.admin.port)
+    return make_server(app, limits, max_connections=_ADMIN_CONNECTIONS)
+
+
 def ready(settings: Settings, http: dict[str, socket.socket], mqtt: dict[str, Listener]) -> Ready:
     """Say where everything listens."""
-    urls = {table: _url(table, *bound.getsockname()[:2]) for table, bound in http.items()}
+    urls = {
+        table: _url("http" if table == "admin" else table, *bound.getsockname()[:2])
+        for table, bound in http.items()
+    }
     for table, listener in mqtt.items():
         scheme = "ws" if table == "websocket" else table
         urls[table] = _url(scheme, listener.address, listener.port)
@@ -152,7 +164,7 @@ def _admission(settings: Settings) -> Admission:
     return Admission(replace(settings.broker, max_connections=room))
 
 
-async def _bound(table: str, settings: HttpSettings | HttpsSettings) -> socket.socket:
+async def _bound(table: str, settings: HttpSettings | HttpsSettings | AdminSettings) -> socket.socket:
     (address, *_) = await resolve(table, settings)
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     try:

@@ -13,15 +13,25 @@ from typing import Any
 import structlog
 
 from tokenmq.access.addresses import CountedAddresses
-from tokenmq.api.application import create_app
+from tokenmq.api.application import create_admin_app, create_app
 from tokenmq.api.serving import HttpServer
+from tokenmq.api.tally import Tally
 from tokenmq.app import logs
 from tokenmq.app.assembly import ignore, opened, run
-from tokenmq.app.listening import Ready, certified, http_servers, listen_http, listen_mqtt, ready
+from tokenmq.app.listening import (
+    Ready,
+    admin_server,
+    certified,
+    http_servers,
+    listen_http,
+    listen_mqtt,
+    ready,
+)
 from tokenmq.config import Settings
 from tokenmq.errors import TokenmqError
 from tokenmq.server.hub import Hub
 from tokenmq.server.listeners import Listener
+from tokenmq.services.bundle import Services
 from tokenmq.services.tarpit import Tarpit
 
 _log = structlog.get_logger("tokenmq")
@@ -112,6 +122,7 @@ async def serving(
             services.organizations,
             services.store.kept,
             tarpit=tarpit,
+            refused_keys=services.refused_keys,
         )
         hub.restore(await services.store.kept.load())
         services.attach(hub)
@@ -123,10 +134,21 @@ async def serving(
         stack.push_async_callback(_end_mqtt, hub, mqtt.values())
         await stack.enter_async_context(_running(hub.run()))
         services.upkeep.start()
-        app = create_app(services, settings.http, tarpit=tarpit)
+        tally = Tally()
+        app = create_app(services, settings.http, tarpit=tarpit, tally=tally)
         servers = http_servers(app, settings, certificates, hub.report)
+        if settings.admin.enabled:
+            servers["admin"] = _admin_server(settings, services, hub, tally)
         await stack.enter_async_context(_answering([(servers[table], http[table]) for table in http]))
         yield ready(settings, http, mqtt)
+
+
+def _admin_server(settings: Settings, services: Services, hub: Hub, tally: Tally) -> HttpServer:
+    # Most starts need no metrics, and need not wait for the import.
+    from tokenmq.app.metrics import make_metrics
+
+    metrics = make_metrics(hub, services.store, tally)
+    return admin_server(create_admin_app(services, settings.http, metrics), settings)
 
 
 async def _end_mqtt(hub: Hub, listeners: Collection[Listener]) -> None:

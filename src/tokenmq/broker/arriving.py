@@ -15,14 +15,15 @@ finished in order; the store answers in order, so hardly one ever waits for anot
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
 from tokenmq.access.permission import Permission
-from tokenmq.broker import publishing, retaining
+from tokenmq.broker import publishing, retaining, wills
 from tokenmq.broker.message import Message
 from tokenmq.broker.records import ReceivedRecord, RetainedRecord
-from tokenmq.broker.refusals import FULL, Refusal, refusal
+from tokenmq.broker.refusals import FULL, REVOKED, Refusal, refusal
 from tokenmq.mqtt.packets import Publish
 
 if TYPE_CHECKING:
@@ -36,12 +37,16 @@ if TYPE_CHECKING:
 # What a packet takes beside its topic and payload while it waits, about.
 _OVERHEAD_BYTES = 512
 
+# Told once what became of a message that came by no connection: why it was refused, or None.
+Told = Callable[[Refusal | None], None]
+
 
 class Publication:
     """A message on its way into the broker.
 
     Attributes:
-        outbox: the connection that it came by, at QoS 2 last; None for a will.
+        outbox: the connection that it came by, at QoS 2 last; None for a will, and for what was posted.
+        told: who is told what became of it, where that is no connection; None: nobody.
         position: its place in every queue: in the order in which they came.
         deliveries: what was reserved for sessions that get it one by one, by session, or by
             the shared subscription through which they were chosen.
@@ -64,6 +69,7 @@ class Publication:
         "ready",
         "refused",
         "session",
+        "told",
     )
 
     def __init__(
@@ -74,6 +80,7 @@ class Publication:
         self.message = message
         self.outbox = outbox
         self.position = position
+        self.told: Told | None = None
         self.deliveries: dict[Session | Group, Delivery] = {}
         self.refused: Refusal | None = None
         self.ready = False
@@ -152,10 +159,13 @@ class Arriving:
             del self.unreceived[publication.packet.packet_id]
 
 
-def arrive(broker: Broker, session: Session, packet: Publish, outbox: Outbox | None) -> None:
+def arrive(
+    broker: Broker, session: Session, packet: Publish, outbox: Outbox | None, told: Told | None = None
+) -> None:
     """Take in a message that may have to wait; a will has no connection any more."""
     message = publishing.message_of(packet, broker.moment.now)
     publication = Publication(session, packet, message, outbox, broker.next_position())
+    publication.told = told
     if session.arriving is None:
         session.arriving = Arriving()
     session.arriving.append(publication)
@@ -233,12 +243,13 @@ def _lacking(publication: Publication) -> list[tuple[Session | Group, Target, Gr
         own = target.for_own if target.session is session else target
         if own is not None and own.qos and own.session.backlog is not None and own.session not in deliveries:
             found.append((own.session, own, None))
-    for group, members in route.groups:
+    for candidates in route.groups:
+        group = candidates.group
         reserved = deliveries.get(group)
         if reserved is not None and not _may_have(reserved, group, message.topic):
             _give_up(publication, group)
             reserved = None
-        if reserved is None and (chosen := group.choose(members, message.qos)) is not None:
+        if reserved is None and (chosen := candidates.choose(message.qos)) is not None:
             found.append((group, chosen, group))
     return found
 
@@ -247,7 +258,7 @@ def _may_have(delivery: Delivery, group: Group, topic: str) -> bool:
     """Tell whether the member that was chosen is still one that may receive the topic."""
     session = delivery.backlog.session
     subscription = group.members.get(session)
-    if not delivery.stands or subscription is None or not subscription.qos:
+    if not delivery.stands or subscription is None or not subscription.qos or subscription.suspended:
         return False
     return session.scope.on_topic(Permission.SUBSCRIBE, topic).allowed
 
@@ -292,13 +303,11 @@ def _go_on(broker: Broker, session: Session) -> None:
             publication.refused = refusal(broker.settings, session, publication.packet)
         if session.disowned:
             _undo(broker, publication)
+            if publication.told is not None:
+                publication.told(REVOKED)
         elif publication.refused is not None:
             _undo(broker, publication)
-            if publication.outbox is not None:
-                answers = publication.is_answered
-                publishing.refuse(broker, session, publication.packet, publication.refused, answers=answers)
-            else:
-                _tell_of_will(broker, session, publication.packet.topic, publication.refused)
+            _refuse(broker, publication, publication.refused)
         elif _must_wait_again(broker, publication):
             _wait(broker, publication)
             return
@@ -322,16 +331,15 @@ def _must_wait_again(broker: Broker, publication: Publication) -> bool:
     return waits
 
 
-def _tell_of_will(broker: Broker, session: Session, topic: str, refused: Refusal) -> None:
-    broker.counters.refused += 1
-    broker.report(
-        "will_refused",
-        org_id=session.tenant.org_id,
-        client_id=session.client_id,
-        user_id=session.identity.user_id,
-        topic=topic[:256],
-        reason=refused.text,
-    )
+def _refuse(broker: Broker, publication: Publication, refused: Refusal) -> None:
+    """Tell why a message is not taken, as whoever sent it can be told."""
+    session, packet = publication.session, publication.packet
+    if publication.outbox is None and publication.told is None:
+        wills.tell_refused(broker, session, packet.topic, refused)
+        return
+    publishing.refuse(broker, session, packet, refused, answers=publication.is_answered)
+    if publication.told is not None:
+        publication.told(refused)
 
 
 def _undo(broker: Broker, publication: Publication) -> None:
@@ -369,3 +377,5 @@ def _finish(broker: Broker, publication: Publication) -> None:
         publishing.received(session, packet, receivers)
     elif publication.is_owed_puback:
         publishing.acknowledge(session, packet, receivers)
+    elif publication.told is not None:
+        publication.told(None)

@@ -20,7 +20,7 @@ under its identifier for this one. What is released needs no message any more.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -136,20 +136,37 @@ class Backlog:
         if delivery.message is not None:
             self._let_go(delivery.message)
 
-    def give_back(self) -> list[Delivery]:
-        """Let go of what came by a shared subscription and may not go out any more; return it."""
-        gone = [
-            delivery
-            for delivery in self.deliveries.values()
-            if delivery.group is not None
-            and delivery.message is not None
-            and not delivery.pending
-            and not delivery.may_be_with_peer
-            and not self._may_go(delivery, delivery.message)
-        ]
-        for delivery in gone:
-            self.session.count_withheld()
-            self.forget(delivery)
+    def withhold(self, may_have: Callable[[Group | None, str], bool]) -> list[Delivery]:
+        """Let go of what may not be had any more: by the shared subscription that it came by, and topic.
+
+        What has gone out over the connection that there is keeps its packet identifier until it is
+        acknowledged; at QoS 1, if it was shared, somebody else is to get it all the same.
+
+        Returns: what came by shared subscriptions, and others may have; the oldest first.
+        """
+        session = self.session
+        gone: list[Delivery] = []
+        for delivery in list(self.deliveries.values()):
+            message = delivery.message
+            if message is None or delivery.pending:
+                continue
+            if may_have(delivery.group, message.topic):
+                delivery.scope = session.scope
+                continue
+            is_under_way = delivery.packet_id in session.inflight
+            if not is_under_way:
+                session.count_withheld()
+            if delivery.may_be_with_peer:
+                if not is_under_way:
+                    self._give_up(delivery)
+            elif delivery.group is not None or not is_under_way:
+                self.forget(delivery)
+                if is_under_way:
+                    session.inflight.add(delivery.packet_id)
+                if delivery.group is not None:
+                    gone.append(delivery)
+        self._due = deque(item for item in self._due if item[0].stands and not item[0].released)
+        self._bytes = sum(size for _, size in self._due)
         return gone
 
     def forget_all(self) -> list[Delivery]:
@@ -178,7 +195,8 @@ class Backlog:
         self._bytes = 0
         for delivery in sorted(self.deliveries.values(), key=_position):
             if delivery.released:
-                self._send_release(delivery)
+                if delivery.packet_id not in self.session.inflight:  # given up just now
+                    self._send_release(delivery)
             elif delivery.message is not None and not delivery.pending:
                 self._make_due(delivery, delivery.message)
         self.pump()

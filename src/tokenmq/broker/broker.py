@@ -21,7 +21,7 @@ from collections.abc import Collection, Iterable
 from typing import Any
 
 from tokenmq.access.identity import Identity, Renewal
-from tokenmq.broker import connecting, publishing, retaining, subscribing
+from tokenmq.broker import connecting, publishing, renewing, retaining, subscribing, suspending
 from tokenmq.broker.backlog import Backlog
 from tokenmq.broker.counters import Counters
 from tokenmq.broker.effects import Close, Effect, Report
@@ -32,6 +32,7 @@ from tokenmq.broker.message import Message
 from tokenmq.broker.moment import Moment
 from tokenmq.broker.outbox import Outbox
 from tokenmq.broker.records import MessageRecord
+from tokenmq.broker.renewing import Identify
 from tokenmq.broker.session import Session
 from tokenmq.broker.subscription import Subscription
 from tokenmq.broker.tenant import Tenant, TenantRules
@@ -41,6 +42,7 @@ from tokenmq.errors import ProtocolError
 from tokenmq.mqtt.codes import ReasonCode
 from tokenmq.mqtt.connection import Connection, ConnectionLimits
 from tokenmq.mqtt.packets import (
+    Auth,
     Connect,
     Disconnect,
     Packet,
@@ -63,6 +65,7 @@ class Broker:
 
     Attributes:
         settings: limits, as configured.
+        identify: who a connection is under another token.
         counters: totals since the start.
         dirty: outboxes with something to write; the caller writes and clears it.
         effects: what else is to be done, in order; the caller performs and clears it.
@@ -78,8 +81,9 @@ class Broker:
         retained_ends: when retained messages are over, by organization and topic.
     """
 
-    def __init__(self, settings: BrokerSettings) -> None:
+    def __init__(self, settings: BrokerSettings, identify: Identify) -> None:
         self.settings = settings
+        self.identify = identify
         self.counters = Counters()
         self.dirty: list[Outbox] = []
         self.effects: list[Effect] = []
@@ -99,17 +103,21 @@ class Broker:
     # Tenants
 
     def set_rules(self, org_id: str, rules: TenantRules) -> None:
-        """Put a tenant's rules in force, for the sessions that there are, too; its routes and lanes end."""
+        """Put a tenant's rules in force, for the sessions that there are, too."""
         tenant = self.tenants.get(org_id)
         if tenant is None:
             self.tenants[org_id] = Tenant(
                 org_id, rules, dirty=self.dirty, unfinished=self.unfinished, counters=self.counters
             )
             return
-        tenant.rules = rules
+        former, tenant.rules = tenant.rules, rules
+        if (former.policy, former.dollar_trees) == (rules.policy, rules.dollar_trees):
+            return
         tenant.routes.end_all()
-        for session in tenant.sessions.values():
+        sessions = list(tenant.sessions.values())
+        for session in sessions:
             session.judge_anew()
+        suspending.tell(self, suspending.apply(self, sessions))
 
     # Packets, in the order of a connection's life
 
@@ -158,6 +166,10 @@ class Broker:
     def unsubscribe(self, session: Session, packet: Unsubscribe) -> None:
         """Take in an UNSUBSCRIBE."""
         subscribing.unsubscribe(self, session, packet)
+
+    def authenticate(self, session: Session, packet: Auth) -> None:
+        """Take in an AUTH. Raises: ProtocolError 0x87."""
+        renewing.authenticate(self, session, packet)
 
     def goodbye(self, outbox: Outbox, packet: Disconnect) -> None:
         """Take in a client's DISCONNECT: close without a word [MQTT-3.14.4-1]."""
@@ -209,6 +221,7 @@ class Broker:
 
     def revoke_families(self, token_ids: Collection[str], code: ReasonCode, text: str) -> int:
         """End every session of these token families, and what they left; return how many there were."""
+        self.counters.revoked += len(token_ids)
         count = self._revoke(self.lives.of_families(token_ids), code, text)
         self.lives.keep_those_that_left(token_ids)
         return count
@@ -222,10 +235,11 @@ class Broker:
 
     def renew_family(self, token_id: str, renewal: Renewal) -> int:
         """Move the connections of a token family to its newest password; return how many there were."""
-        sessions = [session for session in self.lives.of_families((token_id,)) if session.connected]
-        for session in sessions:
-            self.lives.renew(session, session.identity.renewed(renewal))
-        return len(sessions)
+        return renewing.renew_family(self, token_id, renewal)
+
+    def reauthenticate(self, session: Session, identity: Identity) -> None:
+        """Move a connection to another password of its user, perhaps of another family."""
+        renewing.reauthenticate(self, session, identity)
 
     def close_families(self, token_ids: Collection[str], code: ReasonCode, text: str) -> int:
         """Close every connection of these token families; return how many there were."""

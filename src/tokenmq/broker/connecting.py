@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from tokenmq.access.decide import Scope
 from tokenmq.access.identity import Identity
-from tokenmq.broker import wills
+from tokenmq.broker import suspending, wills
 from tokenmq.broker.effects import Close
 from tokenmq.broker.outbox import Outbox
 from tokenmq.broker.refusals import Refusal
@@ -62,7 +62,10 @@ def connect(
             code = ReasonCode.QUOTA_EXCEEDED if no_room else ReasonCode.NOT_AUTHORIZED
             _refuse(broker, outbox, identity, client_id, code, f"will: {refused.text}")
             return None
+    suspended: list[str] = []
     resumed = earlier is not None and _goes_on(earlier, packet, identity)
+    if earlier is not None and resumed:
+        suspended = suspending.left_out(earlier, _scope(tenant, identity, client_id))
     took_over = earlier is not None and earlier.connected
     if not took_over and tenant.connected >= tenant.rules.max_connections:
         text = f"the organization has {tenant.rules.max_connections} connections"
@@ -75,7 +78,7 @@ def connect(
         return None
     connack = _connack(
         broker, outbox, packet, client_id,
-        assigned=assigned, resumed=resumed, expiry_seconds=expiry_seconds,
+        assigned=assigned, resumed=resumed, expiry_seconds=expiry_seconds, suspended=suspended,
     )  # fmt: skip
     waits = earlier is not None and _waits(earlier, resumed=resumed)
     outbox.gated = outbox.paused = waits
@@ -115,6 +118,7 @@ def refuse(broker: Broker, outbox: Outbox, code: ReasonCode, text: str, **fields
     if encoded is not None:
         broker.dirty.append(outbox)
         outbox.chunks.append(encoded)
+    broker.counters.turn_away(fields.get("error") or code.name.lower())
     broker.report("connect_refused", code=int(code), reason=text, **fields)
     broker.effects.append(Close(outbox, text))
 
@@ -163,8 +167,12 @@ def _will_refused(
     broker: Broker, tenant: Tenant, identity: Identity, client_id: str, will: Will
 ) -> Refusal | None:
     """Return why the will is refused, None where it is not."""
+    return wills.refusal(broker, tenant, _scope(tenant, identity, client_id), will)
+
+
+def _scope(tenant: Tenant, identity: Identity, client_id: str) -> Scope:
     policy = None if identity.is_server else tenant.rules.policy
-    return wills.refusal(broker, tenant, Scope(identity, policy=policy, client_id=client_id), will)
+    return Scope(identity, policy=policy, client_id=client_id)
 
 
 def _take_over(broker: Broker, earlier: Session, *, resumed: bool) -> None:
@@ -194,6 +202,7 @@ def _connack(
     assigned: bool,
     resumed: bool,
     expiry_seconds: int,
+    suspended: list[str],
 ) -> bytes:
     """Accept the CONNECT on this connection and return the encoded answer.
 
@@ -215,6 +224,7 @@ def _connack(
         maximum_packet_size=settings.max_packet_bytes,
         assigned_client_identifier=client_id if assigned else None,  # [MQTT-3.1.3-7]
         topic_alias_maximum=settings.topic_alias_maximum or None,
+        user_properties=tuple((suspending.SUSPENDED, topic_filter) for topic_filter in suspended),
         server_keep_alive=None if keep_alive == packet.keep_alive else keep_alive,  # [MQTT-3.2.2-22]
         authentication_method=packet.authentication_method,
     )

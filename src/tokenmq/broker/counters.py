@@ -12,19 +12,29 @@ class Counters:
         acknowledged: PUBACKs and PUBCOMPs taken in.
         refused: PUBLISH packets that were not allowed or not acceptable.
         dropped: messages that a full queue or a peer's packet limit cost a receiver.
+        overflowed: those of them that a full queue cost.
         expired: messages whose time was over before they could go out.
         withheld: messages that their receiver had lost the right to by then.
         connected: CONNECTs accepted.
+        revoked: token families whose revocation was heard of.
+        refusals: what `refused` is made of, by kind of reason.
+        turned_away: CONNECTs that were refused, by the error's code or the reason code's name.
+        decisions: what was decided anew, not out of memory: by action, and whether it was allowed.
     """
 
     __slots__ = (
         "acknowledged",
         "connected",
+        "decisions",
         "delivered",
         "dropped",
         "expired",
+        "overflowed",
         "received",
+        "refusals",
         "refused",
+        "revoked",
+        "turned_away",
         "withheld",
     )
 
@@ -36,8 +46,28 @@ class Counters:
         self.dropped = 0
         self.expired = 0
         self.withheld = 0
+        self.overflowed = 0
         self.connected = 0
+        self.revoked = 0
+        self.refusals: dict[str, int] = {}
+        self.turned_away: dict[str, int] = {}
+        self.decisions: dict[tuple[str, bool], int] = {}
+
+    def refuse(self, why: str) -> None:
+        """Count a PUBLISH that was refused, for a reason of this kind."""
+        self.refused += 1
+        self.refusals[why] = self.refusals.get(why, 0) + 1
+
+    def turn_away(self, why: str) -> None:
+        """Count a CONNECT that was refused."""
+        self.turned_away[why] = self.turned_away.get(why, 0) + 1
+
+    def decide(self, action: str, *, allowed: bool) -> None:
+        """Count a decision."""
+        key = (action, allowed)
+        self.decisions[key] = self.decisions.get(key, 0) + 1
 
     def as_dict(self) -> dict[str, int]:
-        """Return all totals by name."""
-        return {name: getattr(self, name) for name in self.__slots__}
+        """Return all totals by name, without what they are made of."""
+        totals = {name: getattr(self, name) for name in self.__slots__}
+        return {name: total for name, total in totals.items() if isinstance(total, int)}

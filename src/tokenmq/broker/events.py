@@ -6,6 +6,7 @@ that it is about, if that connection listens.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -65,25 +66,53 @@ class Events:
                 },
             )
 
-    def _tell(self, session: Session, event: dict[str, Any]) -> None:
-        if session.outbox.paused:
-            return
+    def refreshed(self, session: Session) -> None:
+        """Tell that it goes on under another password, and until when."""
+        identity = session.identity
+        if session.listens and identity.expires_at is not None:
+            event = {"event": "refreshed", "token_id": identity.token_id}
+            self._tell(session, {**event, "expires_at": rfc3339(identity.expires_at)}, waits=True)
+
+    def narrowed(self, session: Session, suspended: Sequence[str]) -> bool:
+        """Tell which subscriptions it has lost, in as many events as its maximum packet size asks for.
+
+        Returns: whether all could be told.
+        """
+        event = {"event": "narrowed", "suspended": suspended}
+        if self._tell(session, event, waits=True):
+            return True
+        half = len(suspended) // 2
+        return half > 0 and all(self.narrowed(session, part) for part in (suspended[:half], suspended[half:]))
+
+    def _tell(self, session: Session, event: dict[str, Any], *, waits: bool = False) -> bool:
+        """Send an event; return whether it could be.
+
+        Args:
+            waits: it goes out later to a link that takes no bytes now; else it is left out.
+        """
+        if session.outbox.paused and not waits:
+            return False
         message = Message(EVENTS_TOPIC, msgspec.json.encode(event), 0, 0, b"")
         identifiers = (session.events_identifier,) if session.events_identifier else ()
         packet = message.form(session.version, 0, identifiers).packet
         if len(packet) > session.max_packet_bytes:
-            return
+            return False
         if not session.chunks:
             session.tenant.dirty.append(session.outbox)
         session.chunks.append(packet)
+        return True
 
 
-def warn_at(identity: Identity, connected_at: float) -> float | None:
-    """Return when to tell that a token ends soon, unix seconds; None if it does not end."""
+def warn_at(identity: Identity, since: float) -> float | None:
+    """Return when to tell that a token ends soon, unix seconds; None if it does not end.
+
+    Args:
+        since: unix seconds at which the connection came under it.
+    """
     if identity.expires_at is None:
         return None
-    remaining = identity.expires_at - connected_at
+    remaining = identity.expires_at - since
     life = remaining if identity.issued_at is None else identity.expires_at - identity.issued_at
     before = min(_WARN_SECONDS, _WARN_PART * life)
-    # Who connects later than that is told at half of what remains.
+    # Who comes later than that is told at half of what remains.
     return identity.expires_at - (before if before < remaining else remaining / 2)

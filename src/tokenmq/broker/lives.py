@@ -18,7 +18,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tokenmq.access.identity import Identity
-from tokenmq.broker import sharing, wills
+from tokenmq.broker import sharing, suspending, wills
 from tokenmq.broker.events import warn_at
 from tokenmq.broker.outbox import Outbox
 from tokenmq.broker.records import ReceivedRecord, SessionRecord
@@ -75,30 +75,29 @@ class Lives:
         former = session.identity.token_id
         session.attach(outbox, identity)
         session.expiry_seconds = expiry_seconds
-        session.tenant.routes.end_of(session.subscriptions.values())
         self._enter(session)
-        if former is None or former == identity.token_id:
-            self._broker.keeping.put(session.record)
-        else:
-            self._moves += 1
-            self._move(session, former, self._moves)
+        self._keep_under(session, former)
         self._broker.keeping.flush()  # until then a crash takes it for away, and counts on
+        suspending.apply(self._broker, (session,))  # CONNACK tells of it, and nothing was sent before
         if session.backlog is not None:
-            sharing.pass_on(self._broker, session.tenant, session.backlog.give_back())
             session.backlog.resume()
 
-    def renew(self, session: Session, identity: Identity) -> None:
-        """Have a connected session go on under a later password of its family: its end is another."""
+    def renew(self, session: Session, identity: Identity) -> bool:
+        """Have a connected session go on under another password of its user, and another end.
+
+        Returns: whether its rights are others now; `suspending` has that felt.
+        """
         self._stop_timers(session)
-        session.identity = identity
-        session.judge_anew()
-        session.tenant.routes.end_of(session.subscriptions.values())
-        if identity.expires_at is not None:
-            session.expiry_second = self._expiries.add(identity.expires_at, session)
+        self._leave_indexes(session)
+        former = session.identity.token_id
+        has_changed = session.renew(identity)
+        self._index(session)
+        self._await_expiry(session)
         if session.listens:
             self.warn(session)
         if session.number:
-            self._broker.keeping.put(session.record)
+            self._keep_under(session, former)
+        return has_changed
 
     def keep_those_that_left(self, token_ids: Collection[str]) -> None:
         """Have kept what the store may have dropped with families that these sessions have left."""
@@ -130,6 +129,10 @@ class Lives:
         self._go_away(session)
         self._bound_away(session)
 
+    def follow(self, session: Session) -> None:
+        """Let a revocation find a session that was never open, until nothing of it waits any more."""
+        self._index(session)
+
     def forget(self, session: Session) -> None:
         """Forget a session that has ended, as nothing of it waits for the store any more.
 
@@ -146,6 +149,14 @@ class Lives:
         if session.will is not None:  # [MQTT-3.1.3-9]
             wills.publish(self._broker, session)
         self._end(session)
+
+    def _keep_under(self, session: Session, former: str | None) -> None:
+        """Have a session kept under the rights that it has now, and under its family, if that is another."""
+        if former is None or former == session.identity.token_id:
+            self._broker.keeping.put(session.record)
+        else:
+            self._moves += 1
+            self._move(session, former, self._moves)
 
     def _move(self, session: Session, former: str, move: int) -> None:
         """Have a session kept under its new family, at once."""
@@ -192,11 +203,14 @@ class Lives:
         """Enter a session that has a connection into everything that finds it again."""
         session.outbox.session = session
         self._index(session)
+        self._await_expiry(session)
+        session.tenant.connected += 1
+        self._broker.counters.connected += 1
+
+    def _await_expiry(self, session: Session) -> None:
         expires_at = session.identity.expires_at
         if expires_at is not None:
             session.expiry_second = self._expiries.add(expires_at, session)
-        session.tenant.connected += 1
-        self._broker.counters.connected += 1
 
     def _index(self, session: Session) -> None:
         identity = session.identity
@@ -294,7 +308,7 @@ class Lives:
 
     def warn(self, session: Session) -> None:
         """Have a connection told of its end before it comes."""
-        moment = warn_at(session.identity, session.opened_at)
+        moment = warn_at(session.identity, session.renewed_at)
         if moment is not None and session.warning_second is None:
             session.warning_second = self._warnings.add(moment, session)
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from tokenmq.broker import arriving
+from tokenmq.broker import arriving, renewing
 from tokenmq.broker.message import Message
 from tokenmq.broker.records import ReceivedRecord
 from tokenmq.broker.refusals import Refusal, refusal
@@ -37,6 +37,9 @@ def publish(broker: Broker, session: Session, packet: Publish) -> None:
     if packet.qos and _owed(session) >= broker.settings.receive_maximum:  # [MQTT-3.3.4-7]
         text = f"more than {broker.settings.receive_maximum} messages are not acknowledged"
         broker.disconnect(session.outbox, ReasonCode.RECEIVE_MAXIMUM_EXCEEDED, text)
+        return
+    if packet.topic == renewing.TOKEN_TOPIC:
+        renewing.take_token(broker, session, packet)
         return
     if session.arriving:
         arriving.arrive(broker, session, packet, session.outbox)
@@ -106,12 +109,12 @@ def route(
         retain = message.retain and target.retain_as_published
         form = message.form(receiver.version, qos, target.identifiers, retain=retain)
         receiver.deliver(form.packet, len(form.packet), form.offset, form.expiry)
-    for group, members in found.groups:
-        delivery = reserved.pop(group, None)
+    for candidates in found.groups:
+        delivery = reserved.pop(candidates.group, None)
         if delivery is not None:
             receivers += 1
             delivery.backlog.add(delivery)
-        elif (chosen := group.choose(members, 0)) is not None:
+        elif (chosen := candidates.choose(0)) is not None:
             receivers += 1
             if over:
                 chosen.session.count_expired()
@@ -156,14 +159,21 @@ def release(broker: Broker, session: Session, packet_id: int) -> None:
 
 
 def refuse(
-    broker: Broker, session: Session, packet: Publish, refused: Refusal, *, answers: bool = True
+    broker: Broker,
+    session: Session,
+    packet: Publish,
+    refused: Refusal,
+    *,
+    answers: bool = True,
+    closes: bool = False,
 ) -> None:
     """Answer a PUBLISH that is not taken, as its version can (the wire contract, "Answers").
 
     Args:
         answers: False if it came by an earlier connection and will be sent again.
+        closes: 3.1.1, which has no answer that refuses, is closed whatever its organization has set.
     """
-    broker.counters.refused += 1
+    broker.counters.refuse(refused.why)
     broker.report(
         "publish_refused",
         org_id=session.tenant.org_id,
@@ -182,7 +192,7 @@ def refuse(
         )
         return
     no_room = refused.code == ReasonCode.QUOTA_EXCEEDED
-    if packet.qos and (no_room or session.tenant.rules.close_on_refused_publish):
+    if packet.qos and (closes or no_room or session.tenant.rules.close_on_refused_publish):
         broker.disconnect(session.outbox, refused.code, refused.text)
         return
     if packet.qos:

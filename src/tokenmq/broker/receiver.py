@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import struct
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from tokenmq.broker.counters import Counters
@@ -56,6 +56,15 @@ class Waiting:
         self.offset = offset
         self.start = start
         self.expiry = expiry
+
+    @property
+    def topic(self) -> str:
+        """The topic of its packets."""
+        at = 2
+        while self.run[at - 1] > 127:
+            at += 1
+        size = int.from_bytes(self.run[at : at + 2])
+        return self.run[at + 2 : at + 2 + size].decode()
 
     def count_down(self, expiry: Expiry, now: float) -> None:
         """Write into the packets that have not gone out what is left of their life."""
@@ -194,6 +203,11 @@ class Receiver:
         if self.queue:
             self._drain()
 
+    @property
+    def queued_messages(self) -> int:
+        """How many messages wait."""
+        return self._queued_messages
+
     def taken(self, packet_ids: Iterable[int]) -> None:
         """Answer PUBRECs: release what the peer has taken over [MQTT-4.3.3-4] [MQTT311-4.3.3-1]."""
         for packet_id in packet_ids:
@@ -253,13 +267,29 @@ class Receiver:
             self.queue.popleft()
         self.ready = True
 
+    def withhold(self, may_have: Callable[[str], bool]) -> None:
+        """Let go of what waits on topics that may not be had any more; it is counted."""
+        if not self.queue:
+            return
+        waiting, self.queue = self.queue, deque()
+        for one in waiting:
+            if may_have(one.topic):
+                self.queue.append(one)
+            else:
+                self._counters.withheld += self._let_go(one)
+        self._drain()
+
     def _give_up(self, waiting: Waiting) -> None:
         """Forget a run whose time is over."""
+        self._counters.expired += self._let_go(waiting)
+        self.queue.popleft()
+
+    def _let_go(self, waiting: Waiting) -> int:
+        """Have a run wait no longer; return how many of its messages did."""
         left = len(waiting.run) - waiting.start
         self._queued_messages -= left // waiting.size
         self._queued_bytes -= left
-        self._counters.expired += left // waiting.size
-        self.queue.popleft()
+        return left // waiting.size
 
     def _send(self, run: bytes, size: int, offset: int, start: int) -> int:
         """Append what the window takes [MQTT-3.3.4-9] [MQTT-4.9.0-2]; return where the rest begins."""
@@ -332,5 +362,6 @@ class Receiver:
     def note_lost(self, count: int) -> None:
         """Count messages that a full queue cost; the connection is told if it listens."""
         self._counters.dropped += count
+        self._counters.overflowed += count
         self.lost += count
         self._overflowed[self] = None

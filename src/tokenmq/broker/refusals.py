@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from typing import TYPE_CHECKING
 
 from tokenmq.access.decide import Scope
@@ -15,17 +16,32 @@ if TYPE_CHECKING:
     from tokenmq.broker.tenant import Tenant
 
 
+class Why(enum.StrEnum):
+    """What kind of reason it is: for counting, and for those whose answers are no reason codes."""
+
+    RIGHTS = "rights"
+    RESERVED = "reserved_property"
+    TOPIC = "topic_limits"
+    SIZE = "size"
+    QUOTA = "quota"
+    STORE = "store"
+    REVOKED = "revoked"
+
+
 class Refusal:
     """Why a PUBLISH is not taken."""
 
-    __slots__ = ("code", "text")
+    __slots__ = ("code", "text", "why")
 
-    def __init__(self, code: ReasonCode, text: str) -> None:
+    def __init__(self, code: ReasonCode, text: str, why: Why = Why.RIGHTS) -> None:
         self.code = code
         self.text = text
+        self.why = why
 
 
-FULL = Refusal(ReasonCode.QUOTA_EXCEEDED, "the message cannot be stored now, try again later")
+FULL = Refusal(ReasonCode.QUOTA_EXCEEDED, "the message cannot be stored now, try again later", Why.STORE)
+# Of a publisher whose rights were revoked while its message waited.
+REVOKED = Refusal(ReasonCode.NOT_AUTHORIZED, "the publisher was revoked", Why.REVOKED)
 
 
 def refusal(settings: BrokerSettings, session: Session, packet: Publish) -> Refusal | None:
@@ -47,20 +63,21 @@ def refusal(settings: BrokerSettings, session: Session, packet: Publish) -> Refu
 
 def reserved(name: str) -> Refusal:
     """Return the refusal of a user property that only the broker may set."""
-    return Refusal(ReasonCode.NOT_AUTHORIZED, f"user property {name[:64]} is reserved")
+    return Refusal(ReasonCode.NOT_AUTHORIZED, f"user property {name[:64]} is reserved", Why.RESERVED)
 
 
 def judge(settings: BrokerSettings, tenant: Tenant, scope: Scope, topic: str) -> Refusal | None:
     """Hold a topic against our limits and the right to publish to it."""
     if len(topic.encode()) > settings.max_topic_bytes:
         text = f"topic is longer than {settings.max_topic_bytes} bytes"
-        return Refusal(ReasonCode.TOPIC_NAME_INVALID, text)
+        return Refusal(ReasonCode.TOPIC_NAME_INVALID, text, Why.TOPIC)
     if topic.count("/") >= settings.max_topic_levels:
         text = f"topic has more than {settings.max_topic_levels} levels"
-        return Refusal(ReasonCode.TOPIC_NAME_INVALID, text)
+        return Refusal(ReasonCode.TOPIC_NAME_INVALID, text, Why.TOPIC)
     if not tenant.knows(topic):
         return Refusal(ReasonCode.NOT_AUTHORIZED, f"no topic begins with {topic.partition('/')[0][:64]}")
     decision = scope.on_topic(Permission.PUBLISH, topic)
+    tenant.counters.decide("publish", allowed=decision.allowed)
     return None if decision.allowed else Refusal(ReasonCode.NOT_AUTHORIZED, decision.rule)
 
 
@@ -71,9 +88,10 @@ def judge_retaining(
     size, most = len(payload) + len(forward), settings.max_retained_bytes
     if size > most:
         text = f"a retained message has {size} bytes, at most {most} are kept"
-        return Refusal(ReasonCode.QUOTA_EXCEEDED, text)
+        return Refusal(ReasonCode.QUOTA_EXCEEDED, text, Why.SIZE)
     if payload and tenant.retained.get(topic) is None:
         most = tenant.rules.max_retained_messages
         if len(tenant.retained) >= most:
-            return Refusal(ReasonCode.QUOTA_EXCEEDED, f"the organization has {most} retained messages")
+            text = f"the organization has {most} retained messages"
+            return Refusal(ReasonCode.QUOTA_EXCEEDED, text, Why.QUOTA)
     return None

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tokenmq.broker import retaining
+from tokenmq.broker import retaining, suspending
 from tokenmq.broker.delivery import Delivery
 from tokenmq.broker.message import Message
 from tokenmq.broker.records import Kept
@@ -40,6 +40,7 @@ def restore(broker: Broker, kept: Kept) -> None:
         sessions[received.session].unreleased.add(received.packet_id)
     for record in kept.retained:
         retaining.restore(broker, broker.tenants[record.org_id], record)
+    suspending.apply(broker, sessions.values())
     now = broker.moment.now
     # Now there is somebody to get their wills. The one away longest comes first.
     for session in sorted(sessions.values(), key=lambda session: session.left_at or now):

@@ -6,10 +6,11 @@ of its matching subscriptions and all their identifiers [MQTT-3.3.4-3] [MQTT-3.3
 the right to receive. It is built at the first message on a topic and kept until
 something that it stands on changes: a subscription that comes or goes ends the routes
 of the topics that its filter matches, a change of rights those of its session. Ended
-routes take the lanes that stand on them along; nothing else is touched.
+routes take the lanes that stand on them along; nothing else is touched. A subscription that
+is suspended stays where it is, and no route has it.
 
-Of a shared subscription a route holds those members that may receive the topic; which of
-them gets a message is chosen message by message (`shared`).
+Of a shared subscription a route holds the group; which of its members gets a message, and
+may get it, is found message by message (`shared`).
 
 Neither publishers nor subscribers decide what this costs. What routes hold is bounded
 by their weight, the oldest go. Looking for the topics that a filter matches may cost
@@ -24,7 +25,7 @@ from typing import TYPE_CHECKING
 
 from tokenmq.access.permission import Permission
 from tokenmq.broker.lane import Lane
-from tokenmq.broker.shared import Group
+from tokenmq.broker.shared import Candidates, Group
 from tokenmq.topics.tree import FilterTree, NameTree
 
 if TYPE_CHECKING:
@@ -69,18 +70,18 @@ class Route:
 
     Attributes:
         targets: in the order in which they subscribed.
-        groups: shared subscriptions with the members that may receive the topic.
+        groups: shared subscriptions; which of their members may receive the topic is asked in turn.
         one_by_one: some of these get messages at QoS 1 and 2 out of a `backlog`.
         weight: levels of the topic, and targets.
     """
 
     __slots__ = ("_lanes", "groups", "live", "one_by_one", "targets", "weight")
 
-    def __init__(self, topic: str, targets: list[Target], groups: list[tuple[Group, list[Target]]]) -> None:
+    def __init__(self, topic: str, targets: list[Target], groups: list[Candidates]) -> None:
         self.targets = targets
         self.groups = groups
         self.one_by_one = bool(groups) or any(t.qos and t.session.backlog is not None for t in targets)
-        self.weight = topic.count("/") + 1 + len(targets) + sum(len(members) for _, members in groups)
+        self.weight = topic.count("/") + 1 + len(targets) + sum(len(one.group.members) for one in groups)
         self.live = True
         self._lanes: dict[int, Lane | None] = {}
 
@@ -142,7 +143,7 @@ class Routes:
                 group = Group(subscription.topic_filter, subscription.inner_filter)
                 self._groups[group.name] = group
                 self._shared.insert(group.topic_filter, group)
-            group.members[subscription.session] = subscription
+            group.add(subscription)
         self._end_matching(subscription.inner_filter)
 
     def unsubscribe(self, subscription: Subscription) -> None:
@@ -151,7 +152,7 @@ class Routes:
             self._subscriptions.remove(subscription.inner_filter, subscription)
         else:
             group = self._groups[subscription.topic_filter]
-            del group.members[subscription.session]
+            group.remove(subscription.session)
             if not group.members:
                 del self._groups[group.name]
                 self._shared.remove(group.topic_filter, group)
@@ -170,7 +171,7 @@ class Routes:
         """Return the route of a topic, building it if there is none."""
         route = self._routes.get(topic)
         if route is None:
-            route = Route(topic, self._targets(topic), self._members(topic))
+            route = Route(topic, self._targets(topic), self._candidates(topic))
             self._make_room(route.weight)
             self._routes[topic] = route
             self._topics.set(topic, route)
@@ -193,24 +194,16 @@ class Routes:
     def _targets(self, topic: str) -> list[Target]:
         matching: dict[Session, list[Subscription]] = {}
         for subscription in self._subscriptions.matching(topic):
-            matching.setdefault(subscription.session, []).append(subscription)
+            if not subscription.suspended:
+                matching.setdefault(subscription.session, []).append(subscription)
         return [
             Target(session, subscriptions)
             for session, subscriptions in matching.items()
             if session.scope.on_topic(Permission.SUBSCRIBE, topic).allowed
         ]
 
-    def _members(self, topic: str) -> list[tuple[Group, list[Target]]]:
-        found = []
-        for group in self._shared.matching(topic):
-            members = [
-                Target(session, [subscription])
-                for session, subscription in group.members.items()
-                if session.scope.on_topic(Permission.SUBSCRIBE, topic).allowed
-            ]
-            if members:
-                found.append((group, members))
-        return found
+    def _candidates(self, topic: str) -> list[Candidates]:
+        return [Candidates(group, topic, Target) for group in self._shared.matching(topic)]
 
     def _end_matching(self, topic_filter: str) -> None:
         if "+" not in topic_filter and "#" not in topic_filter:

@@ -93,6 +93,8 @@ class Session(Receiver):
         leaving_second: likewise in the wheel of sessions without a connection.
         will_second: likewise in the wheel of delayed wills.
         opened_at: when its connection was, unix seconds.
+        renewed_at: when it came under its token, unix seconds.
+        tokens_at: when tokens were published on this connection, of late, unix seconds.
         left_at: when its connection ended; None while it has one.
     """
 
@@ -120,10 +122,12 @@ class Session(Receiver):
         "opened_at",
         "receive_maximum",
         "releasing",
+        "renewed_at",
         "replays",
         "scope",
         "subscriptions",
         "tenant",
+        "tokens_at",
         "unreleased",
         "waiting",
         "warning_second",
@@ -178,7 +182,8 @@ class Session(Receiver):
         """Go on under an identity, over the connection that was taken."""
         self.identity = identity
         self.scope = self._scope()
-        self.opened_at = self._moment.now
+        self.opened_at = self.renewed_at = self._moment.now
+        self.tokens_at: tuple[float, ...] = ()
         self.left_at: float | None = None
         self.listens = False
         self.events_identifier = 0
@@ -195,8 +200,17 @@ class Session(Receiver):
 
     # Its life
 
+    def renew(self, identity: Identity) -> bool:
+        """Go on under another password over the connection that there is; tell whether rights differ."""
+        former, self.identity = self.identity, identity
+        self.renewed_at = self._moment.now
+        if identity.has_rights_of(former):
+            return False
+        self.judge_anew()
+        return True
+
     def judge_anew(self) -> None:
-        """Ask for rights again: the policy is another one."""
+        """Ask for rights again: they are others now; `suspending` has that felt."""
         self.scope = self._scope()
         self.judgements.clear()
         self.lanes.clear()

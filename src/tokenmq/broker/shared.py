@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from tokenmq.access.permission import Permission
@@ -25,15 +25,26 @@ class Group:
         members: in the order in which they came.
     """
 
-    __slots__ = ("_turn", "members", "name", "topic_filter")
+    __slots__ = ("_order", "_turn", "members", "name", "topic_filter")
 
     def __init__(self, name: str, topic_filter: str) -> None:
         self.name = name
         self.topic_filter = topic_filter
         self.members: dict[Session, Subscription] = {}
+        self._order: list[Subscription] = []
         self._turn = -1
 
-    def choose(self, targets: Sequence[Target], qos: int) -> Target | None:
+    def add(self, subscription: Subscription) -> None:
+        """Take in a member, or another subscription of one."""
+        self.members[subscription.session] = subscription
+        self._order = []
+
+    def remove(self, session: Session) -> None:
+        """Let a member go."""
+        del self.members[session]
+        self._order = []
+
+    def choose(self, candidates: Candidates, qos: int) -> Target | None:
         """Return the member whose turn it is, of those that may receive the topic.
 
         In turn, each that has a connection and nothing waiting; if all of them are behind,
@@ -41,31 +52,34 @@ class Group:
         message at QoS 1 or 2 goes to those who get it as such.
 
         Args:
-            targets: members, judged for the topic.
+            candidates: the group, judged for the topic.
             qos: of the message.
 
         Returns: None if nobody can take it.
         """
-        count = len(targets)
+        if not self._order:
+            self._order = list(self.members.values())
+        order = self._order
+        count = len(order)
         connected = away = -1
         for step in range(1, count + 1):
             turn = (self._turn + step) % count
-            session = targets[turn].session
-            if qos and not targets[turn].qos:
+            subscription = order[turn]
+            session = subscription.session
+            if qos and not subscription.qos:
                 continue
             if session.connected:
-                if not session.is_behind:
+                if (connected < 0 or not session.is_behind) and candidates.admit(subscription):
                     connected = turn
-                    break
-                if connected < 0:
-                    connected = turn
-            elif away < 0 and qos:
+                    if not session.is_behind:
+                        break
+            elif away < 0 and qos and candidates.admit(subscription):
                 away = turn
         turn = connected if connected >= 0 else away
         if turn < 0:
             return None
         self._turn = turn
-        return targets[turn]
+        return candidates.admit(order[turn])
 
     def another(self, topic: str) -> Subscription | None:
         """Return a member that may have a message at QoS 1 or 2 which was meant for another one.
@@ -80,9 +94,51 @@ class Group:
             if (
                 rank > best
                 and subscription.qos
+                and not subscription.suspended
                 and session.scope.on_topic(Permission.SUBSCRIBE, topic).allowed
             ):
                 found, best = subscription, rank
                 if rank == _AT_ONCE:
                     break
         return found
+
+
+class Candidates:
+    """A group as one topic finds it: who of its members may receive it, asked when it matters.
+
+    A group may have a thousand members and its filter match a thousand topics: to judge each
+    member for each topic would cost a million decisions whenever somebody comes or goes. So a
+    member is judged when its turn comes, once for as long as the route stands.
+
+    Attributes:
+        group: whose members these are.
+    """
+
+    __slots__ = ("_judged", "_make", "_topic", "group")
+
+    def __init__(
+        self, group: Group, topic: str, make: Callable[[Session, list[Subscription]], Target]
+    ) -> None:
+        self.group = group
+        self._topic = topic
+        self._make = make
+        self._judged: dict[Subscription, Target | None] = {}
+
+    def choose(self, qos: int) -> Target | None:
+        """Return the member whose turn it is; None if nobody can take a message at this QoS."""
+        return self.group.choose(self, qos)
+
+    def admit(self, subscription: Subscription) -> Target | None:
+        """Return a member as a receiver of the topic, None if it may not receive it."""
+        try:
+            return self._judged[subscription]
+        except KeyError:
+            session = subscription.session
+            target = None
+            if (
+                not subscription.suspended
+                and session.scope.on_topic(Permission.SUBSCRIBE, self._topic).allowed
+            ):
+                target = self._make(session, [subscription])
+            self._judged[subscription] = target
+            return target

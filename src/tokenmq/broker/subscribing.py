@@ -10,8 +10,7 @@ from collections.abc import Iterable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from tokenmq.access.permission import Permission
-from tokenmq.broker import retaining
+from tokenmq.broker import retaining, suspending
 from tokenmq.broker.records import SubscriptionRecord
 from tokenmq.broker.subscription import Subscription
 from tokenmq.errors import InvalidTopicFilter
@@ -156,11 +155,10 @@ def _judge(broker: Broker, session: Session, request: Request, new: set[str]) ->
         return ReasonCode.TOPIC_FILTER_INVALID, str(error)
     if inner == EVENTS_TOPIC and group is None:
         return ReasonCode(min(request.qos, 1)), ""
-    if not session.tenant.knows(inner):
-        return ReasonCode.NOT_AUTHORIZED, f"nobody can subscribe to {inner.partition('/')[0]}"
-    decision = session.scope.on_filter(Permission.SUBSCRIBE, inner)
-    if not decision.allowed:
-        return ReasonCode.NOT_AUTHORIZED, decision.rule
+    why = suspending.why_not(session.tenant, session.scope, inner)
+    broker.counters.decide("subscribe", allowed=why is None)
+    if why is not None:
+        return ReasonCode.NOT_AUTHORIZED, why
     most = settings.max_subscriptions_per_session
     if not any(topic_filter in known for known in (session.subscriptions, session.joining, new)):
         if len(session.subscriptions) + len(session.joining) + len(new) >= most:
@@ -211,7 +209,8 @@ def _kept(
     session.joining -= {subscription.topic_filter for _, subscription in admitted}
     if kept:
         session.is_kept = True
-        _admit(broker, session, outbox, admitted, suback)
+        still, suback = _judge_again(broker, session, admitted, suback)
+        _admit(broker, session, outbox, still, suback)
         return
     codes = tuple(
         code if code >= ReasonCode.UNSPECIFIED_ERROR else ReasonCode.QUOTA_EXCEEDED
@@ -220,6 +219,41 @@ def _kept(
     if outbox is session.outbox and session.connected:
         text = "subscriptions cannot be stored now, try again later"
         broker.send(outbox, Suback(packet_id=suback.packet_id, reason_codes=codes, reason_string=text))
+
+
+def _judge_again(
+    broker: Broker, session: Session, admitted: list[tuple[Request, Subscription]], suback: Suback
+) -> tuple[list[tuple[Request, Subscription]], Suback]:
+    """Leave out what its session has lost the right to while it waited for the store."""
+    lost: dict[str, str] = {}
+    for _, subscription in admitted:
+        topic_filter = subscription.topic_filter
+        why = None
+        if topic_filter != EVENTS_TOPIC:
+            why = suspending.why_not(session.tenant, session.scope, subscription.inner_filter)
+        if why is not None:
+            lost[topic_filter] = why
+            earlier = session.subscriptions.get(topic_filter)
+            if earlier is None:
+                broker.keeping.drop(SubscriptionRecord, (session.number, topic_filter))
+            else:
+                broker.keeping.put(earlier.record)
+    if not lost:
+        return admitted, suback
+    _report_refused(broker, session, list(lost.items()))
+    # What was admitted stands in the order of the codes that say so.
+    asked = iter(admitted)
+    codes = tuple(
+        ReasonCode.NOT_AUTHORIZED
+        if code < ReasonCode.UNSPECIFIED_ERROR and next(asked)[1].topic_filter in lost
+        else code
+        for code in suback.reason_codes
+    )
+    texts = [text for text in (suback.reason_string, *lost.values()) if text]
+    suback = Suback(
+        packet_id=suback.packet_id, reason_codes=codes, reason_string="; ".join(dict.fromkeys(texts))
+    )
+    return [one for one in admitted if one[1].topic_filter not in lost], suback
 
 
 def _admit(

@@ -22,6 +22,7 @@ class Subscription:
         no_local: do not send back what this session publishes.
         retain_as_published: leave the retain flag of what is published as it is.
         identifier: the Subscription Identifier, 0 for none.
+        suspended: its session has no right to it now: it delivers nothing until that is back.
     """
 
     __slots__ = (
@@ -32,6 +33,7 @@ class Subscription:
         "qos",
         "retain_as_published",
         "session",
+        "suspended",
         "topic_filter",
     )
 
@@ -52,6 +54,7 @@ class Subscription:
         self.no_local = no_local
         self.retain_as_published = retain_as_published
         self.identifier = identifier
+        self.suspended = False
 
     @property
     def record(self) -> SubscriptionRecord:

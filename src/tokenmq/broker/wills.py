@@ -46,6 +46,33 @@ def refusal(broker: Broker, tenant: Tenant, scope: Scope, will: connect.Will) ->
     return refused
 
 
+def judge_anew(broker: Broker, session: Session) -> None:
+    """Drop the will of a session that it has lost the right to publish."""
+    will = session.will
+    if will is None:
+        return
+    refused = judge(broker.settings, session.tenant, session.scope, will.topic)
+    if refused is None:
+        return
+    session.will = None
+    if session.number:
+        broker.keeping.put(session.record)
+    tell_refused(broker, session, will.topic, refused)
+
+
+def tell_refused(broker: Broker, session: Session, topic: str, refused: Refusal) -> None:
+    """Count and tell of a will that is not published."""
+    broker.counters.refuse(refused.why)
+    broker.report(
+        "will_refused",
+        org_id=session.tenant.org_id,
+        client_id=session.client_id,
+        user_id=session.identity.user_id,
+        topic=topic[:256],
+        reason=refused.text,
+    )
+
+
 def publish(broker: Broker, session: Session) -> None:
     """Publish the will of a session, once, if it may be by then: `arriving` judges.
 

@@ -13,7 +13,22 @@ from collections.abc import Sequence
 from cyclopts import App, CycloptsError
 
 from tokenmq import __version__
-from tokenmq.cli import config, init, key, org, pub, serve, signing_key, sub, token, version
+from tokenmq.cli import (
+    audit,
+    config,
+    init,
+    key,
+    org,
+    pub,
+    retained,
+    serve,
+    session,
+    signing_key,
+    sub,
+    token,
+    user,
+    version,
+)
 from tokenmq.cli.exits import FAILED, INTERRUPTED, OK, USAGE, status_of
 from tokenmq.cli.output import printable, warn
 from tokenmq.errors import TokenmqError
@@ -33,9 +48,9 @@ app = App(
     help_format="plaintext",
     suppress_keyboard_interrupt=False,
 )
-for command in (serve.serve, init.init, pub.pub, sub.sub, config.config, version.version):
+for command in (serve.serve, init.init, pub.pub, sub.sub, audit.audit, config.config, version.version):
     app.command(command)
-for group in (org.app, key.app, token.app, signing_key.app):
+for group in (org.app, key.app, token.app, user.app, session.app, retained.app, signing_key.app):
     app.command(group)
 
 

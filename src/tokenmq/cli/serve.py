@@ -29,6 +29,7 @@ _LISTENERS = {
     "mqtts": "MQTT",
     "websocket": "MQTT, browsers",
     "wss": "MQTT, browsers",
+    "admin": "Metrics, health",
 }
 
 

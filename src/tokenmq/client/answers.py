@@ -96,6 +96,36 @@ class SigningKey(TypedDict):
     retired_at: NotRequired[str | None]
 
 
+class AuditEntry(TypedDict):
+    """One row of the audit trail."""
+
+    number: int
+    at: str
+    actor: str
+    action: str
+    object: str
+    result: str
+    organization_id: NotRequired[str | None]
+    user_id: NotRequired[str | None]
+    address: NotRequired[str | None]
+    request_id: NotRequired[str | None]
+    details: NotRequired[dict[str, Any]]
+    previous_hash: NotRequired[str]
+    hash: NotRequired[str]
+
+
+class AuditCheck(TypedDict):
+    """What was found of the audit trail; `number` and `hash` are of the last row that is whole."""
+
+    intact: bool
+    rows: int
+    number: int
+    hash: str
+    broken_at: int | None
+    problem: str | None
+    next: str | None
+
+
 class IssuedToken(TypedDict):
     """A token just made, with its text."""
 
@@ -133,6 +163,52 @@ class Revocation(TypedDict):
 
     revoked: int
     sessions_closed: int
+
+
+class Subscription(TypedDict):
+    """A subscription of a session."""
+
+    topic: str
+    qos: int
+
+
+class Session(TypedDict):
+    """What the broker holds of a client, connected or not."""
+
+    client_id: str
+    user_id: str
+    token_id: NotRequired[str | None]
+    key_id: NotRequired[str | None]
+    connected: NotRequired[bool]
+    address: NotRequired[str | None]
+    protocol: NotRequired[str | None]
+    since: NotRequired[str]
+    expires_at: NotRequired[str | None]
+    ends_at: NotRequired[str | None]
+    subscriptions: NotRequired[list[Subscription]]
+    queue: NotRequired[int]
+
+
+class Termination(TypedDict):
+    """How many sessions of a user have ended."""
+
+    username: str
+    sessions_terminated: int
+
+
+class Retained(TypedDict):
+    """A retained message, without its payload."""
+
+    topic: str
+    payload_size: int
+    timestamp: str
+
+
+class Published(TypedDict):
+    """A message that was taken."""
+
+    success: bool
+    message_id: str
 
 
 def grants_of(token: IssuedToken | TokenInfo) -> list[Grant]:

@@ -11,14 +11,20 @@ from urllib.parse import quote
 import httpx2
 
 from tokenmq.client.answers import (
+    AuditCheck,
+    AuditEntry,
     Introspection,
     IssuedToken,
     Key,
     KeyRequest,
     Organization,
+    Published,
+    Retained,
     Revocation,
     RevocationRequest,
+    Session,
     SigningKey,
+    Termination,
     TokenInfo,
     TokenRequest,
 )
@@ -127,6 +133,39 @@ class ServiceClient:
         """Take a signing key out of use; needs an `ik_` key."""
         return self._call("POST", f"/v2/signing-keys/{quote(kid, safe='')}/retire", SigningKey)
 
+    def audit(
+        self,
+        *,
+        organization_id: str | None = None,
+        action: str | None = None,
+        actor: str | None = None,
+        about: str | None = None,
+        user_id: str | None = None,
+        since: str | None = None,
+        until: str | None = None,
+    ) -> Iterator[AuditEntry]:
+        """Yield rows of the audit trail, newest first; an `ik_` key that names no organization sees all."""
+        query = {
+            "organization_id": organization_id,
+            "action": action,
+            "actor": actor,
+            "object": about,
+            "user_id": user_id,
+            "since": since,
+            "until": until,
+        }
+        return self._pages("/v2/audit", "entries", AuditEntry, query)
+
+    def check_audit(self) -> Iterator[AuditCheck]:
+        """Verify the audit trail, and yield what was found of each part; needs an `ik_` key."""
+        cursor: str | None = None
+        while True:
+            part = self._call("GET", "/v2/audit/verify", AuditCheck, query={"cursor": cursor})
+            yield part
+            cursor = part["next"]
+            if cursor is None:
+                return
+
     def create_token(self, **request: Unpack[TokenRequest]) -> IssuedToken:
         """Make a token; the answer carries its text."""
         return self._call("POST", "/v2/tokens", IssuedToken, body=request)
@@ -146,6 +185,47 @@ class ServiceClient:
         """Ask whether a token is good now, and what it may do."""
         body = {"token": token} | ({"organization_id": organization_id} if organization_id else {})
         return self._call("POST", "/v2/tokens/introspect", Introspection, body=body)
+
+    def sessions(
+        self, *, organization_id: str | None = None, user_id: str | None = None
+    ) -> Iterator[Session]:
+        """Yield every session, or those of a user."""
+        query = {"organization_id": organization_id, "user_id": user_id}
+        return self._pages("/v2/sessions", "sessions", Session, query)
+
+    def delete_session(self, client_id: str, *, organization_id: str | None = None) -> None:
+        """End a session for good, and close its connection."""
+        path = f"/v2/sessions/{quote(client_id, safe='')}"
+        self._call("DELETE", path, dict[str, Any], query={"organization_id": organization_id})
+
+    def terminate_user(self, user: str, *, organization_id: str | None = None) -> Termination:
+        """End all sessions of a user, named by id or username, and close their connections."""
+        path = f"/v2/utilities/users/{quote(user, safe='')}/terminate"
+        return self._call("POST", path, Termination, query={"organization_id": organization_id})
+
+    def retained(self, topic_filter: str = "#", *, organization_id: str | None = None) -> Iterator[Retained]:
+        """Yield every retained message on the topics of a filter, without its payload."""
+        query = {"organization_id": organization_id, "topic": topic_filter}
+        return self._pages("/v2/utilities/retained", "messages", Retained, query)
+
+    def delete_retained(self, topic: str, *, organization_id: str | None = None) -> None:
+        """Remove the retained message of a topic."""
+        path = f"/v2/utilities/retained/{quote(topic, safe='')}"
+        self._call("DELETE", path, dict[str, Any], query={"organization_id": organization_id})
+
+    def publish(
+        self,
+        topic: str,
+        payload: str | dict[str, Any],
+        *,
+        qos: int = 1,
+        retain: bool = False,
+        organization_id: str | None = None,
+    ) -> Published:
+        """Publish a message without an MQTT connection; an object goes out as JSON."""
+        body = {"topic": topic, "payload": payload, "qos": qos, "retain": retain}
+        query = {"organization_id": organization_id}
+        return self._call("POST", "/v1/publish", Published, body=body, query=query)
 
     def _pages(
         self, path: str, name: str, wants: type[Answer], query: Mapping[str, str | None]

@@ -11,6 +11,7 @@ from tokenmq.config.database_url import DatabaseAddress, database_address
 from tokenmq.config.describing import Effective, document, effective
 from tokenmq.config.listening import (
     WITH_TLS,
+    AdminSettings,
     HttpSettings,
     HttpsSettings,
     Listening,
@@ -25,6 +26,7 @@ from tokenmq.config.listening import (
 from tokenmq.config.loading import load
 from tokenmq.config.secret import Secret
 from tokenmq.config.settings import (
+    AuditSettings,
     AuthSettings,
     BrokerSettings,
     DatabaseSettings,
@@ -43,12 +45,14 @@ __all__ = [
     "WebsocketSettings",
     "WssSettings",
     "TlsSettings",
+    "AdminSettings",
     "PlainListener",
     "TlsListener",
     "Listening",
     "WITH_TLS",
     "BrokerSettings",
     "AuthSettings",
+    "AuditSettings",
     "DataSettings",
     "DatabaseSettings",
     "TokenSettings",

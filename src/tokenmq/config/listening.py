@@ -1,7 +1,7 @@
 """The declarations of what is listened on: three listeners in the open, three with TLS.
 
 Each listener has a table; `[tls]` has the certificate of all that have TLS. Those run
-as soon as there is one.
+as soon as there is one. The administrator's listener stands beside them.
 """
 
 from __future__ import annotations
@@ -67,6 +67,18 @@ class HttpsSettings:
     port: Annotated[Port, Meta(description="Port of the token service over TLS; 0 takes any free one.")] = (
         8443
     )
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class AdminSettings:
+    """The administrator's listener: metrics and health. It asks nobody for a key, and has no TLS."""
+
+    enabled: Annotated[bool, Meta(description="Listen here.")] = False
+    host: Annotated[Host, Meta(description="Address that `/metrics` is served on.")] = "127.0.0.1"
+    port: Annotated[Port, Meta(description="Port of `/metrics`; 0 takes any free one.")] = 8081
+    allow_plaintext: Annotated[
+        bool, Meta(description="Allow an address that is not loopback, though whoever reaches it may look.")
+    ] = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -153,7 +165,7 @@ class TlsSettings:
     ] = False
 
 
-PlainListener = HttpSettings | MqttSettings | WebsocketSettings
+PlainListener = HttpSettings | MqttSettings | WebsocketSettings | AdminSettings
 TlsListener = HttpsSettings | MqttsSettings | WssSettings
 Listening = PlainListener | TlsListener
 

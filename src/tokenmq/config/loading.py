@@ -14,7 +14,7 @@ import msgspec
 
 from tokenmq.config.database_url import database_address
 from tokenmq.config.declared import Declared, declarations
-from tokenmq.config.listening import WITH_TLS, PlainListener, TlsListener
+from tokenmq.config.listening import WITH_TLS, Listening, PlainListener, TlsListener
 from tokenmq.config.secret import Secret
 from tokenmq.config.settings import OTHER_VARIABLES, TABLES, Settings
 from tokenmq.errors import InvalidSettings
@@ -161,10 +161,17 @@ def _check_listeners(settings: Settings) -> None:
                 f"[{WITH_TLS[table]}] has, with [tls] certificate; "
                 f"set [{table}] allow_plaintext = true if none is wanted"
             )
+    admin = settings.admin
+    if admin.enabled and not admin.allow_plaintext and not _is_loopback(admin.host):
+        raise InvalidSettings(
+            f"[admin] host {admin.host} is not loopback, and whoever reaches this listener may look; "
+            "set [admin] allow_plaintext = true if that is wanted"
+        )
     if not settings.http.enabled and not settings.https.enabled:
         raise InvalidSettings("[http] enabled and [https] enabled are both false: nobody could make a token")
     taken: dict[int, str] = {}
-    for table, each in (plain | secure).items():
+    listeners: dict[str, Listening] = {**plain, **secure, "admin": admin}
+    for table, each in listeners.items():
         if not each.enabled or (table in secure and settings.tls.certificate is None):
             continue
         if each.port in taken:

@@ -19,6 +19,7 @@ from msgspec import Meta
 from tokenmq.config.listening import (
     KIB,
     MIB,
+    AdminSettings,
     HttpSettings,
     HttpsSettings,
     MqttSettings,
@@ -175,6 +176,24 @@ class AuthSettings:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class AuditSettings:
+    """The audit trail."""
+
+    retention_days: Annotated[
+        int, Meta(ge=1, le=3_650, description="Time that a row of the audit trail is kept.")
+    ] = 400
+    refused_keys_per_minute: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=6_000,
+            description="Refused keys of a minute that have a row each; of those beyond one row tells how "
+            "many there were.",
+        ),
+    ] = 60
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class DataSettings:
     """Where tokenmq keeps its files."""
 
@@ -254,8 +273,10 @@ class Settings:
     websocket: WebsocketSettings = dataclasses.field(default_factory=WebsocketSettings)
     wss: WssSettings = dataclasses.field(default_factory=WssSettings)
     tls: TlsSettings = dataclasses.field(default_factory=TlsSettings)
+    admin: AdminSettings = dataclasses.field(default_factory=AdminSettings)
     broker: BrokerSettings = BrokerSettings()
     auth: AuthSettings = AuthSettings()
+    audit: AuditSettings = AuditSettings()
     data: DataSettings = DataSettings()
     database: DatabaseSettings = DatabaseSettings()
     tokens: TokenSettings = TokenSettings()
@@ -272,8 +293,10 @@ TABLES: Mapping[str, type] = MappingProxyType(
         "websocket": WebsocketSettings,
         "wss": WssSettings,
         "tls": TlsSettings,
+        "admin": AdminSettings,
         "broker": BrokerSettings,
         "auth": AuthSettings,
+        "audit": AuditSettings,
         "data": DataSettings,
         "database": DatabaseSettings,
         "tokens": TokenSettings,

@@ -44,7 +44,7 @@ def fitting(packet: Packet, version: int, max_bytes: int) -> bytes | None:
 
 def _encoded(packet: Packet, version: int, max_bytes: int) -> bytes | None:
     try:
-        if isinstance(packet, Connack) and packet.assigned_client_identifier is None:
+        if isinstance(packet, Connack) and not (packet.assigned_client_identifier or packet.user_properties):
             encoded = _connack(version, msgspec.structs.astuple(packet))
         else:
             encoded = codec.encode(packet, version)

@@ -39,11 +39,13 @@ async def resolve(table: str, settings: Listening) -> list[str]:
 def _refuse_public(table: str, settings: PlainListener, addresses: list[str]) -> None:
     if all(is_loopback(address) for address in addresses):
         return
-    with_tls = WITH_TLS[table]
+    others = ""
+    if table in WITH_TLS:
+        with_tls = _setting(WITH_TLS[table], "host")
+        others = f" and let others come in over TLS, with {_setting('tls', 'certificate')} and {with_tls}"
     raise InvalidSettings(
         f"{_setting(table, 'host')} is {settings.host}, which other machines can reach without TLS; "
-        f"listen on 127.0.0.1 and let others come in over TLS, with {_setting('tls', 'certificate')} and "
-        f"{_setting(with_tls, 'host')}, or set {_setting(table, 'allow_plaintext')} to true"
+        f"listen on 127.0.0.1{others}, or set {_setting(table, 'allow_plaintext')} to true"
     )
 
 

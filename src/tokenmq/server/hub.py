@@ -25,17 +25,21 @@ from tokenmq.broker.records import Kept
 from tokenmq.broker.tenant import TenantRules
 from tokenmq.broker.wheel import Wheel
 from tokenmq.config import BrokerSettings
-from tokenmq.errors import ProtocolError, TokenmqError, Unavailable
+from tokenmq.errors import InvalidToken, ProtocolError, TokenmqError, Unavailable
+from tokenmq.histogram import Histogram
 from tokenmq.mqtt.codes import ReasonCode
 from tokenmq.mqtt.connection import ConnectionLimits
 from tokenmq.mqtt.packets import Connect
 from tokenmq.server.link import Link
+from tokenmq.server.operating import Operating
 from tokenmq.server.peer import Peer
 from tokenmq.server.refusals import Refusals
 from tokenmq.server.reporting import Reporter
+from tokenmq.services.auditing import Trace
 from tokenmq.services.authenticate import Authenticator
 from tokenmq.services.families import Families
 from tokenmq.services.organizations import Organizations
+from tokenmq.services.refused_keys import RefusedKeys
 from tokenmq.services.tarpit import Tarpit
 from tokenmq.stores.base import KeptStore
 from tokenmq.tokens.records import OrganizationRecord
@@ -48,16 +52,18 @@ _log = structlog.get_logger("tokenmq.hub")
 _TICK_SECONDS = 0.25
 
 
-class Hub:
+class Hub(Operating):
     """All links, the core and the timer of one process; the services' `Live`.
 
     Attributes:
         broker: the core.
         authenticator: makes identities out of what a CONNECT shows.
         connection_limits: what every connection is held to.
+        lag_seconds: how late the timer was, each time: so long others had kept the loop.
 
     Args:
         tarpit: says how long the answer to failed credentials waits; None: not at all.
+        refused_keys: told of every refusal; None: nobody is.
     """
 
     def __init__(
@@ -69,8 +75,9 @@ class Hub:
         kept: KeptStore,
         *,
         tarpit: Tarpit | None = None,
+        refused_keys: RefusedKeys | None = None,
     ) -> None:
-        self.broker = Broker(settings)
+        self.broker = Broker(settings, self._identify)
         self.authenticator = authenticator
         self.connection_limits = ConnectionLimits(
             connect_timeout_seconds=settings.connect_timeout_seconds,
@@ -81,6 +88,7 @@ class Hub:
             topic_alias_maximum=settings.topic_alias_maximum,
             max_topic_bytes=settings.max_topic_bytes,
         )
+        self.lag_seconds = Histogram()
         self._reporter = Reporter()
         self._families = families
         self._organizations = organizations
@@ -88,6 +96,7 @@ class Hub:
         self._going_on = False
         self._deadlines: Wheel[Link] = Wheel()
         self._tarpit = tarpit
+        self._refused_keys = refused_keys
         self._refusals: Refusals[Link] = Refusals()
 
     def restore(self, kept: Kept) -> None:
@@ -108,7 +117,9 @@ class Hub:
     async def run(self) -> None:
         """Keep the timer until cancelled."""
         while True:
+            due = clock.mono() + _TICK_SECONDS
             await asyncio.sleep(_TICK_SECONDS)
+            self.lag_seconds.observe(clock.mono() - due)
             try:
                 self.tick(clock.now(), clock.mono())
             except Exception as error:  # a defect of ours must not keep tokens from ending
@@ -192,8 +203,7 @@ class Hub:
         Raises: InvalidToken, ExpiredToken: revoked or expired meanwhile.
         """
         self._families.check(identity, now)
-        if identity.org_id not in self.broker.tenants:
-            self.broker.set_rules(identity.org_id, self._rules(identity.org_id))
+        self._ensure_tenant(identity.org_id)
         self.broker.connect(outbox, packet, identity, client_id, assigned=assigned)
         # A short keep alive ends before the deadline that CONNECT had.
         link: Link = outbox.owner
@@ -209,6 +219,8 @@ class Hub:
     def refuse(self, link: Link, error: TokenmqError, client_id: str) -> None:
         """Answer a CONNECT that is not let in; after a time, if its credentials are one more that fail."""
         mono = clock.mono()
+        if self._refused_keys is not None:
+            self._refused_keys.note(error, now=clock.now(), trace=Trace(link.peer.address))
         delay = self._tarpit.delay(error, link.peer.address, mono) if self._tarpit is not None else 0.0
         # Not the error itself: its traceback would hold what the peer has sent.
         fields = {"client_id": client_id, "address": link.peer.address, "error": error.code}
@@ -268,6 +280,7 @@ class Hub:
     def organization_changed(self, organization: OrganizationRecord) -> None:
         """Put an organization's settings in force."""
         if organization.id in self.broker.tenants:
+            self._enter()
             self.broker.set_rules(organization.id, self._rules(organization.id))
             self.settle()
 
@@ -278,9 +291,28 @@ class Hub:
         self._refusals.answer(math.inf)
         self._settled(self.broker.close_all(ReasonCode.SERVER_SHUTTING_DOWN, "server shutting down"))
 
+    def _identify(self, identity: Identity, client_id: str, token: bytes, now: float) -> Identity:
+        """Tell who a connection is under another token.
+
+        Raises: InvalidToken, ExpiredToken, ClientIdNotPermitted.
+        """
+        size, limit = len(token), self.broker.settings.max_password_bytes
+        if size > limit:
+            raise InvalidToken(f"token has {size} bytes, at most {limit} are accepted")
+        return self.authenticator.renew(identity, client_id, token, now)
+
+    def enter(self, org_id: str) -> None:
+        """Tell the core what time it is, and have it know an organization."""
+        self._enter()
+        self._ensure_tenant(org_id)
+
     def _enter(self) -> None:
         """Tell the core what time it is."""
         self.broker.moment.now = clock.now()
+
+    def _ensure_tenant(self, org_id: str) -> None:
+        if org_id not in self.broker.tenants:
+            self.broker.set_rules(org_id, self._rules(org_id))
 
     def _settled(self, count: int) -> int:
         self.settle()

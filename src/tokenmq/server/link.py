@@ -313,8 +313,7 @@ class Link:
         self._broker.goodbye(self.outbox, packet)
 
     def _auth(self, packet: Auth, now: float) -> None:  # noqa: ARG002
-        # [MQTT-4.12.1-2] re-authentication that fails closes the connection
-        raise ProtocolError(ReasonCode.NOT_AUTHORIZED, "re-authentication is not available, connect again")
+        self._broker.authenticate(self._session(), packet)
 
     def _session(self) -> Session:
         session = self.outbox.session

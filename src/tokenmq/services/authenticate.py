@@ -1,4 +1,4 @@
-"""From the credentials of a CONNECT to an identity, without any I/O.
+"""From the credentials of a CONNECT, or the token of a renewal, to an identity, without any I/O.
 
 The only maker of `Identity` values. Keys, keyring, organizations and families are all in
 memory, so `connect` is a plain function: it may be called, and `Families.check` and
@@ -14,13 +14,12 @@ import hmac
 
 import msgspec
 
-from tokenmq.access.grants import Grant
 from tokenmq.access.identity import Identity
-from tokenmq.access.permission import Permission
 from tokenmq.errors import BadCredentials, ClientIdNotPermitted, InvalidKey, InvalidToken, UnknownMethod
 from tokenmq.services.families import Families
 from tokenmq.services.keys import Keys
 from tokenmq.services.organizations import Organizations
+from tokenmq.services.servers import server_identity
 from tokenmq.services.verifier import Verifier
 from tokenmq.tokens.claims import Claims
 from tokenmq.tokens.records import KeyKind, KeyRecord, OrganizationSettings
@@ -97,6 +96,28 @@ class Authenticator:
             raise InvalidToken("password is missing: it must be a token")
         return self._by_token(credentials.password, credentials, now)
 
+    def renew(self, identity: Identity, client_id: str, token: bytes, now: float) -> Identity:
+        """Return who a connection is under another token of its user, or raise; never awaits anything.
+
+        Organization, user and client id stay as they are; the token's family may be another one.
+
+        Args:
+            identity: whose connection it is.
+            client_id: that it is connected with.
+
+        Raises:
+            InvalidToken, ExpiredToken: token not accepted, another user's, or nothing to renew.
+            ClientIdNotPermitted: the token is bound to another client id.
+        """
+        if identity.is_server:
+            raise InvalidToken("a key opened this connection: there is nothing to renew")
+        claims = self._read(token, now)
+        self._families.check_family(claims.fam)
+        renewed = self._identity(claims, client_id)
+        if (renewed.org_id, renewed.user_id) != (identity.org_id, identity.user_id):
+            raise InvalidToken("token is another user's")
+        return renewed
+
     def _by_method(self, credentials: Credentials, now: float) -> Identity:
         if credentials.method not in METHODS:  # [MQTT-4.12.0-1]
             raise UnknownMethod("authentication method is none of JWT, OAUTH2-JWT, CUSTOM-JWT")
@@ -119,10 +140,17 @@ class Authenticator:
         return identity
 
     def _identify(self, token: bytes, client_id: str, now: float) -> Identity:
+        claims = self._read(token, now)
+        self._families.check_family(claims.fam)
+        return self._identity(claims, client_id)
+
+    def _read(self, token: bytes, now: float) -> Claims:
         claims = self._verifier.read(token, now)
         if self._organizations.find(claims.org) is None:
             raise InvalidToken("token is of an organization that is not there")
-        self._families.check_family(claims.fam)
+        return claims
+
+    def _identity(self, claims: Claims, client_id: str) -> Identity:
         identity = self._users.get(claims.jti) or self._keep(claims)
         if not identity.admits_client_id(client_id):
             raise ClientIdNotPermitted("token is bound to another client id")
@@ -181,23 +209,7 @@ def _user(claims: Claims) -> Identity:
 
 
 def _server(key: KeyRecord, org_id: str, settings: OrganizationSettings) -> Identity:
-    if key.kind is KeyKind.SECRET:
-        trees = tuple(f"{tree}/#" for tree in settings.dollar_trees)
-        grants: tuple[Grant, ...] = (Grant(tuple(Permission), ("#", *trees)),)
-    elif key.kind is KeyKind.RESTRICTED and _MQTT_SCOPE in key.scopes:
-        grants = key.grants
-    else:
+    opens = key.kind is KeyKind.SECRET or (key.kind is KeyKind.RESTRICTED and _MQTT_SCOPE in key.scopes)
+    if not opens:
         raise InvalidToken("this kind of key opens no connection")
-    return Identity(
-        org_id=org_id,
-        user_id=SERVER,
-        username=_SERVER_PREFIX + org_id,
-        grants=grants,
-        expires_at=key.expires_at,
-        token_id=None,
-        jti=None,
-        gen=0,
-        key_id=key.id,
-        client_id=None,
-        issued_at=key.created_at,
-    )
+    return server_identity(key, org_id, settings)

@@ -6,11 +6,16 @@ from dataclasses import dataclass
 from typing import Self
 
 from tokenmq import clock
+from tokenmq.config import AuditSettings
+from tokenmq.services.audit import Audit
 from tokenmq.services.authenticate import Authenticator
 from tokenmq.services.families import Families
 from tokenmq.services.keys import Keys
 from tokenmq.services.live import Door, Live
+from tokenmq.services.messages import Messages
 from tokenmq.services.organizations import Organizations
+from tokenmq.services.refused_keys import RefusedKeys
+from tokenmq.services.sessions import Sessions
 from tokenmq.services.signing import Signing
 from tokenmq.services.signing_keys import SigningKeys
 from tokenmq.services.tokens import Tokens
@@ -18,6 +23,9 @@ from tokenmq.services.upkeep import Upkeep
 from tokenmq.services.verifier import Verifier
 from tokenmq.stores.base import Store
 from tokenmq.tokens.minting import ANY_NAMES, NameLimits
+
+DAY_SECONDS = 86_400
+_AUDIT = AuditSettings()
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +45,10 @@ class Services:
     signing_keys: SigningKeys
     authenticator: Authenticator
     tokens: Tokens
+    audit: Audit
+    refused_keys: RefusedKeys
+    sessions: Sessions
+    messages: Messages
     upkeep: Upkeep
 
     @classmethod
@@ -49,6 +61,7 @@ class Services:
         signing_secret: str | None,
         now: float,
         limits: NameLimits = ANY_NAMES,
+        audit: AuditSettings = _AUDIT,
     ) -> Self:
         """Put the services together and load what they keep in memory.
 
@@ -59,6 +72,7 @@ class Services:
             signing_secret: encrypts signing keys at rest; None = they are not encrypted.
             now: unix seconds.
             limits: the broker's, for what tokens name.
+            audit: how much is kept of the audit trail.
 
         Raises: UnusableKey (signing keys damaged, or another secret), Unavailable.
         """
@@ -71,6 +85,7 @@ class Services:
         await organizations.load()
         families.mark(await store.families.ended(now), now)
         verifier = Verifier(signing, issuer=issuer)
+        refused_keys = RefusedKeys(store.audit, keys, per_minute=audit.refused_keys_per_minute)
         return cls(
             store=store,
             door=door,
@@ -89,7 +104,13 @@ class Services:
                 door=door,
                 limits=limits,
             ),
-            upkeep=Upkeep(store, keys, families),
+            audit=Audit(store.audit),
+            refused_keys=refused_keys,
+            upkeep=Upkeep(
+                store, keys, families, refused_keys, audit_seconds=audit.retention_days * DAY_SECONDS
+            ),
+            sessions=Sessions(door),
+            messages=Messages(door),
         )
 
     def attach(self, live: Live) -> None:

@@ -38,7 +38,7 @@ DEFAULT_KEY_LIFE_SECONDS = 90 * 86_400
 MAX_NAME_BYTES = 255
 
 # With these a key hands out or uses the rights that it was given: it must have some.
-_SCOPES_WITH_GRANTS = frozenset({"tokens:create", "mqtt"})
+_SCOPES_WITH_GRANTS = frozenset({"tokens:create", "mqtt", "publish"})
 _KINDS = {kind.value: kind for kind in (KeyKind.SECRET, KeyKind.RESTRICTED, KeyKind.PUBLISHABLE)}
 
 

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from tokenmq.errors import Forbidden, InvalidKey, NotFound
+from tokenmq.services.auditing import NO_TRACE, SYSTEM, Action, AuditEntry, Trace, entry, of_key
 from tokenmq.services.families import Families
 from tokenmq.services.key_requests import KeyRequest, check_request
 from tokenmq.services.live import Door
@@ -112,7 +113,9 @@ class Keys:
         self._used[record.id] = int(now)
         return record
 
-    async def create(self, request: KeyRequest, *, key: KeyRecord, org_id: str, now: float) -> CreatedKey:
+    async def create(
+        self, request: KeyRequest, *, key: KeyRecord, org_id: str, now: float, trace: Trace = NO_TRACE
+    ) -> CreatedKey:
         """Make a key for an organization, durable before it returns.
 
         Args:
@@ -120,6 +123,7 @@ class Keys:
             key: the maker; needs the scope `keys`. Nobody makes a key wider than their own.
             org_id: from `Organizations.resolve`.
             now: unix seconds.
+            trace: where the request came from.
 
         Raises: Forbidden, GrantTooWide, InvalidRequest (names each field), InvalidKey
             (the maker is gone at the commit), NotFound, Unavailable.
@@ -139,7 +143,8 @@ class Keys:
             created_at=int(now),
             expires_at=checked.expires_at,
         )
-        stored = await self._store.create(record, made_by=key.id, applied=self._take)
+        audit = _made(record, of_key(key), trace)
+        stored = await self._store.create(record, made_by=key.id, audit=audit, applied=self._take)
         return CreatedKey(new.text, stored)
 
     async def create_administrator(self, name: str, *, now: float) -> CreatedKey:
@@ -167,7 +172,10 @@ class Keys:
             def applied(_: Sequence[EndedFamily], key_id: str = key_id) -> None:
                 self._drop(key_id)
 
-            await self._store.delete(key_id, now=now, revoke=None, reason=_DELETED, applied=applied)
+            audit = entry(Action.KEY_DELETE, f"key:{key_id}", actor=SYSTEM, org_id=None, now=now)
+            await self._store.delete(
+                key_id, now=now, revoke=None, reason=_DELETED, audit=audit, applied=applied
+            )
 
     def list(self, org_id: str, *, key: KeyRecord, limit: int | None, cursor: str | None) -> Page[KeyRecord]:
         """Return the keys of an organization that are not deleted, oldest first.
@@ -185,7 +193,14 @@ class Keys:
         return page_of(rest[: size + 1], size, listing, _position)
 
     async def delete(
-        self, key_id: str, *, key: KeyRecord, org_id: str, revoke_tokens: bool, now: float
+        self,
+        key_id: str,
+        *,
+        key: KeyRecord,
+        org_id: str,
+        revoke_tokens: bool,
+        now: float,
+        trace: Trace = NO_TRACE,
     ) -> Revoked:
         """Delete a key, close its server connections, and revoke what it issued if asked.
 
@@ -208,8 +223,28 @@ class Keys:
                 closed += live.revoke(org_id, token_ids, reason=_DELETED, keep_retained=False)
             return Revoked(len(ended), closed)
 
+        def audit(ended: Sequence[EndedFamily]) -> tuple[AuditEntry, ...]:
+            revoked = len(ended) if revoke_tokens else None
+            told = entry(
+                Action.KEY_DELETE,
+                f"key:{key_id}",
+                actor=of_key(key),
+                org_id=org_id,
+                now=now,
+                trace=trace,
+                revoked=revoked,
+            )
+            return (told,)
+
         revoke = Selection(org_id, key_id=key_id) if revoke_tokens else None
-        return await self._store.delete(key_id, now=now, revoke=revoke, reason=_DELETED, applied=applied)
+        return await self._store.delete(
+            key_id, now=now, revoke=revoke, reason=_DELETED, audit=audit, applied=applied
+        )
+
+    def organization_of(self, key_id: str) -> str | None:
+        """Return the organization of a key; None for one that has none, or is not there."""
+        record = self._by_id.get(key_id)
+        return None if record is None else record.org_id
 
     def drop_organization(self, org_id: str) -> None:
         """Forget the keys of an organization whose deletion was just committed."""
@@ -260,7 +295,8 @@ class Keys:
             grants=(),
             created_at=int(now),
         )
-        stored = await self._store.create(record, made_by=None, applied=self._take)
+        audit = _made(record, SYSTEM, NO_TRACE)
+        stored = await self._store.create(record, made_by=None, audit=audit, applied=self._take)
         return CreatedKey(new.text, stored)
 
     def _new(self, kind: KeyKind) -> secret.NewKey:
@@ -281,6 +317,21 @@ class Keys:
     def _with_use(self, record: KeyRecord) -> KeyRecord:
         at = self._used.get(record.id)
         return record if at is None else replace(record, last_used_at=at)
+
+
+def _made(record: KeyRecord, actor: str, trace: Trace) -> AuditEntry:
+    return entry(
+        Action.KEY_CREATE,
+        f"key:{record.id}",
+        actor=actor,
+        org_id=record.org_id,
+        now=record.created_at,
+        trace=trace,
+        kind=record.kind.value,
+        name=record.name,
+        scopes=record.scopes or None,
+        expires_at=record.expires_at,
+    )
 
 
 def _position(record: KeyRecord) -> Position:

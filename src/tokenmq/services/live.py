@@ -3,14 +3,18 @@
 `server/hub` implements it, `app` wires it. All methods are synchronous: they run in the
 step of the event loop in which a commit became known, so that nothing can come between
 what is stored and what is connected. None of them fails for an id that it does not know.
+Those whose outcome is known later are to be awaited in the same step: they begin then.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Awaitable, Collection, Iterator
 from typing import Protocol
 
-from tokenmq.access.identity import Renewal
+from tokenmq.access.identity import Identity, Renewal
+from tokenmq.broker.refusals import Refusal
+from tokenmq.errors import Unavailable
+from tokenmq.services.broker_views import RetainedView, SessionView
 from tokenmq.tokens.records import OrganizationRecord
 
 
@@ -50,6 +54,50 @@ class Live(Protocol):
 
     def organization_changed(self, organization: OrganizationRecord) -> None:
         """Take an organization's new name and settings into use."""
+        ...
+
+    def sessions(
+        self, org_id: str, *, user_id: str | None, after: str | None, limit: int
+    ) -> list[SessionView]:
+        """Return sessions in the order of their client ids, at most `limit`, those behind `after`."""
+        ...
+
+    def end_session(self, org_id: str, client_id: str, *, reason: str) -> Awaitable[bool]:
+        """End a session for good (0x98), durably; the outcome is whether there was one.
+
+        Raises: NotKept.
+        """
+        ...
+
+    def end_user(self, org_id: str, user_id: str, *, reason: str) -> Awaitable[int]:
+        """End all sessions of a user for good (0x98), durably; the outcome is how many there were.
+
+        Raises: NotKept.
+        """
+        ...
+
+    def retained(self, org_id: str, topic_filter: str) -> Iterator[RetainedView | None]:
+        """Yield the retained messages that a filter matches, and None for what else is looked at.
+
+        Whoever asks may stop at any of them and go on later.
+        """
+        ...
+
+    def clear_retained(self, org_id: str, topic: str) -> Awaitable[bool]:
+        """Remove a topic's retained message, durably; the outcome is whether there was one.
+
+        Raises: NotKept.
+        """
+        ...
+
+    def publish(
+        self, publisher: Identity, topic: str, payload: bytes, *, qos: int, retain: bool
+    ) -> Awaitable[Refusal | None]:
+        """Publish a message that came by no connection, in the name of its publisher.
+
+        It is judged by the publisher's rights and the rules of its organization. The outcome
+        is None once it is kept where it must be and routed, else why it is not taken.
+        """
         ...
 
 
@@ -93,6 +141,48 @@ class NothingLive:
 
     def organization_changed(self, organization: OrganizationRecord) -> None:
         """Do nothing."""
+
+    def sessions(
+        self,
+        org_id: str,  # noqa: ARG002
+        *,
+        user_id: str | None,  # noqa: ARG002
+        after: str | None,  # noqa: ARG002
+        limit: int,  # noqa: ARG002
+    ) -> list[SessionView]:
+        """Return nothing."""
+        return []
+
+    async def end_session(self, org_id: str, client_id: str, *, reason: str) -> bool:  # noqa: ARG002
+        """End nothing."""
+        return False
+
+    async def end_user(self, org_id: str, user_id: str, *, reason: str) -> int:  # noqa: ARG002
+        """End nothing."""
+        return 0
+
+    def retained(self, org_id: str, topic_filter: str) -> Iterator[RetainedView | None]:  # noqa: ARG002
+        """Yield nothing."""
+        return iter(())
+
+    async def clear_retained(self, org_id: str, topic: str) -> bool:  # noqa: ARG002
+        """Remove nothing."""
+        return False
+
+    async def publish(
+        self,
+        publisher: Identity,  # noqa: ARG002
+        topic: str,  # noqa: ARG002
+        payload: bytes,  # noqa: ARG002
+        *,
+        qos: int,  # noqa: ARG002
+        retain: bool,  # noqa: ARG002
+    ) -> Refusal | None:
+        """Take no message.
+
+        Raises: Unavailable.
+        """
+        raise Unavailable("no broker runs in this process")
 
 
 class Door:

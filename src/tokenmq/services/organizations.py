@@ -17,6 +17,7 @@ from tokenmq.access.origins import matches_origin
 from tokenmq.access.policy import Policy, starting_policy
 from tokenmq.errors import InvalidRequest, NotFound
 from tokenmq.services import wording
+from tokenmq.services.auditing import NO_TRACE, SYSTEM, Action, AuditEntry, Trace, entry, of_key
 from tokenmq.services.keys import Keys, require_administrator
 from tokenmq.services.live import Door
 from tokenmq.services.paging import Page, Position, check_limit, page_of, read_cursor
@@ -95,14 +96,20 @@ class Organizations:
         return any(matches_origin(pattern, origin) for pattern in patterns)
 
     async def create(
-        self, *, name: str, settings: Mapping[str, Any] | None, key: KeyRecord, now: float
+        self,
+        *,
+        name: str,
+        settings: Mapping[str, Any] | None,
+        key: KeyRecord,
+        now: float,
+        trace: Trace = NO_TRACE,
     ) -> OrganizationRecord:
         """Make an organization; `settings` as in JSON, absent fields get their defaults.
 
         Raises: Forbidden (not an `ik_` key), InvalidRequest, Conflict (name taken), Unavailable.
         """
         require_administrator(key)
-        return await self.create_first(name, settings=settings, now=now)
+        return await self._create(name, settings, of_key(key), now, trace)
 
     async def create_first(
         self, name: str, *, settings: Mapping[str, Any] | None, now: float
@@ -111,11 +118,7 @@ class Organizations:
 
         Raises: InvalidRequest, Conflict (name taken), Unavailable.
         """
-        check_text("name", name, max_bytes=MAX_NAME_BYTES)
-        org_id = ids.new_org_id(os.urandom(ids.ORG_ID_ENTROPY))
-        merged = _merged(OrganizationSettings(), settings or {})
-        record = OrganizationRecord(org_id, name, merged, int(now))
-        return await self._store.create(record, applied=self._take)
+        return await self._create(name, settings, SYSTEM, now, NO_TRACE)
 
     def get(self, org_id: str, *, key: KeyRecord) -> OrganizationRecord:
         """Return an organization.
@@ -143,7 +146,14 @@ class Organizations:
         return page_of(rest[: size + 1], size, listing, _position)
 
     async def patch(
-        self, org_id: str, *, name: str | None, settings: Mapping[str, Any] | None, key: KeyRecord
+        self,
+        org_id: str,
+        *,
+        name: str | None,
+        settings: Mapping[str, Any] | None,
+        key: KeyRecord,
+        now: float,
+        trace: Trace = NO_TRACE,
     ) -> OrganizationRecord:
         """Change the name and those settings that are named; None = leave.
 
@@ -156,17 +166,38 @@ class Organizations:
             old = self._existing(org_id)
             merged = _merged(old.settings, settings or {})
             new = replace(old, name=old.name if name is None else name, settings=merged)
-            return await self._store.update(new, applied=self._change)
+            audit = _noted(
+                Action.ORGANIZATION_UPDATE,
+                new,
+                of_key(key),
+                now,
+                trace,
+                changed=sorted(settings or {}) or None,
+            )
+            return await self._store.update(new, audit=audit, applied=self._change)
 
-    async def delete(self, org_id: str, *, key: KeyRecord) -> int:
+    async def delete(self, org_id: str, *, key: KeyRecord, now: float, trace: Trace = NO_TRACE) -> int:
         """Delete an organization with all that is its; return the sessions closed.
 
         Raises: Forbidden, NotFound, Unavailable.
         """
         require_administrator(key)
         async with self._changing:
-            self._existing(org_id)
-            return await self._store.delete(org_id, applied=self._drop)
+            record = self._existing(org_id)
+            audit = _noted(Action.ORGANIZATION_DELETE, record, of_key(key), now, trace)
+            return await self._store.delete(org_id, audit=audit, applied=self._drop)
+
+    async def _create(
+        self, name: str, settings: Mapping[str, Any] | None, actor: str, now: float, trace: Trace
+    ) -> OrganizationRecord:
+        check_text("name", name, max_bytes=MAX_NAME_BYTES)
+        org_id = ids.new_org_id(os.urandom(ids.ORG_ID_ENTROPY))
+        merged = _merged(OrganizationSettings(), settings or {})
+        record = OrganizationRecord(org_id, name, merged, int(now))
+        audit = _noted(
+            Action.ORGANIZATION_CREATE, record, actor, now, trace, changed=sorted(settings or {}) or None
+        )
+        return await self._store.create(record, audit=audit, applied=self._take)
 
     def _existing(self, org_id: str) -> OrganizationRecord:
         record = self._by_id.get(org_id)
@@ -218,6 +249,21 @@ def _merged(old: OrganizationSettings, given: Mapping[str, Any]) -> Organization
     except InvalidRequest as error:
         raise InvalidRequest(*((f"settings.{name}", text) for name, text in error.problems)) from None
     return merged
+
+
+def _noted(
+    action: Action, record: OrganizationRecord, actor: str, now: float, trace: Trace, **details: Any
+) -> AuditEntry:
+    return entry(
+        action,
+        f"organization:{record.id}",
+        actor=actor,
+        org_id=record.id,
+        now=now,
+        trace=trace,
+        name=record.name,
+        **details,
+    )
 
 
 def _missing() -> NotFound:

@@ -27,11 +27,13 @@ DEFAULT_LIMIT = 50
 MAX_LIMIT = 500
 
 _CHECK_BYTES = 8
-_MAX_CURSOR = 256
+# Its id may be a client id of the longest kind (`[broker] max_client_id_bytes`), in base64url.
+_MAX_ID = 1_368
+_MAX_CURSOR = 2_048
 _POSITION = msgspec.json.Decoder(
     tuple[
         Annotated[int, msgspec.Meta(ge=0, lt=2**53)],
-        Annotated[str, msgspec.Meta(max_length=64, pattern="^[0-9A-Za-z_-]*\\Z")],
+        Annotated[str, msgspec.Meta(max_length=_MAX_ID, pattern="^[0-9A-Za-z_-]*\\Z")],
     ]
 )
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from tokenmq.errors import InvalidRequest
 from tokenmq.limits import MAX_STRING_BYTES, MAX_USER_ID_BYTES
+from tokenmq.services.auditing import USER, Action, AuditEntry, Trace, entry
 from tokenmq.services.texts import check_text
 from tokenmq.stores.base import Selection
 
@@ -73,3 +74,34 @@ def selection_of(
         issued_before=request.issued_before,
         keep_retained=request.keep_retained,
     )
+
+
+def revocation_entry(
+    selection: Selection, revoked: int, *, actor: str, now: float, trace: Trace
+) -> AuditEntry:
+    """Return what the audit trail says of a revocation that ended so many families."""
+    before = selection.issued_before
+    return entry(
+        Action.REVOKE,
+        _object_of(selection),
+        actor=actor,
+        org_id=selection.org_id,
+        user_id=selection.user_id,
+        now=now,
+        trace=trace,
+        revoked=revoked,
+        issued_before=None if before is None else int(before),
+        keep_retained=selection.keep_retained or None,
+    )
+
+
+def _object_of(selection: Selection) -> str:
+    if selection.user_id is not None:
+        return USER
+    if selection.token_id is not None:
+        return f"token:{selection.token_id}"
+    if selection.client_id is not None:
+        return f"client:{selection.client_id}"
+    if selection.key_id is not None:
+        return f"key:{selection.key_id}"
+    return f"organization:{selection.org_id}"

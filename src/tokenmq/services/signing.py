@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 from tokenmq.errors import Conflict, NotFound
+from tokenmq.services.auditing import NO_TRACE, Action, AuditEntry, Trace, entry, of_key
 from tokenmq.stores.base import SigningKeyStore
 from tokenmq.tokens import keyring as keys
 from tokenmq.tokens.claims import MAX_TIME
 from tokenmq.tokens.keyring import Keyring
-from tokenmq.tokens.records import SigningKeyRecord
+from tokenmq.tokens.records import KeyRecord, SigningKeyRecord
 
 
 class Signing:
@@ -62,28 +64,44 @@ class Signing:
             if self._secret is not None and not keys.is_encrypted(record.private_pem):
                 key = keys.from_record(record, secret=None)
                 closed = replace(record, private_pem=keys.to_pem(key, self._secret))
-                await self._store.save(closed, applied=self._take)
+                audit = _noted(Action.SIGNING_KEY_ENCRYPT, record.kid, None, now)
+                await self._store.save(closed, audit=audit, applied=self._take)
         if not self._records:
             await self.add(None, now=now, current=True)
 
-    async def add(self, algorithm: str | None, *, now: float, current: bool) -> SigningKeyRecord:
+    async def add(
+        self,
+        algorithm: str | None,
+        *,
+        now: float,
+        current: bool,
+        key: KeyRecord | None = None,
+        trace: Trace = NO_TRACE,
+    ) -> SigningKeyRecord:
         """Make a key, published at once; `current`: it signs from now on.
 
         Args:
             algorithm: None = the configured one.
             now: unix seconds.
             current: make it the current one, too.
+            key: whose wish it is; None = the program's own.
+            trace: where the request came from.
 
         Raises: UnusableKey (unknown algorithm), Unavailable.
         """
         # A key whose time has not come is published and does not sign. Making an RSA key
         # takes long enough to be felt by every connection.
         current_from = self._next(now) if current else MAX_TIME
-        key = await asyncio.to_thread(keys.generate, algorithm or self._algorithm, current_from=current_from)
-        record = keys.to_record(key, secret=self._secret, created_at=int(now))
-        return await self._store.save(record, applied=self._take)
+        made = await asyncio.to_thread(keys.generate, algorithm or self._algorithm, current_from=current_from)
+        record = keys.to_record(made, secret=self._secret, created_at=int(now))
+        audit = _noted(
+            Action.SIGNING_KEY_ADD, record.kid, key, now, trace, algorithm=record.algorithm, current=current
+        )
+        return await self._store.save(record, audit=audit, applied=self._take)
 
-    async def make_current(self, kid: str, *, now: float) -> SigningKeyRecord:
+    async def make_current(
+        self, kid: str, *, now: float, key: KeyRecord | None = None, trace: Trace = NO_TRACE
+    ) -> SigningKeyRecord:
         """Sign with this key from now on; what the others signed verifies until its end.
 
         Times are whole seconds: a second change within one second holds from the next.
@@ -93,9 +111,13 @@ class Signing:
         record = self._find(kid)
         if record.retired_at is not None:
             raise Conflict(f"signing key {kid} is retired")
-        return await self._store.save(replace(record, current_from=self._next(now)), applied=self._take)
+        changed = replace(record, current_from=self._next(now))
+        audit = _noted(Action.SIGNING_KEY_USE, kid, key, now, trace)
+        return await self._store.save(changed, audit=audit, applied=self._take)
 
-    async def retire(self, kid: str, *, now: float) -> SigningKeyRecord:
+    async def retire(
+        self, kid: str, *, now: float, key: KeyRecord | None = None, trace: Trace = NO_TRACE
+    ) -> SigningKeyRecord:
         """Take a key out of use: what it signed is refused from now on.
 
         Raises: NotFound, Conflict (it is the current one, or retired), Unavailable.
@@ -105,7 +127,8 @@ class Signing:
             raise Conflict(f"signing key {kid} is retired already")
         if self._keyring.current(now).kid == kid:
             raise Conflict(f"signing key {kid} is the current one: make another current first")
-        return await self._store.save(replace(record, retired_at=int(now)), applied=self._retire)
+        audit = _noted(Action.SIGNING_KEY_RETIRE, kid, key, now, trace)
+        return await self._store.save(replace(record, retired_at=int(now)), audit=audit, applied=self._retire)
 
     def _find(self, kid: str) -> SigningKeyRecord:
         record = self._records.get(kid)
@@ -134,3 +157,16 @@ class Signing:
         for forget in self._retired:
             forget()
         return record
+
+
+def _noted(
+    action: Action,
+    kid: str,
+    key: KeyRecord | None,
+    now: float,
+    trace: Trace = NO_TRACE,
+    **details: Any,
+) -> AuditEntry:
+    return entry(
+        action, f"signing_key:{kid}", actor=of_key(key), org_id=None, now=now, trace=trace, **details
+    )

@@ -11,6 +11,7 @@ import asyncio
 import enum
 from dataclasses import dataclass
 
+from tokenmq.services.auditing import NO_TRACE, Trace
 from tokenmq.services.keys import require_administrator
 from tokenmq.services.paging import Page, Position, check_limit, page_of, read_cursor
 from tokenmq.services.signing import Signing
@@ -69,7 +70,13 @@ class SigningKeys:
         return Page([self._view(record, now) for record in page.items], page.next)
 
     async def add(
-        self, algorithm: str | None, *, current: bool, key: KeyRecord, now: float
+        self,
+        algorithm: str | None,
+        *,
+        current: bool,
+        key: KeyRecord,
+        now: float,
+        trace: Trace = NO_TRACE,
     ) -> SigningKeyView:
         """Make a key and publish it, durable before it returns.
 
@@ -79,30 +86,36 @@ class SigningKeys:
                 do not know it yet.
             key: the caller's.
             now: unix seconds.
+            trace: where the request came from.
 
         Raises: Forbidden, UnusableKey (unknown algorithm), Unavailable.
         """
         require_administrator(key)
         async with self._changing:
-            return self._view(await self._signing.add(algorithm, now=now, current=current), now)
+            added = await self._signing.add(algorithm, now=now, current=current, key=key, trace=trace)
+            return self._view(added, now)
 
-    async def use(self, kid: str, *, key: KeyRecord, now: float) -> SigningKeyView:
+    async def use(self, kid: str, *, key: KeyRecord, now: float, trace: Trace = NO_TRACE) -> SigningKeyView:
         """Sign with this key from now on; what the others signed verifies until its end.
 
         Raises: Forbidden, NotFound, Conflict (it is retired), Unavailable.
         """
         require_administrator(key)
         async with self._changing:
-            return self._view(await self._signing.make_current(kid, now=now), now)
+            used = await self._signing.make_current(kid, now=now, key=key, trace=trace)
+            return self._view(used, now)
 
-    async def retire(self, kid: str, *, key: KeyRecord, now: float) -> SigningKeyView:
+    async def retire(
+        self, kid: str, *, key: KeyRecord, now: float, trace: Trace = NO_TRACE
+    ) -> SigningKeyView:
         """Take a key out of use: what it signed is refused from now on.
 
         Raises: Forbidden, NotFound, Conflict (it is the current one, or retired), Unavailable.
         """
         require_administrator(key)
         async with self._changing:
-            return self._view(await self._signing.retire(kid, now=now), now)
+            retired = await self._signing.retire(kid, now=now, key=key, trace=trace)
+            return self._view(retired, now)
 
     def _view(self, record: SigningKeyRecord, now: float) -> SigningKeyView:
         return SigningKeyView(

@@ -8,18 +8,19 @@ is on the disk; the text of a token is never stored.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from tokenmq.errors import Conflict, InvalidRequest, InvalidToken, NotFound
 from tokenmq.limits import MAX_USER_ID_BYTES
+from tokenmq.services.auditing import NO_TRACE, Action, AuditEntry, Trace, entry, of_key
 from tokenmq.services.families import Families
 from tokenmq.services.idempotency import IdempotencyKey, Turns, require_repeatable
 from tokenmq.services.keys import Revoked, authorise
 from tokenmq.services.live import Door
 from tokenmq.services.organizations import Organizations
 from tokenmq.services.paging import Page, Position, check_limit, page_of, read_cursor
-from tokenmq.services.revocation import RevokeRequest, check_revocation, selection_of
+from tokenmq.services.revocation import RevokeRequest, check_revocation, revocation_entry, selection_of
 from tokenmq.services.signing import Signing
 from tokenmq.services.texts import check_text
 from tokenmq.services.token_views import (
@@ -99,6 +100,7 @@ class Tokens:
         replacing: Replacing,
         idempotency: IdempotencyKey | None,
         now: float,
+        trace: Trace = NO_TRACE,
     ) -> IssuedToken:
         """Make a token, durable before it returns.
 
@@ -109,6 +111,7 @@ class Tokens:
             replacing: what it replaces.
             idempotency: a repeat returns an equal token (same `jti`, times and scope).
             now: unix seconds.
+            trace: where the request came from.
 
         Raises: Forbidden, GrantTooWide, InvalidRequest, InvalidKey (the key is gone at the
             commit), NotFound (so is the organization), Conflict (idempotency), ExpiredToken
@@ -117,7 +120,7 @@ class Tokens:
         authorise(key, "tokens:create", organization.id)
         if idempotency is None:
             minted = self._mint(request, key, organization, now)
-            await self._keep(minted, replacing, None, now)
+            await self._keep(minted, replacing, None, now, trace)
             return issued(minted.text, minted.family, now)
         scope = idempotency.scope(key.id)
         async with self._turns.of(scope):
@@ -125,7 +128,7 @@ class Tokens:
             if kept is None:
                 minted = self._mint(request, key, organization, now)
                 record = idempotency.record(scope, minted.family)
-                if await self._keep(minted, replacing, record, now):
+                if await self._keep(minted, replacing, record, now, trace):
                     return issued(minted.text, minted.family, now)
                 # Whoever was first went away before the answer, but not before the commit.
                 kept = await self._store.idempotency.find(scope, now)
@@ -167,7 +170,9 @@ class Tokens:
         views = [TokenView(record, status_of(record, now)) for record in found]
         return page_of(views, size, listing, _position)
 
-    async def revoke(self, request: RevokeRequest, *, key: KeyRecord, org_id: str, now: float) -> Revoked:
+    async def revoke(
+        self, request: RevokeRequest, *, key: KeyRecord, org_id: str, now: float, trace: Trace = NO_TRACE
+    ) -> Revoked:
         """Revoke every matching family that exists at the commit; then close connections.
 
         Durable, and in force in memory, before it returns. Needs the scope `tokens:revoke`.
@@ -178,16 +183,18 @@ class Tokens:
         authorise(key, "tokens:revoke", org_id)
         check_revocation(request)
         selection = selection_of(request, org_id, lambda org, client: self._door.live.opened_by(org, client))
-        return await self._revoke(selection, request.reason, now)
+        return await self._revoke(selection, request.reason, key, now, trace)
 
-    async def delete(self, token_id: str, *, key: KeyRecord, org_id: str, now: float) -> Revoked:
+    async def delete(
+        self, token_id: str, *, key: KeyRecord, org_id: str, now: float, trace: Trace = NO_TRACE
+    ) -> Revoked:
         """Revoke one family (scope `tokens:revoke`).
 
         Raises: Forbidden, NotFound, Unavailable.
         """
         authorise(key, "tokens:revoke", org_id)
         record = await self._find(org_id, token_id)
-        return await self._revoke(Selection(org_id, token_id=record.token_id), None, now)
+        return await self._revoke(Selection(org_id, token_id=record.token_id), None, key, now, trace)
 
     def introspect(self, text: str, *, key: KeyRecord, org_id: str, now: float) -> Introspection | None:
         """Return what a token is good for, None for anything that is not good now; no I/O.
@@ -227,7 +234,12 @@ class Tokens:
         return _Minted(jwt.sign(claims, signing_key), claims, record)
 
     async def _keep(
-        self, minted: _Minted, replacing: Replacing, idempotency: IdempotencyRecord | None, now: float
+        self,
+        minted: _Minted,
+        replacing: Replacing,
+        idempotency: IdempotencyRecord | None,
+        now: float,
+        trace: Trace,
     ) -> bool:
         """Store a token; False when another request with its idempotency scope was first."""
         live = self._door.live
@@ -243,7 +255,7 @@ class Tokens:
             return creation.stored
 
         new = NewFamily(record, _in_store(replacing), live.connected, idempotency)
-        return await self._store.families.create(new, applied=applied)
+        return await self._store.families.create(new, audit=_noted(record, trace), applied=applied)
 
     async def _again(
         self, org_id: str, idempotency: IdempotencyKey, kept: IdempotencyRecord | None, now: float
@@ -266,7 +278,9 @@ class Tokens:
         self._verifier.remember(text, claims)
         return issued(text, record, now)
 
-    async def _revoke(self, selection: Selection, reason: str | None, now: float) -> Revoked:
+    async def _revoke(
+        self, selection: Selection, reason: str | None, key: KeyRecord, now: float, trace: Trace
+    ) -> Revoked:
         org_id = selection.org_id
 
         def applied(ended: Sequence[EndedFamily]) -> Revoked:
@@ -279,7 +293,12 @@ class Tokens:
             )
             return Revoked(len(ended), closed)
 
-        return await self._store.families.revoke(selection, now=now, reason=reason, applied=applied)
+        def audit(ended: Sequence[EndedFamily]) -> tuple[AuditEntry, ...]:
+            return (revocation_entry(selection, len(ended), actor=of_key(key), now=now, trace=trace),)
+
+        return await self._store.families.revoke(
+            selection, now=now, reason=reason, audit=audit, applied=applied
+        )
 
     async def _find(self, org_id: str, token_id: str) -> FamilyRecord:
         # What has not the shape of an id is not worth a look.
@@ -287,6 +306,28 @@ class Tokens:
         if record is None:
             raise NotFound("there is no such token")
         return record
+
+
+def _noted(record: FamilyRecord, trace: Trace) -> Callable[[Creation], tuple[AuditEntry, ...]]:
+    """Return what says a creation to the audit trail: nothing where nothing was stored."""
+
+    def noted(creation: Creation) -> tuple[AuditEntry, ...]:
+        if not creation.stored:
+            return ()
+        told = entry(
+            Action.ISSUE,
+            f"token:{record.token_id}",
+            actor=f"key:{record.key_id}",
+            org_id=record.org_id,
+            user_id=record.user_id,
+            now=record.issued_at,
+            trace=trace,
+            ttl=record.ttl_seconds,
+            replaced=len(creation.replaced) or None,
+        )
+        return (told,)
+
+    return noted
 
 
 def _new_token_id(now: float, entropy: bytes) -> str:

@@ -12,6 +12,7 @@ from tokenmq import clock
 from tokenmq.errors import Unavailable
 from tokenmq.services.families import Families
 from tokenmq.services.keys import Keys
+from tokenmq.services.refused_keys import RefusedKeys
 from tokenmq.stores.base import Store
 from tokenmq.tracebacks import told
 
@@ -29,9 +30,18 @@ class Upkeep:
     """Owns the periodic task; `once` is what it does."""
 
     def __init__(
-        self, store: Store, keys: Keys, families: Families, *, kept_seconds: int = KEPT_SECONDS
+        self,
+        store: Store,
+        keys: Keys,
+        families: Families,
+        refused_keys: RefusedKeys,
+        *,
+        audit_seconds: int,
+        kept_seconds: int = KEPT_SECONDS,
     ) -> None:
         self._store = store
+        self._refused_keys = refused_keys
+        self._audit_seconds = audit_seconds
         self._keys = keys
         self._families = families
         self._kept_seconds = kept_seconds
@@ -48,6 +58,7 @@ class Upkeep:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
             self._task = None
+        self._refused_keys.turn(clock.now())
         try:
             await self._keys.flush()
         except Unavailable as error:
@@ -59,9 +70,11 @@ class Upkeep:
         Raises: Unavailable.
         """
         self._families.forget(now)
+        self._refused_keys.turn(now)
         await self._keys.flush()
         await _all(lambda: self._store.families.prune(now - self._kept_seconds, limit=PRUNE_ROWS))
         await _all(lambda: self._store.idempotency.prune(now, limit=PRUNE_ROWS))
+        await _all(lambda: self._store.audit.prune(now - self._audit_seconds, limit=PRUNE_ROWS))
 
     async def _run(self) -> None:
         while True:

@@ -6,7 +6,8 @@ serial order of them. Each write takes `applied`, a plain function that the stor
 with the outcome in the very step in which the commit became known and whatever became
 of the caller; its result is the method's result. So memory changes exactly when the
 disk has. An operation that failed calls nothing. (`KeptStore.save` is no such method: the
-core waits for nobody.)
+core waits for nobody.) What is to stand of it in the audit trail goes along as `audit`,
+and is there exactly when the change is.
 
 All methods raise `errors.Unavailable` when the store fails: nothing was changed.
 """
@@ -20,6 +21,8 @@ from typing import Protocol, TypeVar
 
 from tokenmq.broker.records import Change, Kept
 from tokenmq.errors import Unavailable
+from tokenmq.stores.audit import Audit, AuditStore
+from tokenmq.stores.figures import Writing
 from tokenmq.tokens.records import FamilyRecord, KeyRecord, OrganizationRecord, SigningKeyRecord
 
 Result = TypeVar("Result")
@@ -154,7 +157,11 @@ class OrganizationStore(Protocol):
         ...
 
     async def create(
-        self, record: OrganizationRecord, *, applied: Callable[[OrganizationRecord], Result]
+        self,
+        record: OrganizationRecord,
+        *,
+        audit: Audit[OrganizationRecord] = (),
+        applied: Callable[[OrganizationRecord], Result],
     ) -> Result:
         """Store a new one.
 
@@ -163,7 +170,11 @@ class OrganizationStore(Protocol):
         ...
 
     async def update(
-        self, record: OrganizationRecord, *, applied: Callable[[OrganizationRecord], Result]
+        self,
+        record: OrganizationRecord,
+        *,
+        audit: Audit[OrganizationRecord] = (),
+        applied: Callable[[OrganizationRecord], Result],
     ) -> Result:
         """Store name and settings of an existing one.
 
@@ -171,8 +182,12 @@ class OrganizationStore(Protocol):
         """
         ...
 
-    async def delete(self, org_id: str, *, applied: Callable[[str], Result]) -> Result:
+    async def delete(
+        self, org_id: str, *, audit: Audit[str] = (), applied: Callable[[str], Result]
+    ) -> Result:
         """Remove one with its keys and families, and all that is kept for it.
+
+        Its rows of the audit trail stay; who its users are is forgotten.
 
         Raises: NotFound (`organization_not_found`).
         """
@@ -187,7 +202,12 @@ class KeyStore(Protocol):
         ...
 
     async def create(
-        self, record: KeyRecord, *, made_by: str | None, applied: Callable[[KeyRecord], Result]
+        self,
+        record: KeyRecord,
+        *,
+        made_by: str | None,
+        audit: Audit[KeyRecord] = (),
+        applied: Callable[[KeyRecord], Result],
     ) -> Result:
         """Store a new one; the key `made_by` must be good at the commit (None: nobody's).
 
@@ -202,6 +222,7 @@ class KeyStore(Protocol):
         now: float,
         revoke: Selection | None,
         reason: str | None,
+        audit: Audit[Sequence[EndedFamily]] = (),
         applied: Callable[[Sequence[EndedFamily]], Result],
     ) -> Result:
         """Delete one with its sessions and revoke the families of `revoke`, in one step.
@@ -218,7 +239,9 @@ class KeyStore(Protocol):
 class FamilyStore(Protocol):
     """Token families."""
 
-    async def create(self, new: NewFamily, *, applied: Callable[[Creation], Result]) -> Result:
+    async def create(
+        self, new: NewFamily, *, audit: Audit[Creation] = (), applied: Callable[[Creation], Result]
+    ) -> Result:
         """Store a family, end those that it replaces, keep its idempotency record: one step.
 
         Raises: InvalidKey (the issuing key is deleted or expired by now), NotFound (no
@@ -240,6 +263,7 @@ class FamilyStore(Protocol):
         *,
         now: float,
         reason: str | None,
+        audit: Audit[Sequence[EndedFamily]] = (),
         applied: Callable[[Sequence[EndedFamily]], Result],
     ) -> Result:
         """Mark every selected family that exists and is not revoked; the outcome is these.
@@ -285,7 +309,11 @@ class SigningKeyStore(Protocol):
         ...
 
     async def save(
-        self, record: SigningKeyRecord, *, applied: Callable[[SigningKeyRecord], Result]
+        self,
+        record: SigningKeyRecord,
+        *,
+        audit: Audit[SigningKeyRecord] = (),
+        applied: Callable[[SigningKeyRecord], Result],
     ) -> Result:
         """Store a new one, or times and private part of a known one (by `kid`)."""
         ...
@@ -348,8 +376,18 @@ class Store(Protocol):
         ...
 
     @property
+    def audit(self) -> AuditStore:
+        """The audit trail."""
+        ...
+
+    @property
     def signing_keys(self) -> SigningKeyStore:
         """The signing keys."""
+        ...
+
+    @property
+    def writer(self) -> Writing:
+        """What writes."""
         ...
 
     async def ping(self) -> None:

@@ -15,6 +15,7 @@ from tokenmq.tokens import base64url
 ORG_ID_ENTROPY = 8
 TOKEN_ID_ENTROPY = 16
 JTI_ENTROPY = 16
+MESSAGE_ID_ENTROPY = 16
 
 _DIGITS = "abcdefghijklmnopqrstuvwxyz234567"
 _PAIRS = tuple(high + low for high in _DIGITS for low in _DIGITS)
@@ -34,6 +35,11 @@ def new_org_id(entropy: bytes) -> str:
 def new_token_id(entropy: bytes) -> str:
     """Make a family's id: `tok_` and 26 characters, 128 bits."""
     return "tok_" + _base32(entropy, TOKEN_ID_ENTROPY)
+
+
+def new_message_id(entropy: bytes) -> str:
+    """Make the id of a message that a key published: `msg_` and 26 characters, 128 bits."""
+    return "msg_" + _base32(entropy, MESSAGE_ID_ENTROPY)
 
 
 def new_jti(entropy: bytes) -> str:

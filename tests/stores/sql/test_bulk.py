@@ -4,9 +4,10 @@ import pytest
 from sqlalchemy import create_engine, select
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.dialects.postgresql import asyncpg
+from sqlalchemy.exc import IntegrityError
 
 from tokenmq.stores.sql import bulk
-from tokenmq.stores.sql.bulk import SIZES, drop_rows, primary_key, put_rows
+from tokenmq.stores.sql.bulk import SIZES, add_rows, drop_rows, primary_key, put_rows
 from tokenmq.stores.sql.tables import messages, metadata, received, retained, subscriptions
 
 DIALECTS = {"sqlite": sqlite.dialect(), "postgresql": asyncpg.dialect()}
@@ -35,6 +36,16 @@ def test_rows_of_any_number_are_written_replaced_and_dropped(connection, count):
     assert connection.execute(read).all() == others + rows[count // 2 :]
     drop_rows(connection, primary_key(messages), [(number,) for number in range(1, count)])
     assert connection.execute(read).all() == (others + rows[count // 2 :])[:1]
+
+
+@pytest.mark.parametrize("count", COUNTS)
+def test_rows_that_are_new_are_added_and_others_refused(connection, count):
+    rows = [message(number) for number in range(count)]
+    add_rows(connection, messages, rows)
+    assert connection.execute(select(messages).order_by(messages.c.number)).all() == rows
+    if rows:
+        with pytest.raises(IntegrityError):
+            add_rows(connection, messages, [message(count), message(count - 1)])
 
 
 @pytest.mark.parametrize("count", COUNTS)

@@ -32,7 +32,7 @@ async def create(call: Call[KeyBody, OrganizationQuery]) -> Answer:
         expires_at_given=body.expires_at is not UNSET,
     )
     created = await call.services.keys.create(
-        request, key=call.caller(), org_id=call.about().id, now=call.now
+        request, key=call.caller(), org_id=call.about().id, now=call.now, trace=call.trace
     )
     return ok(views.new_key(created), status=201)
 
@@ -53,7 +53,12 @@ async def delete(call: Call[KeyDeleteBody, KeyDeleteQuery]) -> Answer:
         raise InvalidRequest(("revoke_tokens", "the body and the query differ"))
     key_id = call.params["key_id"]
     done = await call.services.keys.delete(
-        key_id, key=call.caller(), org_id=call.about().id, revoke_tokens=True in wishes, now=call.now
+        key_id,
+        key=call.caller(),
+        org_id=call.about().id,
+        revoke_tokens=True in wishes,
+        now=call.now,
+        trace=call.trace,
     )
     return ok(KeyDeleted(key_id, deleted=True, revoked=done.revoked, sessions_closed=done.sessions_closed))
 

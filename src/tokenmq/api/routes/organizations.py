@@ -24,7 +24,11 @@ async def create(call: Call[OrganizationBody, NoQuery]) -> Answer:
     """Make an organization."""
     _refuse_reserved(call.body.name)
     record = await call.services.organizations.create(
-        name=call.body.name, settings=given(call.body.settings), key=call.caller(), now=call.now
+        name=call.body.name,
+        settings=given(call.body.settings),
+        key=call.caller(),
+        now=call.now,
+        trace=call.trace,
     )
     return ok(views.organization_info(record), status=201)
 
@@ -51,7 +55,12 @@ async def patch(call: Call[OrganizationPatch, NoQuery]) -> Answer:
     if name is not None:
         _refuse_reserved(name)
     record = await call.services.organizations.patch(
-        call.params["organization_id"], name=name, settings=settings, key=call.caller()
+        call.params["organization_id"],
+        name=name,
+        settings=settings,
+        key=call.caller(),
+        now=call.now,
+        trace=call.trace,
     )
     return ok(views.organization_info(record))
 
@@ -59,7 +68,9 @@ async def patch(call: Call[OrganizationPatch, NoQuery]) -> Answer:
 async def delete(call: Call[KeyOnlyBody, NoQuery]) -> Answer:
     """Delete an organization with all that is its."""
     org_id = call.params["organization_id"]
-    closed = await call.services.organizations.delete(org_id, key=call.caller())
+    closed = await call.services.organizations.delete(
+        org_id, key=call.caller(), now=call.now, trace=call.trace
+    )
     return ok(OrganizationDeleted(org_id, deleted=True, sessions_closed=closed))
 
 

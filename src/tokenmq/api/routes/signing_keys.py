@@ -21,18 +21,26 @@ async def listing(call: Call[None, InstancePageQuery]) -> Answer:
 async def add(call: Call[SigningKeyBody, NoQuery]) -> Answer:
     """Make a signing key."""
     view = await call.services.signing_keys.add(
-        given(call.body.algorithm), current=call.body.current, key=call.caller(), now=call.now
+        given(call.body.algorithm),
+        current=call.body.current,
+        key=call.caller(),
+        now=call.now,
+        trace=call.trace,
     )
     return ok(views.signing_key_info(view), status=201)
 
 
 async def use(call: Call[KeyOnlyBody, NoQuery]) -> Answer:
     """Sign with a key from now on."""
-    view = await call.services.signing_keys.use(call.params["kid"], key=call.caller(), now=call.now)
+    view = await call.services.signing_keys.use(
+        call.params["kid"], key=call.caller(), now=call.now, trace=call.trace
+    )
     return ok(views.signing_key_info(view))
 
 
 async def retire(call: Call[KeyOnlyBody, NoQuery]) -> Answer:
     """Take a key out of use."""
-    view = await call.services.signing_keys.retire(call.params["kid"], key=call.caller(), now=call.now)
+    view = await call.services.signing_keys.retire(
+        call.params["kid"], key=call.caller(), now=call.now, trace=call.trace
+    )
     return ok(views.signing_key_info(view))

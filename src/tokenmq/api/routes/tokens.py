@@ -40,6 +40,7 @@ async def create(call: Call[TokenBody, OrganizationQuery]) -> Answer:
         replacing=Replacing(families=replace, sessions=body.replace_sessions),
         idempotency=_idempotency(call),
         now=call.now,
+        trace=call.trace,
     )
     return ok(views.issued(token, now=call.now))
 
@@ -70,7 +71,7 @@ async def delete(call: Call[Keyed, OrganizationQuery]) -> Answer:
     """Revoke one family."""
     token_id = call.params["token_id"]
     done = await call.services.tokens.delete(
-        token_id, key=call.caller(), org_id=call.about().id, now=call.now
+        token_id, key=call.caller(), org_id=call.about().id, now=call.now, trace=call.trace
     )
     return ok(views.revoked(done))
 
@@ -89,7 +90,9 @@ async def revoke(call: Call[RevokeBody, OrganizationQuery]) -> Answer:
         reason=given(body.reason),
         keep_retained=body.keep_retained,
     )
-    done = await call.services.tokens.revoke(request, key=call.caller(), org_id=call.about().id, now=call.now)
+    done = await call.services.tokens.revoke(
+        request, key=call.caller(), org_id=call.about().id, now=call.now, trace=call.trace
+    )
     return ok(views.revoked(done))
 
 

@@ -157,6 +157,84 @@ class KeyDeleted(msgspec.Struct, frozen=True):
     sessions_closed: int
 
 
+class SubscriptionInfo(msgspec.Struct, frozen=True):
+    """A subscription of a session."""
+
+    topic: str
+    qos: int
+
+
+class SessionInfo(msgspec.Struct, frozen=True):
+    """A session, with a connection or without."""
+
+    client_id: str
+    user_id: str
+    username: str
+    token_id: str | None
+    key_id: str | None
+    connected: bool
+    address: str | None
+    transport: Literal["tcp", "websocket"] | None
+    protocol: Literal["3.1.1", "5.0"] | None
+    since: UtcTime
+    expires_at: UtcTime | None
+    session_expiry_seconds: int
+    ends_at: UtcTime | None
+    subscriptions: list[SubscriptionInfo]
+    queue: int
+
+
+class SessionList(msgspec.Struct, frozen=True):
+    """One page of sessions."""
+
+    sessions: list[SessionInfo]
+    next: str | None
+
+
+class SessionDeleted(msgspec.Struct, frozen=True):
+    """A session that has ended."""
+
+    client_id: str
+    deleted: bool
+
+
+class UserTerminated(msgspec.Struct, frozen=True):
+    """What ending a user's sessions did."""
+
+    username: str
+    sessions_terminated: int
+
+
+class RetainedInfo(msgspec.Struct, frozen=True):
+    """A retained message, without its payload."""
+
+    topic: str
+    payload_size: int
+    timestamp: UtcTime
+
+
+class RetainedList(msgspec.Struct, frozen=True):
+    """One page of retained messages."""
+
+    messages: list[RetainedInfo]
+    count: int
+    next: str | None
+
+
+class RetainedDeleted(msgspec.Struct, frozen=True):
+    """A topic whose retained message is gone."""
+
+    deleted: bool
+    topic: str
+
+
+class Published(msgspec.Struct, frozen=True):
+    """A message that was taken."""
+
+    success: bool
+    message_id: str
+
+
 class OrganizationInfo(msgspec.Struct, frozen=True):
     """An organization."""
 
@@ -196,6 +274,43 @@ class SigningKeyList(msgspec.Struct, frozen=True):
     """One page of signing keys."""
 
     signing_keys: list[SigningKeyInfo]
+    next: str | None
+
+
+class AuditInfo(msgspec.Struct, frozen=True):
+    """One row of the audit trail; hashes in hexadecimal digits."""
+
+    number: int
+    at: UtcTime
+    organization_id: str | None
+    actor: str
+    action: str
+    object: str
+    user_id: str | None
+    result: str
+    address: str | None
+    request_id: str | None
+    details: Mapping[str, Any]
+    previous_hash: str
+    hash: str
+
+
+class AuditList(msgspec.Struct, frozen=True):
+    """One page of the audit trail."""
+
+    entries: list[AuditInfo]
+    next: str | None
+
+
+class AuditCheck(msgspec.Struct, frozen=True):
+    """What was found of a part of the chain; `number` and `hash` are of the last row that is whole."""
+
+    intact: bool
+    rows: int
+    number: int
+    hash: str
+    broken_at: int | None
+    problem: str | None
     next: str | None
 
 

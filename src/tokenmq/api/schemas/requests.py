@@ -26,6 +26,8 @@ Label = Annotated[str, Meta(min_length=1, max_length=_MAX_LABEL)]
 Permissions = Annotated[list[Permission], Meta(min_length=1)]
 TopicFilters = Annotated[list[str], Meta(min_length=1, max_length=MAX_TOPICS)]
 Time = Annotated[datetime, Meta(tz=True, description="RFC 3339, with its offset")]
+# What a row of the audit trail names: as long as the longest client id with its kind before it.
+Exact = Annotated[str, Meta(min_length=1, max_length=2_048)]
 Limit = Annotated[int, Meta(ge=1, le=MAX_LIMIT)]
 
 
@@ -56,6 +58,27 @@ class TokenListQuery(PageQuery, kw_only=True):
     status: Literal["active", "expired", "revoked", "replaced"] | UnsetType = UNSET
 
 
+class SessionListQuery(PageQuery, kw_only=True):
+    """GET /v2/sessions."""
+
+    user_id: Label | UnsetType = UNSET
+
+
+class RetainedQuery(PageQuery, kw_only=True):
+    """GET /v2/utilities/retained."""
+
+    topic: Annotated[str, Meta(min_length=1)] = "#"
+
+
+class PublishBody(Keyed, kw_only=True):
+    """POST /v1/publish."""
+
+    topic: Annotated[str, Meta(min_length=1)]
+    payload: str | dict[str, Any]
+    qos: Literal[0, 1, 2] = 1
+    retain: bool = False
+
+
 class NoQuery(msgspec.Struct, forbid_unknown_fields=True):
     """Calls whose URL says everything."""
 
@@ -68,6 +91,23 @@ class InstancePageQuery(msgspec.Struct, forbid_unknown_fields=True, kw_only=True
     """GET /v2/organizations."""
 
     limit: Limit | UnsetType = UNSET
+    cursor: str | UnsetType = UNSET
+
+
+class AuditQuery(PageQuery, kw_only=True):
+    """GET /v2/audit."""
+
+    action: Label | UnsetType = UNSET
+    actor: Exact | UnsetType = UNSET
+    object: Exact | UnsetType = UNSET
+    user_id: Label | UnsetType = UNSET
+    since: Time | UnsetType = UNSET
+    until: Time | UnsetType = UNSET
+
+
+class AuditCheckQuery(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """GET /v2/audit/verify."""
+
     cursor: str | UnsetType = UNSET
 
 

@@ -20,7 +20,7 @@ from functools import lru_cache
 from itertools import chain
 from typing import Any
 
-from sqlalchemy import Column, Compiled, Connection, Dialect, Table, and_, bindparam, delete, or_
+from sqlalchemy import Column, Compiled, Connection, Dialect, Table, and_, bindparam, delete, insert, or_
 
 from tokenmq.stores.sql.dialect import upsert
 
@@ -38,6 +38,18 @@ def put_rows(connection: Connection, table: Table, rows: Sequence[Row]) -> None:
     """
     for size, parameters in _cut(rows):
         connection.exec_driver_sql(_upsert(connection.dialect, table, size).string, parameters)
+
+
+def add_rows(connection: Connection, table: Table, rows: Sequence[Row]) -> None:
+    """Write rows whose primary keys are new.
+
+    Args:
+        rows: as for `put_rows`.
+
+    Raises: IntegrityError for a key that is there.
+    """
+    for size, parameters in _cut(rows):
+        connection.exec_driver_sql(_insert(connection.dialect, table, size).string, parameters)
 
 
 def drop_rows(connection: Connection, columns: tuple[Column[Any], ...], values: Sequence[Row]) -> None:
@@ -68,6 +80,11 @@ def _cut(rows: Sequence[Row]) -> Iterator[tuple[int, list[Row]]]:
 @lru_cache(maxsize=256)
 def _upsert(dialect: Dialect, table: Table, rows: int) -> Compiled:
     return upsert(dialect, table, rows=rows).compile(dialect=dialect)
+
+
+@lru_cache(maxsize=256)
+def _insert(dialect: Dialect, table: Table, rows: int) -> Compiled:
+    return insert(table).values([dict.fromkeys(table.columns.keys())] * rows).compile(dialect=dialect)
 
 
 @lru_cache(maxsize=256)

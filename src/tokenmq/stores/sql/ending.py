@@ -7,6 +7,7 @@ from typing import Literal
 
 from sqlalchemy import Connection, bindparam, delete, select
 
+from tokenmq.stores.sql import people
 from tokenmq.stores.sql.bulk import drop_rows
 from tokenmq.stores.sql.saving import drop_from_sessions
 from tokenmq.stores.sql.tables import messages, retained, sessions
@@ -43,3 +44,4 @@ def end_organization(connection: Connection, org_id: str) -> None:
     end_sessions(connection, "org_id", [org_id])
     connection.execute(_DELETE_MESSAGES, {"at": org_id})
     connection.execute(_DELETE_RETAINED, {"at": org_id})
+    people.erase_organization(connection, org_id)

@@ -20,6 +20,7 @@ from sqlalchemy import (
 )
 
 from tokenmq.errors import TokenmqError
+from tokenmq.stores.audit import Audit
 from tokenmq.stores.base import (
     GRACE_SECONDS,
     Creation,
@@ -73,11 +74,13 @@ class SqlFamilies:
         self._reader = reader
         self._writer = writer
 
-    async def create(self, new: NewFamily, *, applied: Callable[[Creation], Result]) -> Result:
+    async def create(
+        self, new: NewFamily, *, audit: Audit[Creation] = (), applied: Callable[[Creation], Result]
+    ) -> Result:
         """Store a family and what goes with it."""
         if new.replacing is Replacing.IDLE:
             new = replace(new, connected=self._writer.on_loop(new.connected))
-        return await self._writer.submit(CREATING, new, applied)
+        return await self._writer.submit(CREATING, new, applied, audit)
 
     async def get(self, org_id: str, token_id: str) -> FamilyRecord | None:
         """Return one, None when the organization has none of this id."""
@@ -94,12 +97,13 @@ class SqlFamilies:
         *,
         now: float,
         reason: str | None,
+        audit: Audit[Sequence[EndedFamily]] = (),
         applied: Callable[[Sequence[EndedFamily]], Result],
     ) -> Result:
         """Mark every selected family that exists and is not revoked."""
         if selection.opened_by is not None:
             selection = replace(selection, opened_by=self._writer.on_loop(selection.opened_by))
-        return await self._writer.submit(_REVOKING, Revocation(selection, now, reason), applied)
+        return await self._writer.submit(_REVOKING, Revocation(selection, now, reason), applied, audit)
 
     async def ended(self, now: float) -> list[EndedFamily]:
         """Return the families that are revoked, or replaced with their sessions, and matter."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, bindparam, insert, or_, select, update
 
 from tokenmq.errors import InvalidKey, NotFound, TokenmqError
+from tokenmq.stores.audit import Audit
 from tokenmq.stores.base import EndedFamily, Result, Selection
 from tokenmq.stores.sql.ending import end_sessions
 from tokenmq.stores.sql.order import Order
@@ -63,10 +64,15 @@ class SqlKeys:
         return [key_record(row) for row in await self._reader.rows(_ALL)]
 
     async def create(
-        self, record: KeyRecord, *, made_by: str | None, applied: Callable[[KeyRecord], Result]
+        self,
+        record: KeyRecord,
+        *,
+        made_by: str | None,
+        audit: Audit[KeyRecord] = (),
+        applied: Callable[[KeyRecord], Result],
     ) -> Result:
         """Store a new one."""
-        return await self._writer.submit(_CREATING, _NewKey(record, made_by), applied)
+        return await self._writer.submit(_CREATING, _NewKey(record, made_by), applied, audit)
 
     async def delete(
         self,
@@ -75,11 +81,12 @@ class SqlKeys:
         now: float,
         revoke: Selection | None,
         reason: str | None,
+        audit: Audit[Sequence[EndedFamily]] = (),
         applied: Callable[[Sequence[EndedFamily]], Result],
     ) -> Result:
         """Delete one with its sessions and revoke the families of `revoke`, in one step."""
         revocation = None if revoke is None else Revocation(revoke, now, reason)
-        return await self._writer.submit(_DELETING, _Deletion(key_id, now, revocation), applied)
+        return await self._writer.submit(_DELETING, _Deletion(key_id, now, revocation), applied, audit)
 
     async def touch(self, used: Mapping[str, int]) -> None:
         """Store when keys were last used."""

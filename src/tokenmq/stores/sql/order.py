@@ -2,7 +2,7 @@
 
 What takes away comes before what gives: a creation in the same group as the deletion of
 its key finds the key deleted. What the core has kept comes first of all: a revocation in
-the same group finds what it takes away.
+the same group finds what it takes away. The audit trail of a group is written after all of it.
 """
 
 from __future__ import annotations
@@ -25,4 +25,7 @@ class Order(IntEnum):
     TOUCH_KEYS = auto()
     PRUNE_FAMILIES = auto()
     PRUNE_IDEMPOTENCY = auto()
+    ERASE_PERSON = auto()
+    PRUNE_AUDIT = auto()
+    NOTE_AUDIT = auto()
     LOAD_KEPT = auto()

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from tokenmq.errors import Conflict, NotFound, TokenmqError
+from tokenmq.stores.audit import Audit
 from tokenmq.stores.base import Result
 from tokenmq.stores.sql.ending import end_organization
 from tokenmq.stores.sql.order import Order
@@ -39,20 +40,30 @@ class SqlOrganizations:
         return [organization_record(row) for row in await self._reader.rows(_ALL)]
 
     async def create(
-        self, record: OrganizationRecord, *, applied: Callable[[OrganizationRecord], Result]
+        self,
+        record: OrganizationRecord,
+        *,
+        audit: Audit[OrganizationRecord] = (),
+        applied: Callable[[OrganizationRecord], Result],
     ) -> Result:
         """Store a new one."""
-        return await self._writer.submit(_CREATING, record, applied)
+        return await self._writer.submit(_CREATING, record, applied, audit)
 
     async def update(
-        self, record: OrganizationRecord, *, applied: Callable[[OrganizationRecord], Result]
+        self,
+        record: OrganizationRecord,
+        *,
+        audit: Audit[OrganizationRecord] = (),
+        applied: Callable[[OrganizationRecord], Result],
     ) -> Result:
         """Store name and settings of an existing one."""
-        return await self._writer.submit(_UPDATING, record, applied)
+        return await self._writer.submit(_UPDATING, record, applied, audit)
 
-    async def delete(self, org_id: str, *, applied: Callable[[str], Result]) -> Result:
+    async def delete(
+        self, org_id: str, *, audit: Audit[str] = (), applied: Callable[[str], Result]
+    ) -> Result:
         """Remove one with all that belongs to it."""
-        return await self._writer.submit(_DELETING, org_id, applied)
+        return await self._writer.submit(_DELETING, org_id, applied, audit)
 
 
 def _create(

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from sqlalchemy import Connection, bindparam, insert, select, update
 
 from tokenmq.errors import TokenmqError
+from tokenmq.stores.audit import Audit
 from tokenmq.stores.base import Result
 from tokenmq.stores.sql.order import Order
 from tokenmq.stores.sql.reader import Reader
@@ -36,10 +37,14 @@ class SqlSigningKeys:
         return [signing_key_record(row) for row in await self._reader.rows(_ALL)]
 
     async def save(
-        self, record: SigningKeyRecord, *, applied: Callable[[SigningKeyRecord], Result]
+        self,
+        record: SigningKeyRecord,
+        *,
+        audit: Audit[SigningKeyRecord] = (),
+        applied: Callable[[SigningKeyRecord], Result],
     ) -> Result:
         """Store a new one, or the changed times and form of a known one."""
-        return await self._writer.submit(_SAVING, record, applied)
+        return await self._writer.submit(_SAVING, record, applied, audit)
 
 
 def _save(

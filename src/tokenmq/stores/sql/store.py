@@ -9,6 +9,7 @@ from sqlalchemy import Connection, select, text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from tokenmq.errors import Unavailable
+from tokenmq.stores.sql.audit import SqlAudit
 from tokenmq.stores.sql.dialect import sqlite_runners
 from tokenmq.stores.sql.families import SqlFamilies
 from tokenmq.stores.sql.idempotency import SqlIdempotency
@@ -28,7 +29,7 @@ class SqlStore:
     """`Store` in SQL; `open_folder` makes one, `postgresql.open_postgresql` the other.
 
     Attributes:
-        writer: the one task that writes; its `commits` counts the groups.
+        writer: the one task that writes, with figures about its commits.
     """
 
     def __init__(self, writing: Runner, reading: Runner) -> None:
@@ -41,6 +42,7 @@ class SqlStore:
         self.idempotency = SqlIdempotency(self._reader, self.writer)
         self.signing_keys = SqlSigningKeys(self._reader, self.writer)
         self.kept = SqlKept(self.writer)
+        self.audit = SqlAudit(self._reader, self.writer)
 
     @classmethod
     async def open_folder(cls, folder: Path) -> Self:

@@ -206,6 +206,48 @@ retained = Table(
     Column("token_id", Text, index=True),
 )
 
+# `stores.audit` says what its columns are; they are in the order of `AuditRow`.
+audit = Table(
+    "audit",
+    metadata,
+    Column("number", _Number, primary_key=True, autoincrement=False),
+    Column("at", BigInteger, nullable=False),
+    Column("org_id", Text),
+    Column("actor", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("object", Text, nullable=False),
+    Column("person", Text),
+    Column("result", Text, nullable=False),
+    Column("address", Text),
+    Column("request_id", Text),
+    Column("details", Text, nullable=False),
+    Column("previous", LargeBinary, nullable=False),
+    Column("hash", LargeBinary, nullable=False),
+    # What one organization sees of it.
+    Index("ix_audit_org", "org_id", "number"),
+)
+
+# Where the chain ends: `first` is the row before the oldest that is there, `last` the newest.
+audit_ends = Table(
+    "audit_ends",
+    metadata,
+    Column("place", Text, primary_key=True),
+    Column("number", BigInteger, nullable=False),
+    Column("hash", LargeBinary, nullable=False),
+)
+
+# Who the pseudonyms of the trail are. To delete a row is to forget a person.
+audit_people = Table(
+    "audit_people",
+    metadata,
+    Column("org_id", Text, primary_key=True),
+    Column("user_id", Text, primary_key=True),
+    Column("person", Text, nullable=False, index=True),
+    Column("key", LargeBinary, nullable=False),
+    Column("seen_at", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
 # PostgreSQL has one row here: which process serves, and how many groups of writes it has
 # committed (`holding`). Of SQLite's file that is the business of its folder's lock.
 holder = Table(

@@ -15,6 +15,10 @@ savepoint: the ones at fault fail, the others do not notice. Anything else that 
 wrong (disk full, connection lost, a defect) fails the group: everybody gets
 `Unavailable`, nothing is stored, nothing changes in memory.
 
+An operation brings what the audit trail is to say of it. The rows of a group are chained
+and written at the end of its transaction: a change and its row are there together or not
+at all.
+
 What an operation changes in memory it changes in `applied`, which this task calls right
 after the commit: a caller that went away meanwhile cannot keep it from happening.
 
@@ -38,7 +42,11 @@ from typing import Any, Generic, ParamSpec, TypeAlias, TypeVar
 from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
+from tokenmq import clock
 from tokenmq.errors import Conflict, TokenmqError, Unavailable
+from tokenmq.histogram import Histogram
+from tokenmq.stores.audit import Audit, AuditEntry, entries_of
+from tokenmq.stores.sql.chain import Chain
 from tokenmq.stores.sql.runner import Runner
 
 Operation = TypeVar("Operation")
@@ -87,6 +95,7 @@ class _Asked:
     operation: Any
     applied: Callable[[Any], Any]
     answer: asyncio.Future[Any]
+    audit: Audit[Any]
     refused: None = None
 
     def finish(self, outcome: Any) -> None:
@@ -122,6 +131,7 @@ class _Posted:
     settled: Callable[[Any], None]
     size: int
     refused: Unavailable | None = None
+    audit: Audit[Any] = ()
 
     def finish(self, outcome: Any) -> None:
         """Tell that it is done, or the error that the outcome is."""
@@ -141,10 +151,14 @@ class GroupWriter:
 
     Attributes:
         commits: how many groups were committed.
+        chain: the end of the audit trail.
+        commit_seconds: how long each of them took, from its first statement on.
+        failures: how many groups failed.
     """
 
     def __init__(self, runner: Runner) -> None:
         self._runner = runner
+        self.chain = Chain()
         self._waiting: deque[_Entry] = deque()
         # Of those that wait: how many somebody awaits, and the size of the posts.
         self._asked = 0
@@ -153,15 +167,32 @@ class GroupWriter:
         self._closing = False
         self._task: asyncio.Task[None] | None = None
         self.commits = 0
+        self.commit_seconds = Histogram()
+        self.failures = 0
+
+    @property
+    def waiting(self) -> int:
+        """How much waits for its commit: operations that somebody awaits, and rows of the others."""
+        return self._asked + self._posted
 
     def start(self) -> None:
         """Begin to work."""
         self._task = asyncio.get_running_loop().create_task(self._work(), name="store writer")
 
     async def submit(
-        self, work: Work[Operation, Outcome], operation: Operation, applied: Callable[[Outcome], Result]
+        self,
+        work: Work[Operation, Outcome],
+        operation: Operation,
+        applied: Callable[[Outcome], Result],
+        audit: Audit[Outcome] = (),
     ) -> Result:
         """Do an operation durably and return what `applied` made of its outcome.
+
+        Args:
+            work: its kind.
+            operation: what to do.
+            applied: called with the outcome in the step in which the commit became known.
+            audit: what the audit trail says of it, in the same transaction.
 
         Raises: the operation's own error, Unavailable.
         """
@@ -171,7 +202,7 @@ class GroupWriter:
             raise _overloaded()
         answer: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._asked += 1
-        self._queue(_Asked(work, operation, applied, answer))
+        self._queue(_Asked(work, operation, applied, answer, audit))
         return await answer
 
     def post(
@@ -181,6 +212,7 @@ class GroupWriter:
         settled: Callable[[Any], None],
         *,
         size: int,
+        audit: Audit[Any] = (),
     ) -> None:
         """Hand in an operation that nobody waits for; to be called on the event loop.
 
@@ -188,6 +220,7 @@ class GroupWriter:
             settled: called with None when it is durable, or with the error when nothing of
                 it was done; on the loop, later, in the order in which this kind was posted.
             size: how much it is to do, in rows.
+            audit: as of `submit`.
         """
         if not self._works():
             asyncio.get_running_loop().call_soon(settled, _closed())
@@ -198,7 +231,7 @@ class GroupWriter:
             self._queue(_Posted(work, None, settled, 0, _overloaded()))
         else:
             self._posted += size
-            self._queue(_Posted(work, operation, settled, size))
+            self._queue(_Posted(work, operation, settled, size, audit=audit))
 
     def on_loop(self, question: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
         """Return a function that an operation may call to ask `question` on the event loop."""
@@ -268,22 +301,29 @@ class GroupWriter:
 
     async def _run(self, group: list[_Entry]) -> list[Any]:
         """Run a group in a transaction; return the outcome of each, or why it has none."""
+        began = clock.mono()
         try:
             try:
-                outcomes = await self._runner.run(partial(_run_together, group))
+                outcomes = await self._runner.run(partial(_run_together, group, self.chain))
             except IntegrityError:
-                outcomes = await self._runner.run(partial(_run_apart, group))
+                outcomes = await self._runner.run(partial(_run_apart, group, self.chain))
         except (SQLAlchemyError, OSError) as error:
+            self.chain.lost()
+            self.failures += 1
             return _failures(group, "the store failed, nothing was changed", error)
         # Fail closed (SECURITY, ruling 7): a defect in one operation must neither end the
         # writer nor leave anybody waiting. Its cause travels with each answer.
         except Exception as error:
+            self.chain.lost()
+            self.failures += 1
             return _failures(group, "a write failed, nothing was changed", error)
+        self.chain.kept()
         self.commits += 1
+        self.commit_seconds.observe(clock.mono() - began)
         return outcomes
 
 
-def _run_together(group: list[_Entry], connection: Connection) -> list[Any]:
+def _run_together(group: list[_Entry], chain: Chain, connection: Connection) -> list[Any]:
     outcomes: list[Any] = []
     start = 0
     while start < len(group):
@@ -293,10 +333,11 @@ def _run_together(group: list[_Entry], connection: Connection) -> list[Any]:
             stop += 1
         outcomes += work.run(connection, [entry.operation for entry in group[start:stop]])
         start = stop
+    _note(group, outcomes, chain, connection)
     return outcomes
 
 
-def _run_apart(group: list[_Entry], connection: Connection) -> list[Any]:
+def _run_apart(group: list[_Entry], chain: Chain, connection: Connection) -> list[Any]:
     outcomes: list[Any] = []
     for entry in group:
         try:
@@ -304,7 +345,17 @@ def _run_apart(group: list[_Entry], connection: Connection) -> list[Any]:
                 outcomes += entry.work.run(connection, [entry.operation])
         except IntegrityError:
             outcomes.append(entry.work.refused(entry.operation))
+    _note(group, outcomes, chain, connection)
     return outcomes
+
+
+def _note(group: list[_Entry], outcomes: list[Any], chain: Chain, connection: Connection) -> None:
+    """Write the audit trail of a group: of each operation that was done, in the order of the group."""
+    entries: list[AuditEntry] = []
+    for entry, outcome in zip(group, outcomes, strict=True):
+        if entry.audit and not isinstance(outcome, TokenmqError):
+            entries += entries_of(entry.audit, outcome)
+    chain.append(connection, entries)
 
 
 def _failures(group: list[_Entry], text: str, cause: Exception) -> list[Unavailable]:

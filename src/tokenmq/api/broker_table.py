@@ -1,0 +1,86 @@
+"""The endpoints that are about the running broker; `table` has all of them."""
+
+from __future__ import annotations
+
+from tokenmq.api.call import Access, Endpoint
+from tokenmq.api.routes import messages, sessions
+from tokenmq.api.schemas import answers, requests
+
+BROKER_ENDPOINTS: tuple[Endpoint, ...] = (
+    Endpoint(
+        "GET",
+        "/v2/sessions",
+        "listSessions",
+        "List sessions, those without a connection too",
+        sessions.listing,
+        Access.SCOPE,
+        answers.SessionList,
+        requests.SessionListQuery,
+        scope="sessions",
+    ),
+    Endpoint(
+        "DELETE",
+        "/v2/sessions/{client_id}",
+        "deleteSession",
+        "End a session with all that waits for it, and close its connection",
+        sessions.delete,
+        Access.SCOPE,
+        answers.SessionDeleted,
+        requests.OrganizationQuery,
+        scope="sessions",
+        body=requests.Keyed,
+        body_required=False,
+        errors=(404,),
+    ),
+    Endpoint(
+        "POST",
+        "/v2/utilities/users/{username}/terminate",
+        "terminateUser",
+        "End all sessions of a user, and close their connections",
+        sessions.terminate,
+        Access.SCOPE,
+        answers.UserTerminated,
+        requests.OrganizationQuery,
+        scope="sessions",
+        body=requests.Keyed,
+        body_required=False,
+    ),
+    Endpoint(
+        "GET",
+        "/v2/utilities/retained",
+        "listRetained",
+        "List retained messages, without their payloads",
+        messages.retained,
+        Access.SCOPE,
+        answers.RetainedList,
+        requests.RetainedQuery,
+        scope="retained",
+    ),
+    Endpoint(
+        "DELETE",
+        "/v2/utilities/retained/{topic}",
+        "deleteRetained",
+        "Remove the retained message of a topic",
+        messages.clear_retained,
+        Access.SCOPE,
+        answers.RetainedDeleted,
+        requests.OrganizationQuery,
+        scope="retained",
+        body=requests.Keyed,
+        body_required=False,
+        errors=(404,),
+    ),
+    Endpoint(
+        "POST",
+        "/v1/publish",
+        "publish",
+        "Publish a message",
+        messages.publish,
+        Access.SCOPE,
+        answers.Published,
+        requests.OrganizationQuery,
+        scope="publish",
+        body=requests.PublishBody,
+        errors=(409,),
+    ),
+)

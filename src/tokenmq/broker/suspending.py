@@ -1,0 +1,167 @@
+"""What a change of rights does to a session: subscriptions are suspended and revive, what waits goes.
+
+Theory of operation. A subscription stands as long as the rights *cover* it; when they do not
+any more it is suspended: it stays with its session, but no route has it. It needs no row in
+the store: rights and policy say whether it is, at the start too. What is delivered is judged
+by topic besides, as ever, so a message that waits goes if its topic is not allowed any more,
+or if only suspended subscriptions match it.
+
+Nobody goes deaf unawares: a connection that listens to its own events is told which
+subscriptions are suspended, one that does not is closed with the reason (the wire contract,
+"Staying connected"). Who comes back to a session with suspended subscriptions is told in
+CONNACK, and stays.
+
+The rights of all sessions that a change touches must be the new ones before any of this is
+done: what one member of a shared subscription may not have any more goes to another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable
+from typing import TYPE_CHECKING
+
+from tokenmq.access.permission import Permission
+from tokenmq.broker import sharing, wills
+from tokenmq.mqtt.codes import ReasonCode
+from tokenmq.topics.filter import matches
+
+if TYPE_CHECKING:
+    from tokenmq.access.decide import Scope
+    from tokenmq.broker.broker import Broker
+    from tokenmq.broker.session import Session
+    from tokenmq.broker.shared import Group
+    from tokenmq.broker.tenant import Tenant
+
+# User property of CONNACK, one for each suspended subscription (the wire contract, section 3).
+SUSPENDED = "tokenmq-suspended"
+
+
+class Narrowed:
+    """A session that has lost subscriptions.
+
+    Attributes:
+        suspended: their filters as they were subscribed to, and why.
+    """
+
+    __slots__ = ("session", "suspended")
+
+    def __init__(self, session: Session, suspended: list[tuple[str, str]]) -> None:
+        self.session = session
+        self.suspended = suspended
+
+
+def why_not(tenant: Tenant, scope: Scope, topic_filter: str) -> str | None:
+    """Say why a plain filter may not be subscribed to, None where it may [MQTT-3.8.4-7]."""
+    if not tenant.knows(topic_filter):
+        return f"nobody can subscribe to {topic_filter.partition('/')[0]}"
+    decision = scope.on_filter(Permission.SUBSCRIBE, topic_filter)
+    return None if decision.allowed else decision.rule
+
+
+def left_out(session: Session, scope: Scope) -> list[str]:
+    """Return the subscriptions of a session that it would go on with suspended under other rights."""
+    return [
+        subscription.topic_filter
+        for subscription in session.subscriptions.values()
+        if why_not(session.tenant, scope, subscription.inner_filter) is not None
+    ]
+
+
+def apply(broker: Broker, sessions: Collection[Session]) -> list[Narrowed]:
+    """Have everything of these sessions feel the rights that they have now.
+
+    Effects: subscriptions are suspended or revive, their routes end; what waits for a session
+        and may not be had any more goes, to another member where it was shared; a will that
+        is not allowed any more is dropped.
+
+    Returns: who has lost subscriptions by it; `tell` them.
+    """
+    narrowed: list[Narrowed] = []
+    for session in sessions:
+        suspended = _judge(session)
+        if suspended:
+            narrowed.append(Narrowed(session, suspended))
+    for session in sessions:
+        _withhold(broker, session)
+        wills.judge_anew(broker, session)
+    return narrowed
+
+
+def tell(broker: Broker, narrowed: Iterable[Narrowed]) -> None:
+    """Tell connections of the subscriptions that they have lost; who does not listen is closed."""
+    for one in narrowed:
+        session, suspended = one.session, one.suspended
+        if not session.connected:
+            continue
+        topic_filter, why = suspended[0]
+        broker.report(
+            "narrowed",
+            org_id=session.tenant.org_id,
+            client_id=session.client_id,
+            user_id=session.identity.user_id,
+            topic_filter=topic_filter[:256],
+            reason=why,
+            count=len(suspended),
+        )
+        if session.listens and broker.events.narrowed(session, [name for name, _ in suspended]):
+            continue
+        others = f"; and {len(suspended) - 1} more" if len(suspended) > 1 else ""
+        text = f"subscription {topic_filter} is suspended: {why}{others}"
+        broker.disconnect(session.outbox, ReasonCode.ADMINISTRATIVE_ACTION, text)
+
+
+def _judge(session: Session) -> list[tuple[str, str]]:
+    """Suspend what the rights do not cover, and let revive what they do; return what was suspended."""
+    suspended: list[tuple[str, str]] = []
+    for subscription in session.subscriptions.values():
+        why = why_not(session.tenant, session.scope, subscription.inner_filter)
+        if why is not None and not subscription.suspended:
+            suspended.append((subscription.topic_filter, why))
+            if session.replays:
+                session.replays.pop(subscription.topic_filter, None)
+        subscription.suspended = why is not None
+    session.tenant.routes.end_of(session.subscriptions.values())
+    return suspended
+
+
+def _withhold(broker: Broker, session: Session) -> None:
+    """Let go of what waits for a session and may not be had any more."""
+    subscriptions = session.subscriptions.values()
+    session.withhold(_judgement(session, [(one.inner_filter, one.suspended) for one in subscriptions]))
+    backlog = session.backlog
+    if backlog is None or not backlog.deliveries:
+        return
+    plain = [(one.inner_filter, one.suspended) for one in subscriptions if one.group is None]
+    may_have = _judgement(session, plain)
+    may_receive = _judgement(session, [])
+
+    def may_go(group: Group | None, topic: str) -> bool:
+        if group is None:
+            return may_have(topic)
+        shared = session.subscriptions.get(group.name)
+        return (shared is None or not shared.suspended) and may_receive(topic)
+
+    sharing.pass_on(broker, session.tenant, backlog.withhold(may_go))
+
+
+def _judgement(session: Session, filters: list[tuple[str, bool]]) -> Callable[[str], bool]:
+    """Return what tells of a topic whether a message that waits on it may go out; asked once a topic.
+
+    Args:
+        filters: subscriptions that it may have come by, and whether each is suspended. What
+            came by one that is not there any more is judged by its topic alone.
+    """
+    known: dict[str, bool] = {}
+    suspended = [topic_filter for topic_filter, is_suspended in filters if is_suspended]
+    standing = [topic_filter for topic_filter, is_suspended in filters if not is_suspended]
+
+    def may_go(topic: str) -> bool:
+        found = known.get(topic)
+        if found is None:
+            found = known[topic] = session.scope.on_topic(Permission.SUBSCRIBE, topic).allowed and (
+                not any(matches(one, topic) for one in suspended)
+                or any(matches(one, topic) for one in standing)
+            )
+        return found
+
+    return may_go
