@@ -23,14 +23,20 @@ class Portal:
         self._thread = threading.Thread(target=self._loop.run_forever, name="tokenmq-client", daemon=True)
         self._thread.start()
 
+    @property
+    def is_closed(self) -> bool:
+        """It runs nothing any more."""
+        return self._loop.is_closed()
+
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine to its end; an interrupt of the caller cancels it.
 
         Raises: what it raises; InvalidRequest in the portal's own thread, which would wait for itself.
         """
-        if threading.current_thread() is self._thread:
+        if self.is_closed or threading.current_thread() is self._thread:
             coroutine.close()
-            raise InvalidRequest(("", "an async callback cannot call a client that blocks"))
+            why = "it is closed" if self.is_closed else "an async callback cannot call a client that blocks"
+            raise InvalidRequest(("", why))
         future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
         try:
             return future.result()
@@ -48,7 +54,7 @@ class Portal:
 
     def close(self) -> None:
         """End what still runs, and the thread."""
-        if self._loop.is_closed():
+        if self.is_closed:
             return
         self.run(_cancel_others())
         self._loop.call_soon_threadsafe(self._loop.stop)

@@ -159,7 +159,9 @@ class Client:
             yield one.message
 
     def close(self) -> None:
-        """Disconnect and end everything."""
+        """Disconnect and end everything; again is nothing."""
+        if self._portal.is_closed:
+            return
         try:
             self._portal.run(self._client.close())
         finally:
@@ -235,6 +237,8 @@ class TokenSource:
 
     def close(self) -> None:
         """End the renewing and the network connections; the newest token stays."""
+        if self._portal.is_closed:
+            return
         try:
             self._portal.run(self._source.close())
         finally:

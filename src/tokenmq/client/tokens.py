@@ -160,4 +160,10 @@ def _texts(value: Any) -> tuple[str, ...]:
 
 
 def _grants(value: Any) -> tuple[Grant, ...]:
-    return tuple(one for one in value if isinstance(one, dict)) if isinstance(value, list) else ()
+    if not isinstance(value, list):
+        return ()
+    return tuple(
+        Grant(topics=list(_texts(one.get("topics"))), permissions=list(_texts(one.get("permissions"))))
+        for one in value
+        if isinstance(one, dict)
+    )
