@@ -210,6 +210,10 @@ ROWS = (
         decision("uncached_64_ns", "uncached_1_ns"), Wanted(at_most=1.25), warm=False, per_second=False,
     ),
     Row(
+        "decision-rules", "one decision, not cached, 1,000 policy rules to the starting policy, ns",
+        decision("uncached_rules_ns", "uncached_64_ns"), Wanted(at_most=1.5), warm=False, per_second=False,
+    ),
+    Row(
         "p99", "p99 latency, QoS 1, each at half of its own most, µs",
         half_load(None), Wanted(at_most=1.5), per_second=False, extra=True, others=True,
     ),

@@ -7,6 +7,8 @@
     ├── ProtocolError            bytes or packets that break MQTT; carries the reason code
     ├── InvalidToken             not ours, not verifiable, not for here
     │   └── ExpiredToken         ours and genuine, too late
+    ├── ClaimMissing             a provider's genuine token that lacks what we need of it
+    ├── FamilyLapsed             a password of a family that may yet be refreshed: try again
     ├── InvalidKey               no such key, wrong secret, expired, deleted
     ├── UnusableKey              a signing key that is malformed, weak, or stays closed
     ├── BadCredentials           a CONNECT whose username is wrong or whose key is unknown
@@ -107,6 +109,18 @@ class ExpiredToken(InvalidToken):
     def __init__(self, message: str, expired_at: int) -> None:
         self.expired_at = expired_at
         super().__init__(message)
+
+
+class ClaimMissing(TokenmqError):
+    """A genuine token of an identity provider that lacks a claim that we need."""
+
+    code = "invalid_token"
+
+
+class FamilyLapsed(TokenmqError):
+    """A genuine password of a family that has lapsed, and whose refresh may be on its way."""
+
+    code = "family_lapsed"
 
 
 class InvalidKey(TokenmqError):

@@ -79,14 +79,20 @@ def test_templates_pass(template: str) -> None:
 @pytest.mark.parametrize(
     ("template", "reason"),
     [
-        ("u/{name}", "unknown variable {name}, known are {client_id}, {org} and {user_id}"),
-        ("u/{}", "unknown variable {}, known are {client_id}, {org} and {user_id}"),
-        ("u/{User_id}", "unknown variable {User_id}, known are {client_id}, {org} and {user_id}"),
-        ("u/{ user_id }", "unknown variable { user_id }, known are {client_id}, {org} and {user_id}"),
-        ("u/{a/b}", "unknown variable {a/b}, known are {client_id}, {org} and {user_id}"),
+        ("u/{name}", "unknown variable {name}, known are {client_id}, {org}, {user_id} and {claim:NAME}"),
+        ("u/{}", "unknown variable {}, known are {client_id}, {org}, {user_id} and {claim:NAME}"),
+        (
+            "u/{User_id}",
+            "unknown variable {User_id}, known are {client_id}, {org}, {user_id} and {claim:NAME}",
+        ),
+        (
+            "u/{ user_id }",
+            "unknown variable { user_id }, known are {client_id}, {org}, {user_id} and {claim:NAME}",
+        ),
+        ("u/{a/b}", "unknown variable {a/b}, known are {client_id}, {org}, {user_id} and {claim:NAME}"),
         (
             "u/{" + "x" * 41 + "}",
-            "unknown variable {" + "x" * 40 + "}, known are {client_id}, {org} and {user_id}",
+            "unknown variable {" + "x" * 40 + "}, known are {client_id}, {org}, {user_id} and {claim:NAME}",
         ),
         ("u/{user_id", "braces stand around a variable or nowhere"),
         ("u/{{user_id}}", "braces stand around a variable or nowhere"),

@@ -14,17 +14,19 @@ from tokenmq.access.grants import Grant
 from tokenmq.access.identity import Identity
 from tokenmq.access.permission import Permission
 from tokenmq.access.policy import STARTING_POLICY, Policy
+from tokenmq.access.rules import ClaimCondition, Effect, Rule
 from tokenmq.topics.filter import split_share
 
 PUBLISH, SUBSCRIBE, PRESENCE, HISTORY = Permission
+ALL = tuple(Permission)
 Make = Callable[..., Identity]
 Relation = Callable[[str, str], bool]
 
 POLICIES: dict[str, tuple[Policy | None, list[str]]] = {
     "none": (None, ["#", "$s/#", "$z/#"]),
     "starting": (STARTING_POLICY, ["#"]),
-    "narrow": (Policy((Grant(tuple(Permission), ("a/+", "+/b", "$s/a")),)), ["a/+", "+/b", "$s/a"]),
-    "personal": (Policy((Grant(tuple(Permission), ("{user_id}/+",)),)), ["a/+"]),
+    "narrow": (Policy((Rule("*", tuple(Permission), ("a/+", "+/b", "$s/a")),)), ["a/+", "+/b", "$s/a"]),
+    "personal": (Policy((Rule("*", tuple(Permission), ("{user_id}/+",)),)), ["a/+"]),
     "empty": (Policy(()), []),
 }
 PREFIXES = [
@@ -34,6 +36,10 @@ PREFIXES = [
     ("{org}-{user_id}/", "org_k7xm4pqr2n5t-user-123/"),
     ("$spaces/{org}/", "$spaces/org_k7xm4pqr2n5t/"),
 ]
+
+
+def allowing(grants: list[Grant]) -> Policy:
+    return Policy(tuple(Rule("*", grant.permissions, grant.topics) for grant in grants))
 
 
 def scope(identity: Identity, policy: Policy | None = None, client_id: str = "phone") -> Scope:
@@ -46,8 +52,12 @@ def scope(identity: Identity, policy: Policy | None = None, client_id: str = "ph
 @pytest.mark.parametrize(
     ("permission", "topic", "decision"),
     [
-        (PUBLISH, "chat/room1", Decision(allowed=True, rule="grant chat/+")),
-        (PUBLISH, "u/user-123/x", Decision(allowed=True, rule="grant u/{user_id}/#")),
+        (PUBLISH, "chat/room1", Decision(allowed=True, rule="grant chat/+, policy rules[0] (chat/#)")),
+        (
+            PUBLISH,
+            "u/user-123/x",
+            Decision(allowed=True, rule="grant u/{user_id}/#, policy rules[0] (u/{user_id}/#)"),
+        ),
         (PUBLISH, "other/x", Decision(allowed=False, rule="no grant of publish matches other/x")),
         (PUBLISH, "u/user-124/x", Decision(allowed=False, rule="no grant of publish matches u/user-124/x")),
         (PUBLISH, "dark/x", Decision(allowed=False, rule="no policy rule of publish matches dark/x")),
@@ -60,16 +70,16 @@ def test_a_decision_on_a_topic_names_its_rule(
     make_identity: Make, permission: Permission, topic: str, decision: Decision
 ) -> None:
     identity = make_identity(Grant((PUBLISH, SUBSCRIBE), ("chat/+", "u/{user_id}/#", "dark/#")))
-    policy = Policy((Grant(tuple(Permission), ("chat/#", "u/{user_id}/#")),))
+    policy = Policy((Rule("*", tuple(Permission), ("chat/#", "u/{user_id}/#")),))
     assert scope(identity, policy).on_topic(permission, topic) == decision
 
 
 @pytest.mark.parametrize(
     ("topic_filter", "decision"),
     [
-        ("chat/room1", Decision(allowed=True, rule="grant chat/+")),
-        ("chat/+", Decision(allowed=True, rule="grant chat/+")),
-        ("u/user-123/#", Decision(allowed=True, rule="grant u/{user_id}/#")),
+        ("chat/room1", Decision(allowed=True, rule="grant chat/+, policy rules[0] (chat/#)")),
+        ("chat/+", Decision(allowed=True, rule="grant chat/+, policy rules[0] (chat/#)")),
+        ("u/user-123/#", Decision(allowed=True, rule="grant u/{user_id}/#, policy rules[0] (u/{user_id}/#)")),
         ("chat/#", Decision(allowed=False, rule="filter chat/# is wider than grant chat/+")),
         ("chat/+/#", Decision(allowed=False, rule="filter chat/+/# is wider than grant chat/+")),
         ("other/#", Decision(allowed=False, rule="no grant of subscribe covers other/#")),
@@ -83,7 +93,7 @@ def test_a_decision_on_a_filter_names_its_rule(
     make_identity: Make, topic_filter: str, decision: Decision
 ) -> None:
     identity = make_identity("chat/+", "u/{user_id}/#", "dark/#", "half/#", "mine/#")
-    policy = Policy((Grant((SUBSCRIBE,), ("chat/#", "u/{user_id}/#", "half/+", "mine/{user_id}")),))
+    policy = Policy((Rule("*", (SUBSCRIBE,), ("chat/#", "u/{user_id}/#", "half/+", "mine/{user_id}")),))
     assert scope(identity, policy).on_filter(SUBSCRIBE, topic_filter) == decision
 
 
@@ -216,7 +226,7 @@ def test_many_grants_and_rules_decide_as_each_of_them_alone(
     permission: Permission,
     data: Any,
 ) -> None:
-    asked = scope(make_identity(*grants), None if rules is None else Policy(tuple(rules)))
+    asked = scope(make_identity(*grants), None if rules is None else allowing(rules))
 
     def sets(some: list[Grant]) -> list[int]:
         return [grid.sets[each] for grant in some if permission in grant.permissions for each in grant.topics]
@@ -273,6 +283,53 @@ def test_a_decision_on_1000_grants_costs_no_more_than_on_one(make_identity: Make
         assert calls(lambda text=topic: few.on_filter(SUBSCRIBE, text)) == calls(
             lambda text=topic: many.on_filter(SUBSCRIBE, text)
         )
+
+
+def test_a_decision_under_1000_rules_costs_no_more_than_under_one(make_identity: Make) -> None:
+    identity = make_identity("#", attrs={"role": "x"})
+
+    def rules(size: int) -> Policy:
+        users = ["*", "user-123", "user-*", ClaimCondition("role", "x")]
+        some = [
+            Rule(users[at % 4], (PUBLISH, SUBSCRIBE), (f"room{at}/+/x", f"u{at}/{{user_id}}"))
+            for at in range(size)
+        ]
+        closing = [Rule("*", (PUBLISH,), ("+/+/x",), Effect.DENY), Rule("*", (PUBLISH, SUBSCRIBE), ("#",))]
+        return Policy((*some, *some, *closing))
+
+    few, many = scope(identity, rules(4)), scope(identity, rules(1_000))
+    for topic in ("room0/x/x", "room1/x/x", "u2/user-123", "u3/user-123", "other/x/x", "other"):
+        for asked in (few, many):
+            asked.on_topic(PUBLISH, topic)
+            asked.on_filter(SUBSCRIBE, topic)
+        assert calls(lambda text=topic: few.on_topic(PUBLISH, text)) == calls(
+            lambda text=topic: many.on_topic(PUBLISH, text)
+        )
+        assert calls(lambda text=topic: few.on_filter(SUBSCRIBE, text)) == calls(
+            lambda text=topic: many.on_filter(SUBSCRIBE, text)
+        )
+
+
+def test_equal_filters_of_many_rules_are_one(make_identity: Make) -> None:
+    policy = Policy(tuple(Rule("*", (PUBLISH,), ("a/#", "#")) for _ in range(500)))
+    assert len(policy.shared[PUBLISH].tree) == 2
+    assert scope(make_identity("#"), policy).on_topic(PUBLISH, "a/b").rule == "grant #, policy rules[0] (a/#)"
+
+
+def test_a_deny_is_named_where_it_decides(make_identity: Make) -> None:
+    asked = scope(
+        make_identity("#"),
+        Policy((Rule("*", ALL, ("a/b/#",), Effect.DENY), Rule("user-*", ALL, ("a/#",)))),
+    )
+    assert asked.on_topic(PUBLISH, "a/b/c").rule == "policy rules[0] (a/b/#) denies publish on a/b/c"
+    assert asked.on_topic(PUBLISH, "a").rule == "grant #, policy rules[1] (a/#)"
+    assert asked.on_filter(SUBSCRIBE, "a/b/+").rule == "policy rules[0] (a/b/#) denies subscribe on a/b/+"
+    assert asked.on_filter(SUBSCRIBE, "a/#").rule == "grant #, policy rules[1] (a/#)"
+    assert asked.on_filter(PRESENCE, "a/#").rule == (
+        "policy rules[0] (a/b/#) denies presence on a part of a/#"
+    )
+    assert asked.on_filter(PRESENCE, "a/b/#").rule == "policy rules[0] (a/b/#) denies presence on a/b/#"
+    assert asked.on_filter(PRESENCE, "a/c").allowed
 
 
 def test_a_permission_is_compiled_when_first_asked_and_once(make_identity: Make) -> None:

@@ -49,6 +49,7 @@ STATUS = {
     errors.GrantTooWide: (403, "forbidden"),
     errors.NotFound: (404, "not_found"),
     errors.Conflict: (409, "conflict"),
+    errors.ClaimMissing: (422, "invalid_token"),
     errors.RateLimited: (429, "rate_limited"),
     errors.Unavailable: (503, "unavailable"),
     errors.NotKept: (503, "unavailable"),

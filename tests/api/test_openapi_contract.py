@@ -49,6 +49,8 @@ async def make(world: Any) -> dict[str, str]:
     signing = await world.ask("POST", "/v2/signing-keys", key=world.keys["ik"])
     left = {"topic": "left/here", "payload": "x", "retain": True}
     await world.ask("POST", "/v1/publish", key=world.keys["sk"], body=left)
+    idp = {"provider": "auth0", "name": "idp", "domain": "a.example", "audience": "api", "enabled": False}
+    provider = await world.ask("POST", "/v2/providers", key=world.keys["sk"], body=idp)
     return {
         "token_id": token["token_id"],
         "key_id": key["id"],
@@ -57,6 +59,7 @@ async def make(world: Any) -> dict[str, str]:
         "client_id": "a-client",
         "username": "ann",
         "topic": "left/here",
+        "provider_id": provider.json()["id"],
     }
 
 

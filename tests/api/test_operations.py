@@ -1,4 +1,4 @@
-"""Keys to verify with, providers, health, and paths that are not there."""
+"""Keys to verify with, health, and paths that are not there."""
 
 from __future__ import annotations
 
@@ -34,16 +34,6 @@ async def test_j20_jwks_has_its_media_type(world: Any) -> None:
     assert list(described["responses"]["200"]["content"]) == ["application/jwk-set+json"]
 
 
-@pytest.mark.parametrize(("path", "word"), [("refresh", "refresh"), ("exchange", "exchange")])
-@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE"])
-async def test_what_comes_with_a_later_version_is_404_and_said(
-    world: Any, method: str, path: str, word: str
-) -> None:
-    answer = await world.ask(method, f"/v2/tokens/{path}", body={"token_id": "tok_x"})
-    assert f"this version does not {word} tokens" in world.refused(answer, 404, "not_found")["detail"]
-    assert answer.headers["access-control-allow-origin"] == "*"
-
-
 async def test_jwks_verifies_our_tokens_and_holds_nothing_private(world: Any) -> None:
     answer = await world.ask("GET", "/.well-known/jwks.json")
     assert answer.status_code == 200
@@ -54,22 +44,6 @@ async def test_jwks_verifies_our_tokens_and_holds_nothing_private(world: Any) ->
     assert header["kid"] in {key["kid"] for key in keys}
     for key in keys:
         assert set(key) == {"kty", "crv", "x", "y", "use", "alg", "kid"}
-
-
-async def test_providers_are_an_honest_empty_list(world: Any) -> None:
-    for more in (
-        {"params": {"organization_id": world.org_id}},
-        {"key": world.keys["pk"]},
-        {"key": world.keys["sk"]},
-    ):
-        answer = await world.ask("GET", "/v2/providers", **more)
-        assert (answer.status_code, answer.json()) == (200, {"providers": []})
-
-
-async def test_providers_of_no_organization(world: Any) -> None:
-    world.refused(await world.ask("GET", "/v2/providers"), 400, "invalid_request")
-    answer = await world.ask("GET", "/v2/providers", params={"organization_id": "org_zzzzzzzzzzzz"})
-    world.refused(answer, 404, "organization_not_found")
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz"])

@@ -185,6 +185,41 @@ def test_a_refusal_is_the_services_sentence(run, service) -> None:
     assert (ran.code, ran.out, ran.err) == (3, "", "tokenmq: filter # is wider than chat/#\n")
 
 
+HELD = jwt(sub="alice", org="org_x", fam="tok_1", exp=1_900_000_000)
+
+
+def test_refresh_asks_without_a_key_and_writes_the_file_anew(run, service) -> None:
+    service.answers["POST", "/v2/tokens/refresh"] = (200, ISSUED)
+    Path("alice.json").write_text(json.dumps({**ISSUED, "token": HELD}))
+    ran = run("token", "refresh", "--token-file", "alice.json")
+    assert ran.code == 0 and "--token-file alice.json" in ran.out
+    assert service.bodies == [{"token_id": "tok_1", "current_token_password": HELD}]
+    assert service.asked[0][3] is None
+    assert json.loads(Path("alice.json").read_text()) == ISSUED
+    assert stat.S_IMODE(Path("alice.json").stat().st_mode) == 0o600
+
+
+def test_refresh_of_a_text_prints_the_next(run, service) -> None:
+    service.answers["POST", "/v2/tokens/refresh"] = (200, ISSUED)
+    assert run("token", "refresh", HELD, "--quiet").out == f"{TOKEN}\n"
+    assert run("token", "refresh", HELD, "--json").json == ISSUED
+
+
+def test_exchange_names_the_organization_of_the_token(run, service) -> None:
+    service.answers["POST", "/v2/tokens/exchange"] = (200, ISSUED)
+    ran = run("token", "exchange", HELD, "--out", "other.json")
+    assert ran.code == 0
+    assert service.bodies == [{"token": HELD, "organization_id": "org_x"}]
+    assert json.loads(Path("other.json").read_text()) == ISSUED
+
+
+@pytest.mark.parametrize("command", ["refresh", "exchange"])
+def test_what_names_no_family_and_organization_is_not_sent(run, service, command: str) -> None:
+    ran = run("token", command, jwt(sub="alice"))
+    assert ran.code != 0 and service.bodies == []
+    assert run("token", command, HELD, "--quiet", "--json").code != 0
+
+
 def test_inspect_without_a_key_says_that_nothing_is_verified(run) -> None:
     ran = run("token", "inspect", TOKEN)
     assert ran.code == 0

@@ -37,6 +37,7 @@ def answer(value: object, status: int = 200) -> httpx2.Response:
     return httpx2.Response(status, json=value)
 
 
+POLICY = {"version": "1", "default": "deny", "rules": []}
 ISSUED = {
     "token": "a.b.c",
     "token_id": "tok_1",
@@ -46,6 +47,25 @@ ISSUED = {
     "mqtt_username": "alice@org_x",
     "something_new": 1,
 }
+
+
+def test_the_policy_is_got_put_checked_and_asked() -> None:
+    told = {"allowed": True, "decided_by": "rules[0]", "explanation": "because"}
+    findings = {"valid": True, "findings": []}
+    fake = Fake(answer(POLICY), answer(POLICY), answer(POLICY), answer(findings), answer(told))
+    service = client(fake)
+    assert service.policy(organization_id="org_x") == POLICY
+    assert service.put_policy(POLICY) == POLICY
+    assert service.put_policy(POLICY, revision="r", organization_id="org_x") == POLICY
+    assert service.validate_policy({"x": 1}) == findings
+    assert service.simulate(user_id="ann", action="publish", topic="a") == told
+    assert fake.asked == [
+        ("GET", "/v2/acl?organization_id=org_x", None),
+        ("PUT", "/v2/acl", POLICY),
+        ("PUT", "/v2/acl?organization_id=org_x", POLICY | {"revision": "r"}),
+        ("POST", "/v2/acl/validate", {"x": 1}),
+        ("POST", "/v2/acl/simulate", {"user_id": "ann", "action": "publish", "topic": "a"}),
+    ]
 
 
 def test_create_token_sends_what_is_asked_and_keeps_what_is_answered() -> None:

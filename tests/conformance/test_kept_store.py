@@ -143,7 +143,9 @@ async def test_every_record_is_loaded_as_it_was_saved(keeping, reopen, records):
         ],
         [ReceivedRecord(2, 1), ReceivedRecord(2, 65_535)],
         [
-            RetainedRecord(keeping.filled.org_id, TEXT, BYTES, 2, BYTES, 1.25, 2.5, TEXT, "tok_x"),
+            RetainedRecord(
+                keeping.filled.org_id, TEXT, BYTES, 2, BYTES, 1.25, 2.5, TEXT, "tok_x", TEXT, {"a": [TEXT, 1]}
+            ),
             RetainedRecord(keeping.filled.org_id, "z", b"", 0, b"", 1.0, 2.0, "server", None),
         ],
     )

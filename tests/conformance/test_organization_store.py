@@ -4,9 +4,23 @@ from dataclasses import replace
 
 import pytest
 
+from tokenmq.access.permission import Permission
+from tokenmq.access.rules import ClaimCondition, Effect, PolicyDocument, Rule
 from tokenmq.errors import Conflict, NotFound
 from tokenmq.stores.base import Selection
 from tokenmq.tokens.records import OrganizationSettings
+
+POLICY = PolicyDocument(
+    "1",
+    "deny",
+    (
+        Rule("ü*", tuple(Permission), ("a/#", "{claim:t}/x"), Effect.DENY),
+        *(
+            Rule(ClaimCondition("https://x/role", equals), (Permission.PUBLISH,), ("b",))
+            for equals in ("ä", 1, 1.5, True)
+        ),
+    ),
+)
 
 
 def same(outcome):
@@ -38,11 +52,15 @@ async def test_taken_name_is_a_conflict_and_changes_nothing(store, records):
     assert await store.organizations.load() == [first]
 
 
-async def test_update_changes_name_and_settings(store, records):
+async def test_update_changes_name_settings_and_policy(store, records):
     record = await store.organizations.create(records.organization(), applied=same)
-    changed = replace(record, name="other", settings=OrganizationSettings(refresh_grace_seconds=1))
+    changed = replace(
+        record, name="other", settings=OrganizationSettings(refresh_grace_seconds=1), policy=POLICY
+    )
     assert await store.organizations.update(changed, applied=same) == changed
     assert await store.organizations.load() == [changed]
+    assert await store.organizations.update(record, applied=same) == record
+    assert await store.organizations.load() == [record]
 
 
 async def test_update_to_a_taken_name_is_a_conflict(store, records):

@@ -63,6 +63,7 @@ def test_it_goes_by_the_life_of_the_token(
     doors: Any = types.SimpleNamespace(
         connect=lambda credentials, now: identity(life, remaining),
         check=lambda who, now: None,
+        connected=lambda who, client_id: None,
         settings_of=lambda org_id: OrganizationSettings(),
         policy_of=lambda org_id: STARTING_POLICY,
     )

@@ -54,6 +54,7 @@ def test_it_ends_at_one_and_a_half_times_from_the_last_packet(
     doors: Any = types.SimpleNamespace(
         connect=lambda credentials, now: IDENTITY,
         check=lambda identity, now: None,
+        connected=lambda identity, client_id: None,
         settings_of=lambda org_id: OrganizationSettings(),
         policy_of=lambda org_id: STARTING_POLICY,
     )

@@ -60,7 +60,13 @@ def test_every_error_code_of_http_stands_in_the_errors_page() -> None:
     codes = set(re.findall(r"""(?:\bcode(?:: str)? ?= ?|\(\d{3}, |_answer\(\s*\d{3}, )"([a-z_]+)\"""", told))
     # Of errors that never become an HTTP answer, and the root's.
     elsewhere = {"error", "invalid_topic", "protocol_error", "unusable_key", "bad_credentials"}
-    elsewhere |= {"client_id_not_permitted", "unknown_method", "broker_refused", "unreachable"}
+    elsewhere |= {
+        "client_id_not_permitted",
+        "family_lapsed",
+        "unknown_method",
+        "broker_refused",
+        "unreachable",
+    }
     elsewhere |= {"invalid_settings", "data_folder_in_use", "database_in_use"}
     missing = {code for code in codes - elsewhere if f"`{code}`" not in text_of("docs/errors.md")}
     assert len(codes) > 10
@@ -129,7 +135,7 @@ def test_commands_that_a_page_names_exist(page: Path) -> None:
     commands = set(re.findall(r"^#{2,3} tokenmq ([a-z -]+)$", text_of("docs/cli.md"), re.MULTILINE))
     named = set(
         re.findall(
-            r"(?:^|`|/)tokenmq ((?:org|key|token|user|session|retained|signing-key) [a-z]+|[a-z]+)(?=[ `]|$)",
+            r"(?:^|`|/)tokenmq ((?:org|key|token|provider|signing-key) [a-z]+|[a-z]+)(?=[ `]|$)",
             code(text),
             re.MULTILINE,
         )

@@ -1,4 +1,4 @@
-"""The examples of README.md and docs/http-api.md, run as they are printed.
+"""The examples of README.md, docs/http-api.md and docs/policies.md, run as they are printed.
 
 In a `console` block a line that begins with `$ ` is a command (it goes on while lines end in
 a backslash or a quote is open), the lines after it are what it prints: `…` stands for
@@ -181,4 +181,22 @@ def test_calls_of_the_http_page_are_answered_as_it_shows(service: Any, shells: l
     for command, expected in shown:
         assert command is not None
         got = shells[0].run(as_here(command, service))
+        assert is_like(got, expected), f"{command}\nprinted\n{got}\nand not\n{expected}"
+
+
+def test_commands_of_the_policies_page_do_what_it_shows(service: Any, shells: list[Shell]) -> None:
+    page = (ROOT / "docs" / "policies.md").read_text(encoding="utf-8")
+    shown = list(examples(page))
+    assert len(shown) >= 8
+    (document,) = re.findall(r"^```json\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
+    folder = service.folder.parent
+    (folder / "first.json").write_text(document, encoding="utf-8")
+    assert "the policy is good" in shells[0].run(
+        as_here(".venv/bin/tokenmq acl validate first.json", service)
+    )
+    for command, expected in shown:
+        assert command is not None
+        if command == "cat old.json":
+            (folder / "old.json").write_text(expected, encoding="utf-8")
+        got = shells[0].run(as_here(re.sub("^tokenmq", ".venv/bin/tokenmq", command), service))
         assert is_like(got, expected), f"{command}\nprinted\n{got}\nand not\n{expected}"

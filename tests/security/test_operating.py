@@ -514,3 +514,18 @@ async def test_retained_messages_need_their_scope(instance):
             with pytest.raises(Forbidden):
                 await call
     await clear(instance, "chat/a", key=await restricted(instance, scopes=("retained",)))
+
+
+async def test_commits_of_the_store_are_timed_and_failures_counted(instance, monkeypatch):
+    writer = instance.services.store.writer
+    before = writer.commit_seconds.count
+    await publish(instance, retain=True)
+    assert (writer.commit_seconds.count, writer.failures, writer.waiting) == (before + 1, 0, 0)
+
+    async def fail(*_):
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr(writer._runner, "run", fail)
+    with pytest.raises(Unavailable):
+        await publish(instance, retain=True)
+    assert (writer.commit_seconds.count, writer.failures) == (before + 1, 1)

@@ -18,7 +18,7 @@ def test_j18_different_entropy_gives_different_ids(one, other):
     assert (ids.new_token_id(one) == ids.new_token_id(other)) is (one == other)
 
 
-@pytest.mark.parametrize("make", [ids.new_org_id, ids.new_token_id, ids.new_jti])
+@pytest.mark.parametrize("make", [ids.new_org_id, ids.new_token_id, ids.new_jti, ids.new_message_id])
 @pytest.mark.parametrize("size", [0, 4, 15, 17])
 def test_too_little_or_too_much_entropy_is_a_defect_of_the_caller(make, size):
     with pytest.raises(ValueError, match="entropy"):
@@ -45,4 +45,5 @@ def test_other_shapes_are_no_org_ids(text):
 def test_known_values():
     assert ids.new_org_id(bytes(range(8))) == "org_aaaqeayeauda"
     assert ids.new_token_id(bytes(range(16))) == "tok_aaaqeayeaudaocajbifqydiob4"
+    assert ids.new_message_id(bytes(range(16))) == "msg_aaaqeayeaudaocajbifqydiob4"
     assert ids.new_jti(bytes(range(16))) == "AAECAwQFBgcICQoLDA0ODw"

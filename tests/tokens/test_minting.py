@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from tokenmq.access.grants import Grant
 from tokenmq.access.permission import Permission
 from tokenmq.access.policy import STARTING_POLICY, Policy
+from tokenmq.access.rules import Rule
 from tokenmq.errors import Forbidden, GrantTooWide, InvalidRequest
 from tokenmq.tokens import jwt, minting
 from tokenmq.tokens.minting import MintRequest, refresh_recommended_at, subject_of
@@ -335,7 +336,7 @@ def test_request_beyond_a_restricted_key_names_permission_and_topic(mint, restri
 
 
 def test_what_one_policy_let_pass_is_judged_anew_under_another(mint):
-    narrow = Policy((Grant((Permission.SUBSCRIBE,), ("#",)),))
+    narrow = Policy((Rule("*", (Permission.SUBSCRIBE,), ("#",)),))
     for _ in range(2):
         assert mint(topics=("a/#",)).grants == (Grant(BOTH, ("a/#",)),)
         with pytest.raises(GrantTooWide):

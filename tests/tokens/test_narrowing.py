@@ -8,29 +8,34 @@ from hypothesis import strategies as st
 from tokenmq.access.grants import Grant
 from tokenmq.access.permission import Permission
 from tokenmq.access.policy import STARTING_POLICY, Policy
+from tokenmq.access.rules import Rule
 from tokenmq.errors import GrantTooWide
 from tokenmq.tokens import narrowing
 
 PUBLISH, SUBSCRIBE, PRESENCE, HISTORY = Permission
 ORG = "org_k7xm4pqr2n5t"
-ALICE = narrowing.known_values("alice", ORG, "phone")
+ALICE = narrowing.known_subject("alice", ORG, "phone")
 
 
 def grant(*topics, permissions=(PUBLISH,)):
     return Grant(permissions=permissions, topics=topics)
 
 
-def within_key(key, *topics, values=ALICE, permissions=(PUBLISH,)):
+def within_key(key, *topics, subject=ALICE, permissions=(PUBLISH,)):
     try:
-        narrowing.require_within_key((grant(*topics, permissions=permissions),), key, values)
+        narrowing.require_within_key((grant(*topics, permissions=permissions),), key, subject)
     except GrantTooWide:
         return False
     return True
 
 
-def left(policy, *topics, values=ALICE, permissions=(PUBLISH,)):
+def rule_for(*topics, permissions=(PUBLISH,)):
+    return Rule("*", permissions, topics)
+
+
+def left(policy, *topics, subject=ALICE, permissions=(PUBLISH,)):
     try:
-        narrowing.require_left_by_policy((grant(*topics, permissions=permissions),), policy, values)
+        narrowing.require_left_by_policy((grant(*topics, permissions=permissions),), policy, subject)
     except GrantTooWide:
         return False
     return True
@@ -85,7 +90,7 @@ def test_what_is_within_a_key_reaches_no_topic_beyond_it(restricted_key, given_f
 @settings(max_examples=300)
 def test_policy_leaves_nothing_exactly_where_no_topic_is_shared(given_filters, asked):
     shared = topics_of(asked) & set().union(*map(topics_of, given_filters))
-    assert left(Policy((grant(*given_filters),)), asked) is bool(shared)
+    assert left(Policy((rule_for(*given_filters),)), asked) is bool(shared)
 
 
 # The key
@@ -130,16 +135,16 @@ def test_client_id_that_is_not_known_yet_is_within_only_as_it_is_written(
     given_filter, asked, is_within, restricted_key
 ):
     for client_id in (None, "phone-*", "*"):
-        values = narrowing.known_values("alice", ORG, client_id)
-        assert within_key(restricted_key(grant(given_filter)), asked, values=values) is is_within
+        subject = narrowing.known_subject("alice", ORG, client_id)
+        assert within_key(restricted_key(grant(given_filter)), asked, subject=subject) is is_within
 
 
 def test_user_id_that_would_be_a_wildcard_widens_nothing(restricted_key):
     key = restricted_key(grant("chat/{user_id}/#"))
     for user_id in ("+", "#", "a/b", "$x"):
-        values = narrowing.known_values(user_id, ORG, None)
-        assert not within_key(key, f"chat/{user_id}" if user_id != "#" else "chat/#", values=values)
-        assert not within_key(key, "chat/+/x", values=values)
+        subject = narrowing.known_subject(user_id, ORG, None)
+        assert not within_key(key, f"chat/{user_id}" if user_id != "#" else "chat/#", subject=subject)
+        assert not within_key(key, "chat/+/x", subject=subject)
 
 
 def test_each_permission_is_held_against_the_key_by_itself(restricted_key):
@@ -167,8 +172,8 @@ def test_secret_key_gives_everything(secret_key):
     "topic_filter", ["a", "#", "+/x", "$spaces/a", "$spaces/#", "a/{client_id}", "{user_id}/#"]
 )
 def test_starting_policy_leaves_something_of(topic_filter):
-    for values in (ALICE, narrowing.known_values("alice", ORG, None)):
-        assert left(STARTING_POLICY, topic_filter, values=values, permissions=tuple(Permission))
+    for subject in (ALICE, narrowing.known_subject("alice", ORG, None)):
+        assert left(STARTING_POLICY, topic_filter, subject=subject, permissions=tuple(Permission))
 
 
 @pytest.mark.parametrize(
@@ -208,7 +213,9 @@ def test_starting_policy_leaves_of_notifications_ones_own(topic_filter, permissi
     ],
 )
 def test_client_id_that_is_not_known_yet_may_be_any(rule, asked, is_left):
-    assert left(Policy((grant(rule),)), asked, values=narrowing.known_values("alice", ORG, None)) is is_left
+    assert (
+        left(Policy((rule_for(rule),)), asked, subject=narrowing.known_subject("alice", ORG, None)) is is_left
+    )
 
 
 # Without topics
@@ -228,7 +235,7 @@ def test_default_of_a_restricted_key_is_its_own_grants_as_far_as_the_policy_leav
 
 
 def test_default_for_a_permission_that_nothing_gives_is_refused_by_name(secret_key, restricted_key):
-    only = Policy((grant("a"),))
+    only = Policy((rule_for("a"),))
     with pytest.raises(GrantTooWide) as refusal:
         narrowing.default_grants((PUBLISH, HISTORY), secret_key, only, ALICE)
     assert (refusal.value.permission, refusal.value.topic_filter) == ("history", "#")

@@ -10,7 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tokenmq.errors import InvalidTopicFilter
-from tokenmq.topics.filter import canonical, check_filter, covers, matches, overlaps, split_share
+from tokenmq.topics.filter import (
+    canonical,
+    check_filter,
+    covers,
+    examples,
+    intersection,
+    matches,
+    overlaps,
+    split_share,
+)
 
 Relation = Callable[[str, str], bool]
 
@@ -256,6 +265,34 @@ def test_q25_wildcards_at_the_front_never_reach_a_dollar_tree(topic_filter: str,
         assert not matches(topic_filter, dollar)
         assert not covers(topic_filter, dollar)
         assert not overlaps(topic_filter, dollar)
+
+
+def test_grid_a_an_intersection_has_the_topics_that_both_have(grid: Any) -> None:
+    some = grid.filters[::17]
+    for one in some:
+        for other in grid.filters:
+            shared = grid.sets[one] & grid.sets[other]
+            found = intersection(one, other)
+            if found is None:
+                assert not shared, (one, other)
+            else:
+                check_filter(found)
+                assert sum(1 << bit for bit, topic in enumerate(grid.topics) if matches(found, topic)) == (
+                    shared
+                ), (one, other, found)
+
+
+@given(FILTERS, st.lists(FILTERS, max_size=4), st.integers(4, 9))
+def test_examples_are_missed_by_other_filters_where_any_topic_is(
+    topic_filter: str, others: list[str], more: int
+) -> None:
+    depth = max((other.count("/") + 1 for other in others), default=0)
+    found = list(examples(topic_filter, depth=depth))
+    assert found and all(topic and matches(topic_filter, topic) for topic in found)
+    missed = any(not any(matches(other, topic) for other in others) for topic in found)
+    deeper = examples(topic_filter, depth=depth + more)
+    known = [*deeper, *(topic for topic in witnesses(topic_filter) if matches(topic_filter, topic))]
+    assert missed or all(any(matches(other, topic) for other in others) for topic in known)
 
 
 @given(WILD_TEXT, WILD_TEXT)

@@ -76,6 +76,9 @@ class Doors:
         if identity.token_id in self.revoked:
             raise InvalidToken("token revoked")
 
+    def connected(self, identity: Identity, client_id: str) -> None:
+        return None
+
     def settings_of(self, org_id: str) -> OrganizationSettings:
         return self.settings
 

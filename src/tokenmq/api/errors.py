@@ -15,6 +15,7 @@ import msgspec
 
 from tokenmq.api.answer import Answer, Headers
 from tokenmq.errors import (
+    ClaimMissing,
     Conflict,
     ExpiredToken,
     Forbidden,
@@ -44,6 +45,7 @@ _STATUS: dict[type[TokenmqError], tuple[int, str]] = {
     Forbidden: (403, "forbidden"),
     GrantTooWide: (403, "forbidden"),
     Conflict: (409, "conflict"),
+    ClaimMissing: (422, "invalid_token"),
     RateLimited: (429, "rate_limited"),
 }
 _UNAVAILABLE = "the store, or something else that is needed, fails; nothing was changed"

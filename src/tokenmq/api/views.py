@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
+from msgspec import UNSET
 
 from tokenmq import timestamps
 from tokenmq.access.grants import Grant
@@ -19,6 +20,7 @@ from tokenmq.api.schemas.answers import (
     MqttCredentials,
     NewKeyAnswer,
     OrganizationInfo,
+    ProviderInfo,
     RetainedInfo,
     RevokedAnswer,
     SessionInfo,
@@ -32,6 +34,8 @@ from tokenmq.services.broker_views import RetainedView, SessionView
 from tokenmq.services.keys import CreatedKey, Revoked
 from tokenmq.services.signing_keys import SigningKeyView
 from tokenmq.services.tokens import Introspection, IssuedToken, TokenView
+from tokenmq.tokens.foreign import kinds
+from tokenmq.tokens.foreign.configuration import ProviderRecord
 from tokenmq.tokens.records import KeyRecord, OrganizationRecord
 from tokenmq.tokens.secret import mask
 
@@ -183,6 +187,19 @@ def retained_info(view: RetainedView) -> RetainedInfo:
 def organization_info(record: OrganizationRecord) -> OrganizationInfo:
     """Show an organization."""
     return OrganizationInfo(record.id, record.name, record.settings, rfc3339(record.created_at))
+
+
+def provider_info(record: ProviderRecord, *, whole: bool) -> ProviderInfo:
+    """Show an identity provider: to everybody, or `whole` to who may change it."""
+    return ProviderInfo(
+        id=record.id,
+        provider=record.kind.value,
+        name=record.name,
+        issuer=kinds.issuer_of(record.kind, record.configuration),
+        enabled=record.enabled,
+        configuration=record.configuration if whole else UNSET,
+        has_secret=record.secret is not None if whole else UNSET,
+    )
 
 
 def signing_key_info(view: SigningKeyView) -> SigningKeyInfo:

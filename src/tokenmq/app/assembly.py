@@ -10,6 +10,7 @@ from tokenmq import clock
 from tokenmq.config import Settings, database_address
 from tokenmq.errors import TokenmqError
 from tokenmq.services.bundle import Services
+from tokenmq.services.upstream import Upstream
 from tokenmq.stores.folder import FolderLock
 from tokenmq.stores.sql.store import SqlStore
 from tokenmq.tokens.minting import NameLimits
@@ -51,6 +52,7 @@ async def opened(
                     max_topic_levels=settings.broker.max_topic_levels,
                 ),
                 audit=settings.audit,
+                upstream=Upstream(settings.providers.insecure_upstreams),
             )
         except BaseException:
             await store.close()

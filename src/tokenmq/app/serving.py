@@ -114,7 +114,8 @@ async def serving(
     """
     async with AsyncExitStack() as stack:
         services = await stack.enter_async_context(opened(settings, on_lost))
-        tarpit = Tarpit(settings.auth, CountedAddresses(settings.broker.trusted_proxies))
+        addresses = CountedAddresses(settings.broker.trusted_proxies)
+        tarpit = Tarpit(settings.auth, addresses)
         hub = Hub(
             settings.broker,
             services.authenticator,
@@ -135,7 +136,7 @@ async def serving(
         await stack.enter_async_context(_running(hub.run()))
         services.upkeep.start()
         tally = Tally()
-        app = create_app(services, settings.http, tarpit=tarpit, tally=tally)
+        app = create_app(services, settings.http, tarpit=tarpit, tally=tally, addresses=addresses)
         servers = http_servers(app, settings, certificates, hub.report)
         if settings.admin.enabled:
             servers["admin"] = _admin_server(settings, services, hub, tally)

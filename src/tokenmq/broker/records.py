@@ -10,7 +10,7 @@ Only what is needed to go on is kept: a message once, however many sessions wait
 
 from __future__ import annotations
 
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -145,6 +145,7 @@ class RetainedRecord(msgspec.Struct, frozen=True):
         forward: encoded MQTT 5 properties that go on to receivers, without their length.
         stored_at: unix seconds.
         expires_at: unix seconds.
+        user_id, client_id, attrs: whose it is, for the policy; a client id of None: not known.
         token_id: the publisher's family; None: a key published it.
     """
 
@@ -157,6 +158,8 @@ class RetainedRecord(msgspec.Struct, frozen=True):
     expires_at: float
     user_id: str
     token_id: str | None
+    client_id: str | None = None
+    attrs: dict[str, Any] | None = None
 
     @property
     def key(self) -> tuple[str, str]:

@@ -18,8 +18,8 @@ from __future__ import annotations
 from math import ceil
 from typing import TYPE_CHECKING
 
-from tokenmq.access.decide import policy_admits
 from tokenmq.access.permission import Permission
+from tokenmq.access.rules import Subject
 from tokenmq.broker.records import RetainedRecord
 from tokenmq.broker.retained import Retained
 
@@ -76,6 +76,8 @@ def record_of(broker: Broker, session: Session, message: Message) -> RetainedRec
         expires_at=longest if message.expires_at is None else min(longest, message.expires_at),
         user_id=identity.user_id,
         token_id=identity.token_id,
+        client_id=session.client_id,
+        attrs=identity.attrs,
     )
 
 
@@ -201,10 +203,7 @@ def _may_go(tenant: Tenant, session: Session, retained: Retained, now: float) ->
         return False
     if not session.scope.on_topic(Permission.SUBSCRIBE, record.topic).allowed:
         return False
-    return record.token_id is None or policy_admits(
-        tenant.rules.policy,
-        Permission.PUBLISH,
-        record.topic,
-        user_id=record.user_id,
-        org_id=tenant.org_id,
-    )
+    if record.token_id is None:
+        return True
+    publisher = Subject(record.user_id, tenant.org_id, record.client_id, record.attrs)
+    return tenant.rules.policy.admits(Permission.PUBLISH, record.topic, publisher)

@@ -14,11 +14,13 @@ from cyclopts import App, CycloptsError
 
 from tokenmq import __version__
 from tokenmq.cli import (
+    acl,
     audit,
     config,
     init,
     key,
     org,
+    provider,
     pub,
     retained,
     serve,
@@ -50,7 +52,9 @@ app = App(
 )
 for command in (serve.serve, init.init, pub.pub, sub.sub, audit.audit, config.config, version.version):
     app.command(command)
-for group in (org.app, key.app, token.app, user.app, session.app, retained.app, signing_key.app):
+for group in (
+    org.app, key.app, token.app, acl.app, provider.app, user.app, session.app, retained.app, signing_key.app,
+):  # fmt: skip
     app.command(group)
 
 

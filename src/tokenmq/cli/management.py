@@ -86,6 +86,18 @@ def connected(service: Service) -> Iterator[ServiceClient]:
 
 
 @contextlib.contextmanager
+def connected_to_anybody(service: Service) -> Iterator[ServiceClient]:
+    """Give a client of the service that shows no key, for calls about a token that is shown."""
+    url = service.url
+    if url is None:
+        settings = load(service.config)
+        admin = read(admin_path(settings.data.folder), AdminFile)
+        url = admin.url if admin else address(settings)
+    with contextlib.closing(ServiceClient(url)) as client:
+        yield client
+
+
+@contextlib.contextmanager
 def connected_to(service: Service, org: str | None) -> Iterator[tuple[ServiceClient, str | None]]:
     """Give a client and the organization to name, None where the key implies it."""
     with connected(service) as client:

@@ -12,7 +12,15 @@ from cyclopts import App, Parameter
 from tokenmq.cli.credentials import TokenFile, token_text
 from tokenmq.cli.exits import NOT_AUTHORISED, OK
 from tokenmq.cli.files import write_private
-from tokenmq.cli.management import LOCAL, Org, Service, broker_of, connected, connected_to
+from tokenmq.cli.management import (
+    LOCAL,
+    Org,
+    Service,
+    broker_of,
+    connected,
+    connected_to,
+    connected_to_anybody,
+)
 from tokenmq.cli.output import print_fields, print_json, print_lines, print_table
 from tokenmq.cli.pasting import command, example_of, filter_for
 from tokenmq.client import unverified
@@ -22,7 +30,7 @@ from tokenmq.clock import now
 from tokenmq.errors import InvalidKey, InvalidRequest, ServiceError, Unreachable
 from tokenmq.timestamps import rfc3339
 
-app = App(name="token", help="Make, inspect, list and revoke the tokens of users.")
+app = App(name="token", help="Make, refresh, exchange, inspect, list and revoke the tokens of users.")
 
 Repeated = Parameter(negative="", consume_multiple=False)
 Flag = Parameter(negative="")
@@ -104,21 +112,65 @@ def create(
         org: The organization.
         service: The service and the output.
     """
-    if quiet and service.json:
-        raise InvalidRequest(("--quiet, --json", "exclude each other"))
+    _check_output(service, quiet=quiet)
     request = wanted.request()
     with connected_to(service, org) as (client, organization_id):
         if organization_id:
             request["organization_id"] = organization_id
         made = client.create_token(**request)
-    if out is not None:
-        write_private(out, msgspec.json.format(msgspec.json.encode(made), indent=2) + b"\n")
-    if service.json:
-        print_json(made)
-    elif quiet:
-        print_lines(made["token"])
-    else:
-        _show(made, out, broker_of(service, client.url))
+        _give(made, out, service, client.url, quiet=quiet)
+
+
+@app.command
+def refresh(
+    token: Annotated[str | None, Parameter(env_var="TOKENMQ_TOKEN", allow_leading_hyphen=True)] = None,
+    *,
+    token_file: TokenFile = None,
+    quiet: Annotated[bool, Flag] = False,
+    service: Service = LOCAL,
+) -> None:
+    """Get the next token of a family for one that it has; connections go on under it.
+
+    No key is needed. A token file gets the new one.
+
+    Args:
+        token: Its text, - reads it from stdin.
+        token_file: Its file, which is written anew.
+        quiet: Print the token and nothing else.
+        service: The service and the output.
+    """
+    _check_output(service, quiet=quiet)
+    text = token_text(token, token_file)
+    with connected_to_anybody(service) as client:
+        made = client.refresh(_claim(text, "fam"), text)
+        _give(made, _kept(token_file), service, client.url, quiet=quiet)
+
+
+@app.command
+def exchange(
+    token: Annotated[str | None, Parameter(env_var="TOKENMQ_TOKEN", allow_leading_hyphen=True)] = None,
+    *,
+    token_file: TokenFile = None,
+    out: Path | None = None,
+    quiet: Annotated[bool, Flag] = False,
+    service: Service = LOCAL,
+) -> None:
+    """Exchange a token for one of a family of its own, which is refreshed by itself.
+
+    No key is needed. The first goes on; revoking it revokes the other.
+
+    Args:
+        token: Its text, - reads it from stdin.
+        token_file: Its file.
+        out: File to write the answer to, readable by you alone, for --token-file.
+        quiet: Print the token and nothing else.
+        service: The service and the output.
+    """
+    _check_output(service, quiet=quiet)
+    text = token_text(token, token_file)
+    with connected_to_anybody(service) as client:
+        made = client.exchange(text, organization_id=_claim(text, "org"))
+        _give(made, out, service, client.url, quiet=quiet)
 
 
 @app.command
@@ -246,6 +298,39 @@ def _written(grants: list[Grant]) -> str | None:
     return (
         "; ".join(f"{','.join(grant['permissions'])}={','.join(grant['topics'])}" for grant in grants) or None
     )
+
+
+def _check_output(service: Service, *, quiet: bool) -> None:
+    if quiet and service.json:
+        raise InvalidRequest(("--quiet, --json", "exclude each other"))
+
+
+def _claim(token: str, name: str) -> str:
+    """Return what a token says, which proves nothing; the service will look at it.
+
+    Raises: InvalidToken, InvalidRequest where it says nothing.
+    """
+    told = unverified.read(token).claims.get(name)
+    if not isinstance(told, str):
+        raise InvalidRequest(("token", f"is none of a token service: it has no {name}"))
+    return told
+
+
+def _kept(file: Path | None) -> Path | None:
+    """Return a token file that can be written anew."""
+    return None if file is None or str(file) == "-" else file
+
+
+def _give(made: IssuedToken, out: Path | None, service: Service, url: str, *, quiet: bool) -> None:
+    """Show a token that was made, or write it down."""
+    if out is not None:
+        write_private(out, msgspec.json.format(msgspec.json.encode(made), indent=2) + b"\n")
+    if service.json:
+        print_json(made)
+    elif quiet:
+        print_lines(made["token"])
+    else:
+        _show(made, out, broker_of(service, url))
 
 
 def _show(made: IssuedToken, out: Path | None, broker: str | None) -> None:

@@ -46,6 +46,40 @@ class TokenRequest(TypedDict, total=False):
     metadata: dict[str, Any]
 
 
+class MappingRule(TypedDict):
+    """Grants for those whose identity provider says this of them."""
+
+    claim: str
+    equals: str | int | bool
+    grants: list[Grant]
+
+
+class ProviderRequest(TypedDict, total=False):
+    """An identity provider to be set up or changed; None puts a default back."""
+
+    organization_id: str
+    provider: str
+    name: str
+    enabled: bool
+    accept_open_policy: bool
+    jwt_secret: str | None
+    project_url: str | None
+    project_id: str | None
+    domain: str | None
+    domains: list[str] | None
+    issuer: str | None
+    audience: str | list[str] | None
+    jwks_url: str | None
+    authorized_parties: list[str] | None
+    allow_anonymous: bool | None
+    user_prefix: str | None
+    user_id_claim: str | None
+    email_claim: str | None
+    required_claims: list[str] | None
+    attrs: list[str] | None
+    mapping: list[MappingRule] | None
+
+
 class RevocationRequest(TypedDict, total=False):
     """What is to be revoked: one of the first five, for the rest it is narrowed."""
 
@@ -124,6 +158,52 @@ class AuditCheck(TypedDict):
     broken_at: int | None
     problem: str | None
     next: str | None
+
+
+class Finding(TypedDict):
+    """Something about one place of a policy; `severity` is error or warning."""
+
+    path: str
+    severity: str
+    message: str
+
+
+class Policy(TypedDict):
+    """An organization's policy, and what is known about it."""
+
+    version: str
+    default: str
+    rules: list[dict[str, Any]]
+    revision: NotRequired[str]
+    untouched: NotRequired[bool]
+    findings: NotRequired[list[Finding]]
+
+
+class PolicyFindings(TypedDict):
+    """What is wrong with a policy."""
+
+    valid: bool
+    findings: list[Finding]
+
+
+class SimulationRequest(TypedDict, total=False):
+    """What is asked about a user, or about a token."""
+
+    organization_id: str
+    user_id: str
+    token: str
+    action: str
+    topic: str
+    client_id: str
+    claims: dict[str, Any]
+
+
+class Simulation(TypedDict):
+    """Whether somebody may do something, and why."""
+
+    allowed: bool
+    decided_by: str
+    explanation: str
 
 
 class IssuedToken(TypedDict):
@@ -217,3 +297,15 @@ def grants_of(token: IssuedToken | TokenInfo) -> list[Grant]:
     if topics := token.get("topics"):
         grants.insert(0, Grant(topics=topics, permissions=token.get("permissions", [])))
     return grants
+
+
+class Provider(TypedDict):
+    """An identity provider; how it is set up is told only to a key that may change it."""
+
+    id: str
+    provider: str
+    name: str
+    issuer: str
+    enabled: bool
+    configuration: NotRequired[dict[str, Any]]
+    has_secret: NotRequired[bool]

@@ -18,12 +18,18 @@ from tokenmq.client.answers import (
     Key,
     KeyRequest,
     Organization,
+    Policy,
+    PolicyFindings,
+    Provider,
+    ProviderRequest,
     Published,
     Retained,
     Revocation,
     RevocationRequest,
     Session,
     SigningKey,
+    Simulation,
+    SimulationRequest,
     Termination,
     TokenInfo,
     TokenRequest,
@@ -116,6 +122,28 @@ class ServiceClient:
         query = {"organization_id": organization_id, "revoke_tokens": "true" if revoke_tokens else None}
         self._call("DELETE", f"/v2/keys/{quote(key_id, safe='')}", dict[str, Any], query=query)
 
+    def policy(self, *, organization_id: str | None = None) -> Policy:
+        """Return an organization's policy."""
+        return self._call("GET", "/v2/acl", Policy, query={"organization_id": organization_id})
+
+    def put_policy(
+        self, document: Mapping[str, Any], *, revision: str | None = None, organization_id: str | None = None
+    ) -> Policy:
+        """Put a policy in force; with a revision only over the one that has it."""
+        body = {**document, "revision": revision} if revision else document
+        return self._call("PUT", "/v2/acl", Policy, body=body, query={"organization_id": organization_id})
+
+    def validate_policy(
+        self, document: Mapping[str, Any], *, organization_id: str | None = None
+    ) -> PolicyFindings:
+        """Ask what is wrong with a policy, without putting it in force."""
+        query = {"organization_id": organization_id}
+        return self._call("POST", "/v2/acl/validate", PolicyFindings, body=document, query=query)
+
+    def simulate(self, **request: Unpack[SimulationRequest]) -> Simulation:
+        """Ask whether a user or a token may do something, and why."""
+        return self._call("POST", "/v2/acl/simulate", Simulation, body=request)
+
     def signing_keys(self) -> Iterator[SigningKey]:
         """Yield every key that signs or has signed tokens; needs an `ik_` key."""
         return self._pages("/v2/signing-keys", "signing_keys", SigningKey, {})
@@ -169,6 +197,16 @@ class ServiceClient:
     def create_token(self, **request: Unpack[TokenRequest]) -> IssuedToken:
         """Make a token; the answer carries its text."""
         return self._call("POST", "/v2/tokens", IssuedToken, body=request)
+
+    def refresh(self, token_id: str, password: str) -> IssuedToken:
+        """Get the next password of a token family for one that it has; needs no key."""
+        body = {"token_id": token_id, "current_token_password": password}
+        return self._call("POST", "/v2/tokens/refresh", IssuedToken, body=body)
+
+    def exchange(self, token: str, *, organization_id: str) -> IssuedToken:
+        """Exchange a token for one of a family of its own; needs no key."""
+        body = {"token": token, "organization_id": organization_id}
+        return self._call("POST", "/v2/tokens/exchange", IssuedToken, body=body)
 
     def tokens(
         self, *, organization_id: str | None = None, user_id: str | None = None, status: str | None = None
@@ -226,6 +264,25 @@ class ServiceClient:
         body = {"topic": topic, "payload": payload, "qos": qos, "retain": retain}
         query = {"organization_id": organization_id}
         return self._call("POST", "/v1/publish", Published, body=body, query=query)
+
+    def providers(self, *, organization_id: str | None = None) -> list[Provider]:
+        """Return the identity providers of an organization."""
+        query = {"organization_id": organization_id}
+        answer = self._call("GET", "/v2/providers", dict[str, Any], query=query)
+        return self._checked(answer.get("providers"), list[Provider])
+
+    def create_provider(self, **request: Unpack[ProviderRequest]) -> Provider:
+        """Set an identity provider up."""
+        return self._call("POST", "/v2/providers", Provider, body=request)
+
+    def change_provider(self, provider_id: str, **request: Unpack[ProviderRequest]) -> Provider:
+        """Change what is named of an identity provider."""
+        return self._call("PATCH", f"/v2/providers/{quote(provider_id, safe='')}", Provider, body=request)
+
+    def delete_provider(self, provider_id: str, *, organization_id: str | None = None) -> None:
+        """Delete an identity provider: no more exchanges, and no refreshes of what it founded."""
+        query = {"organization_id": organization_id}
+        self._call("DELETE", f"/v2/providers/{quote(provider_id, safe='')}", dict[str, Any], query=query)
 
     def _pages(
         self, path: str, name: str, wants: type[Answer], query: Mapping[str, str | None]

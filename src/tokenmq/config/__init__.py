@@ -32,6 +32,7 @@ from tokenmq.config.settings import (
     DatabaseSettings,
     DataSettings,
     LogSettings,
+    ProviderSettings,
     Settings,
     TokenSettings,
 )
@@ -56,6 +57,7 @@ __all__ = [
     "DataSettings",
     "DatabaseSettings",
     "TokenSettings",
+    "ProviderSettings",
     "LogSettings",
     "DatabaseAddress",
     "Secret",

@@ -244,6 +244,19 @@ class TokenSettings:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class ProviderSettings:
+    """How the keys of identity providers are fetched."""
+
+    insecure_upstreams: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Hosts, as idp.internal or 127.0.0.1:8443, that keys are fetched from although they "
+            "answer without TLS or on a private address. For tests, and for providers in one's own network."
+        ),
+    ] = ()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class LogSettings:
     """What is logged, and how it looks."""
 
@@ -280,6 +293,7 @@ class Settings:
     data: DataSettings = DataSettings()
     database: DatabaseSettings = DatabaseSettings()
     tokens: TokenSettings = TokenSettings()
+    providers: ProviderSettings = ProviderSettings()
     log: LogSettings = LogSettings()
     origins: Mapping[str, str] = dataclasses.field(default_factory=dict, compare=False, repr=False)
 
@@ -300,6 +314,7 @@ TABLES: Mapping[str, type] = MappingProxyType(
         "data": DataSettings,
         "database": DatabaseSettings,
         "tokens": TokenSettings,
+        "providers": ProviderSettings,
         "log": LogSettings,
     }
 )

@@ -40,6 +40,7 @@ from tokenmq.services.authenticate import Authenticator
 from tokenmq.services.families import Families
 from tokenmq.services.organizations import Organizations
 from tokenmq.services.refused_keys import RefusedKeys
+from tokenmq.services.remembered import Stay
 from tokenmq.services.tarpit import Tarpit
 from tokenmq.stores.base import KeptStore
 from tokenmq.tokens.records import OrganizationRecord
@@ -98,6 +99,8 @@ class Hub(Operating):
         self._tarpit = tarpit
         self._refused_keys = refused_keys
         self._refusals: Refusals[Link] = Refusals()
+        # Of connections that a token opened, what their families are to know of their end.
+        self._stays: dict[Link, Stay] = {}
 
     def restore(self, kept: Kept) -> None:
         """Take in what the store has kept; to be called before anybody connects."""
@@ -184,6 +187,7 @@ class Hub(Operating):
     def unwatch(self, link: Link) -> None:
         """Forget a link that is gone."""
         self._refusals.forget(link)
+        self._forget_stay(link)
         if link.deadline_second is not None:
             self._deadlines.remove(link.deadline_second, link)
             link.deadline_second = None
@@ -204,13 +208,15 @@ class Hub(Operating):
         """
         self._families.check(identity, now)
         self._ensure_tenant(identity.org_id)
-        self.broker.connect(outbox, packet, identity, client_id, assigned=assigned)
+        session = self.broker.connect(outbox, packet, identity, client_id, assigned=assigned)
         # A short keep alive ends before the deadline that CONNECT had.
         link: Link = outbox.owner
         deadline = outbox.connection.expires_at_mono
         if deadline is not None and link.deadline_second is not None and deadline < link.deadline_second:
             self.unwatch(link)
             self.watch(link)
+        if session is not None:
+            self.note(link, identity, client_id)
 
     def report(self, event: str, **fields: object) -> None:
         """Write of a connection that has no link yet, as much as there may be of one kind."""
@@ -231,6 +237,33 @@ class Hub(Operating):
             self._refusals.hold(link, mono + delay, answer)
         else:
             answer()
+
+    def note(self, link: Link, identity: Identity, client_id: str) -> None:
+        """Take note of a connection that was let in, for what its family may do later.
+
+        Again when it goes on under a token that its client has shown.
+        """
+        self._forget_stay(link)
+        stay = self._families.connected(identity, client_id)
+        if stay is None:
+            return
+        self._stays[link] = stay
+        if identity.shown_gen is not None:
+            # What the audit trail is to know of, too.
+            self.report(
+                "superseded_password",
+                org_id=identity.org_id,
+                user_id=identity.user_id,
+                client_id=client_id,
+                token_id=identity.token_id,
+                shown=identity.shown_gen,
+                generation=identity.gen,
+            )
+
+    def _forget_stay(self, link: Link) -> None:
+        stay = self._stays.pop(link, None)
+        if stay is not None:
+            self._families.left(stay, clock.now())
 
     def _refuse(self, link: Link, code: ReasonCode, text: str, fields: dict[str, str]) -> None:
         link.outbox.closed = False
@@ -299,7 +332,13 @@ class Hub(Operating):
         size, limit = len(token), self.broker.settings.max_password_bytes
         if size > limit:
             raise InvalidToken(f"token has {size} bytes, at most {limit} are accepted")
-        return self.authenticator.renew(identity, client_id, token, now)
+        renewed = self.authenticator.renew(identity, client_id, token, now)
+        link: Link = self.broker.tenants[identity.org_id].sessions[client_id].outbox.owner
+        stay = self._stays.pop(link, None)
+        if stay is not None:
+            self._families.left(stay, now)
+        self._note(link, renewed, client_id)
+        return renewed
 
     def enter(self, org_id: str) -> None:
         """Tell the core what time it is, and have it know an organization."""

@@ -14,7 +14,7 @@ import hmac
 
 import msgspec
 
-from tokenmq.access.identity import Identity
+from tokenmq.access.identity import Identity, Renewal
 from tokenmq.errors import BadCredentials, ClientIdNotPermitted, InvalidKey, InvalidToken, UnknownMethod
 from tokenmq.services.families import Families
 from tokenmq.services.keys import Keys
@@ -22,7 +22,8 @@ from tokenmq.services.organizations import Organizations
 from tokenmq.services.servers import server_identity
 from tokenmq.services.verifier import Verifier
 from tokenmq.tokens.claims import Claims
-from tokenmq.tokens.records import KeyKind, KeyRecord, OrganizationSettings
+from tokenmq.tokens.jwt import LapsedClaims
+from tokenmq.tokens.records import KeyKind, KeyRecord, OrganizationRecord, OrganizationSettings
 from tokenmq.tokens.subjects import SERVER, split_username, username
 
 METHODS = frozenset({"JWT", "OAUTH2-JWT", "CUSTOM-JWT"})
@@ -79,11 +80,14 @@ class Authenticator:
         username may be empty or absent. Without, the token is the password and the
         username must be the canonical spelling for its user and organization.
         `server@org_…` takes an `sk_` key, or an `rk_` key with the scope `mqtt`.
+        A superseded or expired token may give an identity with the newest scope and expiry
+        of its family (`Families.connect`).
 
         Raises:
             UnknownMethod: a method that is not in `METHODS`.
             BadCredentials: username wrong or missing, key unknown, wrong or expired.
             InvalidToken, ExpiredToken: token (or link, or origin, for it) not accepted.
+            FamilyLapsed: the client is to try again.
             ClientIdNotPermitted: the token is bound to another client id.
         """
         if credentials.method is not None:
@@ -111,12 +115,24 @@ class Authenticator:
         """
         if identity.is_server:
             raise InvalidToken("a key opened this connection: there is nothing to renew")
-        claims = self._read(token, now)
-        self._families.check_family(claims.fam)
-        renewed = self._identity(claims, client_id)
+        claims = self._verifier.read(token, now)
+        self._existing(claims.org)
+        newest = self._families.require_current(claims, now)
+        renewed = self._identity(claims, newest, client_id)
         if (renewed.org_id, renewed.user_id) != (identity.org_id, identity.user_id):
             raise InvalidToken("token is another user's")
         return renewed
+
+    def whose(self, token: str, org_id: str, now: float) -> Identity:
+        """Return whose a token of an organization is, for those who only ask about it.
+
+        Raises: InvalidToken, ExpiredToken.
+        """
+        claims = self._verifier.read(token, now)
+        if claims.org != org_id:
+            raise InvalidToken("token is of another organization")
+        self._families.require_current(claims, now)
+        return _user(claims)
 
     def _by_method(self, credentials: Credentials, now: float) -> Identity:
         if credentials.method not in METHODS:  # [MQTT-4.12.0-1]
@@ -140,18 +156,22 @@ class Authenticator:
         return identity
 
     def _identify(self, token: bytes, client_id: str, now: float) -> Identity:
-        claims = self._read(token, now)
-        self._families.check_family(claims.fam)
-        return self._identity(claims, client_id)
+        shown = self._verifier.read_lapsed(token, now)
+        claims = shown.claims if isinstance(shown, LapsedClaims) else shown
+        settings = self._existing(claims.org).settings
+        newest = self._families.connect(shown, client_id, settings, now)
+        return self._identity(claims, newest, client_id)
 
-    def _read(self, token: bytes, now: float) -> Claims:
-        claims = self._verifier.read(token, now)
-        if self._organizations.find(claims.org) is None:
+    def _existing(self, org_id: str) -> OrganizationRecord:
+        organization = self._organizations.find(org_id)
+        if organization is None:
             raise InvalidToken("token is of an organization that is not there")
-        return claims
+        return organization
 
-    def _identity(self, claims: Claims, client_id: str) -> Identity:
+    def _identity(self, claims: Claims, newest: Renewal | None, client_id: str) -> Identity:
         identity = self._users.get(claims.jti) or self._keep(claims)
+        if newest is not None:
+            identity = msgspec.structs.replace(identity.renewed(newest), shown_gen=claims.gen)
         if not identity.admits_client_id(client_id):
             raise ClientIdNotPermitted("token is bound to another client id")
         return identity
@@ -205,6 +225,7 @@ def _user(claims: Claims) -> Identity:
         key_id=None,
         client_id=claims.client_id,
         issued_at=claims.iat,
+        attrs=claims.attrs,
     )
 
 

@@ -9,17 +9,25 @@ from tokenmq import clock
 from tokenmq.config import AuditSettings
 from tokenmq.services.audit import Audit
 from tokenmq.services.authenticate import Authenticator
+from tokenmq.services.exchange import Exchange
 from tokenmq.services.families import Families
+from tokenmq.services.jwks import KeySets
 from tokenmq.services.keys import Keys
 from tokenmq.services.live import Door, Live
 from tokenmq.services.messages import Messages
 from tokenmq.services.organizations import Organizations
+from tokenmq.services.policies import Policies
+from tokenmq.services.proofs import Proofs
+from tokenmq.services.providers import Providers
 from tokenmq.services.refused_keys import RefusedKeys
+from tokenmq.services.renewal import Renewals
+from tokenmq.services.sealing import Seal
 from tokenmq.services.sessions import Sessions
 from tokenmq.services.signing import Signing
 from tokenmq.services.signing_keys import SigningKeys
 from tokenmq.services.tokens import Tokens
 from tokenmq.services.upkeep import Upkeep
+from tokenmq.services.upstream import Upstream
 from tokenmq.services.verifier import Verifier
 from tokenmq.stores.base import Store
 from tokenmq.tokens.minting import ANY_NAMES, NameLimits
@@ -44,11 +52,17 @@ class Services:
     signing: Signing
     signing_keys: SigningKeys
     authenticator: Authenticator
+    policies: Policies
     tokens: Tokens
     audit: Audit
     refused_keys: RefusedKeys
     sessions: Sessions
     messages: Messages
+    key_sets: KeySets
+    providers: Providers
+    proofs: Proofs
+    renewals: Renewals
+    exchange: Exchange
     upkeep: Upkeep
 
     @classmethod
@@ -62,6 +76,7 @@ class Services:
         now: float,
         limits: NameLimits = ANY_NAMES,
         audit: AuditSettings = _AUDIT,
+        upstream: Upstream | None = None,
     ) -> Self:
         """Put the services together and load what they keep in memory.
 
@@ -73,19 +88,42 @@ class Services:
             now: unix seconds.
             limits: the broker's, for what tokens name.
             audit: how much is kept of the audit trail.
+            upstream: fetches the key sets of identity providers; None: from public
+                addresses over https alone.
 
-        Raises: UnusableKey (signing keys damaged, or another secret), Unavailable.
+        Raises: UnusableKey (signing keys or stored secrets damaged, or another secret),
+            Unavailable.
         """
-        door, families = Door(), Families()
+        door, families = Door(), Families(now)
         signing = Signing(store.signing_keys, secret=signing_secret)
         keys = Keys(store.keys, families, door)
         organizations = Organizations(store.organizations, keys, door)
         await signing.load(algorithm=algorithm, now=now)
         await keys.load()
         await organizations.load()
-        families.mark(await store.families.ended(now), now)
+        families.load(await store.families.known(now), now)
         verifier = Verifier(signing, issuer=issuer)
         refused_keys = RefusedKeys(store.audit, keys, per_minute=audit.refused_keys_per_minute)
+        authenticator = Authenticator(verifier, families, keys, organizations)
+        upstream = upstream or Upstream()
+        key_sets = KeySets(upstream)
+        providers = Providers(
+            store.providers,
+            organizations=organizations,
+            key_sets=key_sets,
+            upstream=upstream,
+            seal=Seal(signing_secret),
+        )
+        await providers.load()
+        renewals = Renewals(
+            store,
+            signing=signing,
+            verifier=verifier,
+            families=families,
+            organizations=organizations,
+            keys=keys,
+            door=door,
+        )
         return cls(
             store=store,
             door=door,
@@ -94,7 +132,8 @@ class Services:
             organizations=organizations,
             signing=signing,
             signing_keys=SigningKeys(signing),
-            authenticator=Authenticator(verifier, families, keys, organizations),
+            authenticator=authenticator,
+            policies=Policies(organizations, authenticator),
             tokens=Tokens(
                 store,
                 signing=signing,
@@ -111,6 +150,11 @@ class Services:
             ),
             sessions=Sessions(door),
             messages=Messages(door),
+            key_sets=key_sets,
+            providers=providers,
+            proofs=Proofs(providers, key_sets),
+            renewals=renewals,
+            exchange=Exchange(renewals, verifier, organizations),
         )
 
     def attach(self, live: Live) -> None:
@@ -128,4 +172,5 @@ class Services:
     async def close(self) -> None:
         """Store what is written behind, and close the store."""
         await self.upkeep.stop()
+        await self.key_sets.close()
         await self.store.close()

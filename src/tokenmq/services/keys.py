@@ -21,7 +21,16 @@ from tokenmq.stores.base import EndedFamily, KeyStore, Selection
 from tokenmq.tokens import secret
 from tokenmq.tokens.records import KeyKind, KeyRecord
 
-__all__ = ["KeyRequest", "CreatedKey", "Revoked", "Keys", "authorise", "require", "require_administrator"]
+__all__ = [
+    "KeyRequest",
+    "CreatedKey",
+    "Revoked",
+    "Keys",
+    "authorise",
+    "opens",
+    "require",
+    "require_administrator",
+]
 
 # Compared with where there is no such key: an unknown id takes as long as a wrong secret.
 _NOBODY = bytes(32)
@@ -44,16 +53,22 @@ class Revoked:
     sessions_closed: int
 
 
-def require(key: KeyRecord, scope: str) -> None:
-    """Refuse a key that does not open `scope` (one of `key_requests.SCOPES`).
+def opens(key: KeyRecord, scope: str) -> bool:
+    """Tell whether a key opens `scope` (one of `key_requests.SCOPES`).
 
     `ik` and `sk` keys open everything, `pk` keys nothing.
+    """
+    if key.kind is KeyKind.RESTRICTED:
+        return scope in key.scopes
+    return key.kind in (KeyKind.INSTANCE, KeyKind.SECRET)
+
+
+def require(key: KeyRecord, scope: str) -> None:
+    """Refuse a key that does not open `scope`.
 
     Raises: Forbidden.
     """
-    if key.kind in (KeyKind.INSTANCE, KeyKind.SECRET):
-        return
-    if key.kind is not KeyKind.RESTRICTED or scope not in key.scopes:
+    if not opens(key, scope):
         raise Forbidden(f"the key lacks the scope {scope}")
 
 
@@ -112,6 +127,11 @@ class Keys:
             raise InvalidKey("the key is not known", key_id=record.id)
         self._used[record.id] = int(now)
         return record
+
+    def is_good(self, key_id: str, now: float) -> bool:
+        """Tell whether there is this key, neither deleted nor expired."""
+        record = self._by_id.get(key_id)
+        return record is not None and (record.expires_at is None or now < record.expires_at)
 
     async def create(
         self, request: KeyRequest, *, key: KeyRecord, org_id: str, now: float, trace: Trace = NO_TRACE

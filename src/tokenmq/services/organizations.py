@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
 import msgspec
 
+from tokenmq.access import checking
 from tokenmq.access.origins import matches_origin
-from tokenmq.access.policy import Policy, starting_policy
-from tokenmq.errors import InvalidRequest, NotFound
+from tokenmq.access.policy import Policy, starting_document, starting_policy
+from tokenmq.access.rules import PolicyDocument
+from tokenmq.errors import Conflict, Forbidden, InvalidRequest, NotFound, Unavailable
 from tokenmq.services import wording
 from tokenmq.services.auditing import NO_TRACE, SYSTEM, Action, AuditEntry, Trace, entry, of_key
 from tokenmq.services.keys import Keys, require_administrator
@@ -38,19 +40,28 @@ class Organizations:
         self._keys = keys
         self._door = door
         self._by_id: dict[str, OrganizationRecord] = {}
-        # Most organizations are alike: one policy for all that have the same `$` trees,
-        # and a union of origins that is short.
-        self._policies: dict[tuple[str, ...], Policy] = {}
+        # Most organizations are alike: one policy for all that have the same `$` trees and
+        # none of their own, and a union of origins that is short.
+        self._starting: dict[tuple[str, ...], Policy] = {}
+        self._own: dict[str, tuple[PolicyDocument, Policy]] = {}
         self._origins: frozenset[str] = frozenset()
         # A change is read, merged, written: two at once would lose one.
         self._changing = asyncio.Lock()
+        self._deleted: list[Callable[[str], None]] = []
+
+    def on_deletion(self, forget: Callable[[str], None]) -> None:
+        """Have `forget` called with the id of each organization whose deletion was just committed."""
+        self._deleted.append(forget)
 
     async def load(self) -> None:
         """Read all organizations into memory.
 
-        Raises: Unavailable.
+        Raises: Unavailable: the store fails, or has a policy that is none.
         """
         self._by_id = {record.id: record for record in await self._store.load()}
+        for record in self._by_id.values():
+            if record.policy is not None:
+                _require_sound(record.id, record.policy)
         self._derive()
 
     def resolve(self, key: KeyRecord, organization_id: str | None) -> OrganizationRecord:
@@ -77,7 +88,25 @@ class Organizations:
 
         Raises: NotFound (`organization_not_found`).
         """
-        return self._policies[self._existing(org_id).settings.dollar_trees]
+        record = self._existing(org_id)
+        if record.policy is None:
+            return self._starting[record.settings.dollar_trees]
+        return self._own[org_id][1]
+
+    def policy_document_of(self, org_id: str) -> PolicyDocument:
+        """Return that policy as it is written, the starting document explicitly.
+
+        Raises: NotFound (`organization_not_found`).
+        """
+        record = self._existing(org_id)
+        return starting_document(record.settings.dollar_trees) if record.policy is None else record.policy
+
+    def policy_is_untouched(self, org_id: str) -> bool:
+        """Tell whether an organization has the starting document still.
+
+        Raises: NotFound (`organization_not_found`).
+        """
+        return self._existing(org_id).policy is None
 
     def settings_of(self, org_id: str) -> OrganizationSettings:
         """Return an organization's settings.
@@ -94,6 +123,14 @@ class Organizations:
             record = self._by_id.get(org_id)
             patterns = () if record is None else record.settings.allowed_origins
         return any(matches_origin(pattern, origin) for pattern in patterns)
+
+    def require_origin(self, origin: str | None, org_id: str) -> None:
+        """Refuse a web page that an organization does not allow; None is no page.
+
+        Raises: Forbidden.
+        """
+        if origin is not None and not self.admits_origin(origin, org_id):
+            raise Forbidden("the organization does not allow this page's origin")
 
     async def create(
         self,
@@ -176,6 +213,48 @@ class Organizations:
             )
             return await self._store.update(new, audit=audit, applied=self._change)
 
+    async def set_policy(
+        self,
+        org_id: str,
+        document: PolicyDocument,
+        *,
+        revision: str | None,
+        key: KeyRecord,
+        now: float,
+        trace: Trace = NO_TRACE,
+    ) -> None:
+        """Put a policy in force, durable before it returns, in the running broker too.
+
+        The starting document is no policy of its own: with it the organization is untouched again.
+
+        Args:
+            org_id: the organization.
+            document: without errors (`access.checking`).
+            revision: of the document that it takes the place of; None: of whatever there is.
+            key: whose change it is.
+            now: unix seconds.
+            trace: where the request came from.
+
+        Raises: NotFound, Conflict (it would take the place of something else), Unavailable.
+        """
+        async with self._changing:
+            old = self._existing(org_id)
+            if revision not in (None, self.policy_document_of(org_id).revision):
+                raise Conflict("the policy is not the one of this revision any more: get it again")
+            is_starting = document == starting_document(old.settings.dollar_trees)
+            new = replace(old, policy=None if is_starting else document)
+            audit = entry(
+                Action.POLICY_CHANGE,
+                f"organization:{org_id}",
+                actor=of_key(key),
+                org_id=org_id,
+                now=now,
+                trace=trace,
+                rules=len(document.rules),
+                revision=document.revision,
+            )
+            await self._store.update(new, audit=audit, applied=self._change)
+
     async def delete(self, org_id: str, *, key: KeyRecord, now: float, trace: Trace = NO_TRACE) -> int:
         """Delete an organization with all that is its; return the sessions closed.
 
@@ -219,16 +298,27 @@ class Organizations:
         self._by_id.pop(org_id, None)
         self._derive()
         self._keys.drop_organization(org_id)
+        for forget in self._deleted:
+            forget(org_id)
         return self._door.live.end_organization(org_id)
 
     def _derive(self) -> None:
         """Work out what is the same for many organizations."""
         all_settings = [record.settings for record in self._by_id.values()]
         self._origins = frozenset(pattern for one in all_settings for pattern in one.allowed_origins)
-        self._policies = {
-            trees: self._policies.get(trees) or starting_policy(trees)
+        self._starting = {
+            trees: self._starting.get(trees) or starting_policy(trees)
             for trees in {one.dollar_trees for one in all_settings}
         }
+        self._own = {
+            org_id: self._compiled(org_id, record.policy)
+            for org_id, record in self._by_id.items()
+            if record.policy is not None
+        }
+
+    def _compiled(self, org_id: str, document: PolicyDocument) -> tuple[PolicyDocument, Policy]:
+        known = self._own.get(org_id)
+        return known if known is not None and known[0] is document else (document, Policy(document.rules))
 
 
 def _merged(old: OrganizationSettings, given: Mapping[str, Any]) -> OrganizationSettings:
@@ -264,6 +354,17 @@ def _noted(
         name=record.name,
         **details,
     )
+
+
+def _require_sound(org_id: str, document: PolicyDocument) -> None:
+    """Refuse a stored policy that could never have been put.
+
+    Raises: Unavailable.
+    """
+    checked = checking.check(msgspec.to_builtins(document), dollar_trees=())
+    if checked.document is None:
+        first = checked.findings[0]
+        raise Unavailable(f"the stored policy of {org_id} is damaged: {first.path}: {first.message}")
 
 
 def _missing() -> NotFound:

@@ -16,6 +16,7 @@ ORG_ID_ENTROPY = 8
 TOKEN_ID_ENTROPY = 16
 JTI_ENTROPY = 16
 MESSAGE_ID_ENTROPY = 16
+PROVIDER_ID_ENTROPY = 16
 
 _DIGITS = "abcdefghijklmnopqrstuvwxyz234567"
 _PAIRS = tuple(high + low for high in _DIGITS for low in _DIGITS)
@@ -40,6 +41,11 @@ def new_token_id(entropy: bytes) -> str:
 def new_message_id(entropy: bytes) -> str:
     """Make the id of a message that a key published: `msg_` and 26 characters, 128 bits."""
     return "msg_" + _base32(entropy, MESSAGE_ID_ENTROPY)
+
+
+def new_provider_id(entropy: bytes) -> str:
+    """Make an identity provider's id: `idp_` and 26 characters, 128 bits."""
+    return "idp_" + _base32(entropy, PROVIDER_ID_ENTROPY)
 
 
 def new_jti(entropy: bytes) -> str:

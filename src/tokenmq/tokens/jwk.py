@@ -54,14 +54,25 @@ def read(jwk: Mapping[str, object]) -> PublicKey:
 
     Raises: UnusableKey.
     """
+    key = public_key(jwk)
+    if any(jwk.get(name) != value for name, value in write(key).items()):
+        raise UnusableKey("JWK is of another use, algorithm or kid than its key")
+    return key
+
+
+def public_key(jwk: Mapping[str, object]) -> PublicKey:
+    """Read the key alone out of anybody's JWK; `use`, `alg` and `kid` are the caller's to look at.
+
+    Raises: UnusableKey: a private member, a kind or curve that we do not know, a weak key,
+        a point that is off the curve.
+    """
     if not PRIVATE_MEMBERS.isdisjoint(jwk):
         raise UnusableKey("JWK has a private member")
     try:
         key = _public_key(jwk)
     except ValueError:
         raise UnusableKey("JWK holds no valid public key") from None
-    if any(jwk.get(name) != value for name, value in write(key).items()):
-        raise UnusableKey("JWK is of another use, algorithm or kid than its key")
+    algorithm_of(key)
     return key
 
 

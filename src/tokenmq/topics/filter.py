@@ -11,12 +11,16 @@ Source: MQTT 5 §4.7, §4.8.2.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from tokenmq.errors import InvalidTopicFilter
 from tokenmq.limits import MAX_STRING_BYTES, MAX_TOPIC_LEVELS
 from tokenmq.topics.name import text_problem
 
 _SHARE = "$share/"
 _WILDCARDS = ("+", "#")
+# A level that no filter can name: `check_filter` refuses NUL.
+_UNNAMED = "\0"
 
 
 def check_filter(text: str, *, max_bytes: int = MAX_STRING_BYTES, max_levels: int = MAX_TOPIC_LEVELS) -> None:
@@ -102,6 +106,37 @@ def overlaps(one: str, other: str) -> bool:
         if left != right and left != "+" and right != "+":
             return False
     return _ends_alike(one_levels, other_levels) or _ends_alike(other_levels, one_levels)
+
+
+def intersection(one: str, other: str) -> str | None:
+    """Return the filter of the topics that two filters share; None where they share none."""
+    if not overlaps(one, other):
+        return None
+    left, right = canonical(one).split("/"), canonical(other).split("/")
+    levels: list[str] = []
+    for at, (a, b) in enumerate(zip(left, right, strict=False)):
+        if a == "#":
+            return "/".join([*levels, *right[at:]])
+        if b == "#":
+            return "/".join([*levels, *left[at:]])
+        levels.append(b if a == "+" else a)
+    return "/".join(levels)
+
+
+def examples(topic_filter: str, *, depth: int) -> Iterator[str]:
+    """Yield topics of a filter that are in no other filter but those that cover enough of it.
+
+    Each `+` is a level that no filter names, a `#` stands for none to `depth` such levels.
+    So if other filters leave out any topic of this one, they leave out one of these, as long
+    as none of them has more than `depth` levels.
+    """
+    *levels, last = canonical(topic_filter).split("/")
+    head = "/".join(_UNNAMED if level == "+" else level for level in levels)
+    if last != "#":
+        yield "/".join([*([head] if levels else ()), _UNNAMED if last == "+" else last])
+        return
+    for below in range(depth + 1):
+        yield "/".join([head, *[_UNNAMED] * below])
 
 
 def canonical(topic_filter: str) -> str:

@@ -1,11 +1,11 @@
-"""What everybody may ask: keys to verify with, providers, health."""
+"""What everybody may ask: keys to verify with, health."""
 
 from __future__ import annotations
 
 from tokenmq.api.answer import JWK_SET, Answer, Headers, ok
 from tokenmq.api.call import Call
-from tokenmq.api.schemas.answers import Health, ProviderList
-from tokenmq.api.schemas.requests import AnyQuery, ProvidersQuery
+from tokenmq.api.schemas.answers import Health
+from tokenmq.api.schemas.requests import AnyQuery
 
 _JWKS_HEADERS: Headers = ((b"cache-control", b"public, max-age=300"),)
 
@@ -14,12 +14,6 @@ async def jwks(call: Call[None, AnyQuery]) -> Answer:
     """Publish the keys that verify our tokens."""
     keys = call.services.signing.keyring.jwks(call.now)
     return ok(keys, media_type=JWK_SET, headers=_JWKS_HEADERS)
-
-
-async def providers(call: Call[None, ProvidersQuery]) -> Answer:
-    """List the identity providers of an organization: tokens of keys alone, so none."""
-    call.about()
-    return ok(ProviderList([]))
 
 
 async def healthz(_call: Call[None, AnyQuery]) -> Answer:

@@ -6,9 +6,13 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
+from tokenmq.access.checking import Finding
 from tokenmq.access.grants import Grant
 from tokenmq.access.permission import Permission
+from tokenmq.access.rules import Rule
+from tokenmq.tokens.foreign.configuration import Configuration
 from tokenmq.tokens.settings import OrganizationSettings
 
 UtcTime = Annotated[str, msgspec.Meta(extra_json_schema={"format": "date-time"})]
@@ -259,6 +263,32 @@ class OrganizationDeleted(msgspec.Struct, frozen=True):
     sessions_closed: int
 
 
+class PolicyAnswer(msgspec.Struct, frozen=True):
+    """An organization's policy, and what of it is probably not meant so."""
+
+    version: Literal["1"]
+    default: Literal["deny"]
+    rules: tuple[Rule, ...]
+    revision: str
+    untouched: bool
+    findings: tuple[Finding, ...]
+
+
+class ValidationAnswer(msgspec.Struct, frozen=True):
+    """What is wrong with a policy; `valid` if there is no error."""
+
+    valid: bool
+    findings: tuple[Finding, ...]
+
+
+class SimulationAnswer(msgspec.Struct, frozen=True):
+    """Whether somebody may do something, and why."""
+
+    allowed: bool
+    decided_by: str
+    explanation: str
+
+
 class SigningKeyInfo(msgspec.Struct, frozen=True):
     """A key that signs tokens; its private part never leaves the service."""
 
@@ -315,13 +345,22 @@ class AuditCheck(msgspec.Struct, frozen=True):
 
 
 class ProviderInfo(msgspec.Struct, frozen=True):
-    """An identity provider; nothing secret is in it."""
+    """An identity provider; `configuration` and `has_secret` only for a key with the scope `providers`."""
 
     id: str
     provider: str
     name: str
     issuer: str
     enabled: bool
+    configuration: Configuration | UnsetType = UNSET
+    has_secret: bool | UnsetType = UNSET
+
+
+class ProviderDeleted(msgspec.Struct, frozen=True):
+    """A provider that is no more."""
+
+    id: str
+    deleted: bool
 
 
 class ProviderList(msgspec.Struct, frozen=True):

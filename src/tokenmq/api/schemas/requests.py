@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from tokenmq.access.checking import MAX_RULES, Finding
 from tokenmq.access.permission import Permission
 from tokenmq.limits import MAX_TOPICS, MAX_TTL_SECONDS, MIN_TTL_SECONDS
 from tokenmq.services.paging import MAX_LIMIT
@@ -23,6 +24,7 @@ from tokenmq.tokens.settings import OrganizationSettings
 _MAX_LABEL = 255
 
 Label = Annotated[str, Meta(min_length=1, max_length=_MAX_LABEL)]
+Labels = Annotated[list[str], Meta(min_length=1)]
 Permissions = Annotated[list[Permission], Meta(min_length=1)]
 TopicFilters = Annotated[list[str], Meta(min_length=1, max_length=MAX_TOPICS)]
 Time = Annotated[datetime, Meta(tz=True, description="RFC 3339, with its offset")]
@@ -141,6 +143,21 @@ class TokenBody(Keyed, kw_only=True):
     metadata: dict[str, Any] | UnsetType = UNSET
 
 
+class RefreshBody(msgspec.Struct, kw_only=True):
+    """POST /v2/tokens/refresh."""
+
+    token_id: str
+    current_token_password: str
+
+
+class ExchangeBody(msgspec.Struct, kw_only=True):
+    """POST /v2/tokens/exchange."""
+
+    token: str
+    organization_id: str | UnsetType = UNSET
+    secret_key: str | UnsetType = UNSET
+
+
 class IntrospectBody(Keyed, kw_only=True, forbid_unknown_fields=False):
     """POST /v2/tokens/introspect; what RFC 7662 §2.1 has beside `token` changes nothing."""
 
@@ -181,6 +198,102 @@ class KeyDeleteBody(Keyed, kw_only=True):
     """DELETE /v2/keys/{id}, for those who send a body."""
 
     revoke_tokens: bool | UnsetType = UNSET
+
+
+_RULES = Meta(
+    min_length=0,
+    max_length=MAX_RULES,
+    extra_json_schema={"items": {"$ref": "#/components/schemas/Rule"}},
+    description="The first rule that matches decides.",
+)
+
+
+class PolicyBody(Keyed, kw_only=True):
+    """PUT /v2/acl: a policy; what GET answers beside it may stand in it and says nothing."""
+
+    version: Literal["1"]
+    rules: Annotated[list[Any], _RULES]
+    default: Literal["deny"] = "deny"
+    revision: Annotated[str, Meta(description="Of the policy to be replaced; another: 409")] | UnsetType = (
+        UNSET
+    )
+    untouched: bool | UnsetType = UNSET
+    findings: list[Finding] | UnsetType = UNSET
+
+
+class PolicyDraft(Keyed, kw_only=True, forbid_unknown_fields=False):
+    """POST /v2/acl/validate: whatever there is, to be judged."""
+
+
+class SimulationBody(Keyed, kw_only=True):
+    """POST /v2/acl/simulate: exactly one of the first two."""
+
+    user_id: Label | UnsetType = UNSET
+    token: Annotated[str, Meta(min_length=1)] | UnsetType = UNSET
+    action: Permission
+    topic: Annotated[str, Meta(min_length=1)]
+    client_id: Annotated[str, Meta(min_length=1)] | UnsetType = UNSET
+    claims: dict[str, Any] | UnsetType = UNSET
+
+
+class MappingBody(msgspec.Struct, forbid_unknown_fields=True):
+    """One element of `mapping`: grants for those who have a claim with this value."""
+
+    claim: Label
+    equals: str | int | bool
+    grants: Annotated[list[GrantBody], Meta(min_length=1, max_length=MAX_TOPICS)]
+
+
+MappingBodies = Annotated[list[MappingBody], Meta(min_length=1)]
+
+
+class ProviderBody(Keyed, kw_only=True):
+    """POST /v2/providers."""
+
+    provider: Literal["supabase", "firebase", "auth0", "clerk", "oidc"]
+    name: Label
+    enabled: bool = True
+    accept_open_policy: bool = False
+    jwt_secret: str | UnsetType = UNSET
+    project_url: str | UnsetType = UNSET
+    project_id: str | UnsetType = UNSET
+    domain: str | UnsetType = UNSET
+    domains: Labels | UnsetType = UNSET
+    issuer: str | UnsetType = UNSET
+    audience: str | Labels | UnsetType = UNSET
+    jwks_url: str | UnsetType = UNSET
+    authorized_parties: Labels | UnsetType = UNSET
+    allow_anonymous: bool | UnsetType = UNSET
+    user_prefix: str | UnsetType = UNSET
+    user_id_claim: str | UnsetType = UNSET
+    email_claim: str | UnsetType = UNSET
+    required_claims: Labels | UnsetType = UNSET
+    attrs: Labels | UnsetType = UNSET
+    mapping: MappingBodies | UnsetType = UNSET
+
+
+class ProviderPatch(Keyed, kw_only=True):
+    """PATCH /v2/providers/{id}: what is not named stays, null puts the default back."""
+
+    name: Label | UnsetType = UNSET
+    enabled: bool | UnsetType = UNSET
+    accept_open_policy: bool = False
+    jwt_secret: str | UnsetType | None = UNSET
+    project_url: str | UnsetType | None = UNSET
+    project_id: str | UnsetType | None = UNSET
+    domain: str | UnsetType | None = UNSET
+    domains: Labels | UnsetType | None = UNSET
+    issuer: str | UnsetType | None = UNSET
+    audience: str | Labels | UnsetType | None = UNSET
+    jwks_url: str | UnsetType | None = UNSET
+    authorized_parties: Labels | UnsetType | None = UNSET
+    allow_anonymous: bool | UnsetType | None = UNSET
+    user_prefix: str | UnsetType | None = UNSET
+    user_id_claim: str | UnsetType | None = UNSET
+    email_claim: str | UnsetType | None = UNSET
+    required_claims: Labels | UnsetType | None = UNSET
+    attrs: Labels | UnsetType | None = UNSET
+    mapping: MappingBodies | UnsetType | None = UNSET
 
 
 def _settings_schema() -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from tokenmq.access.identity import Identity
-from tokenmq.broker.records import DeliveryRecord, SessionRecord, Will
+from tokenmq.broker.records import DeliveryRecord, RetainedRecord, SessionRecord, Will
 from tokenmq.stores.sql.bulk import Row
 
 plain_row: Callable[[Any], Row] = msgspec.structs.astuple
@@ -20,6 +20,7 @@ _ENCODER = msgspec.json.Encoder()
 _IDENTITY = msgspec.json.Decoder(Identity)
 _WILL = msgspec.json.Decoder(Will)
 _IDENTIFIERS = msgspec.json.Decoder(tuple[int, ...])
+_ATTRS = msgspec.json.Decoder(dict[str, Any])
 _NO_IDENTIFIERS = "[]"
 
 
@@ -86,6 +87,19 @@ def delivery_record(row: Row) -> DeliveryRecord:
         () if identifiers == _NO_IDENTIFIERS else _IDENTIFIERS.decode(identifiers),
         group,
     )
+
+
+def retained_row(record: RetainedRecord) -> Row:
+    """Write a retained message."""
+    *columns, attrs = msgspec.structs.astuple(record)
+    return (*columns, None if attrs is None else _json(attrs))
+
+
+def retained_record(row: Row) -> RetainedRecord:
+    """Read a retained message."""
+    attrs = row[-1]
+    values = (*row[:-1], None if attrs is None else _ATTRS.decode(attrs))
+    return RetainedRecord(*values)
 
 
 def _json(value: object) -> str:

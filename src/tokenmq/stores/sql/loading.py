@@ -20,11 +20,10 @@ from tokenmq.broker.records import (
     Kept,
     MessageRecord,
     ReceivedRecord,
-    RetainedRecord,
     SubscriptionRecord,
 )
 from tokenmq.stores.sql.bulk import drop_rows, primary_key
-from tokenmq.stores.sql.kept_rows import delivery_record, key_row, session_record
+from tokenmq.stores.sql.kept_rows import delivery_record, key_row, retained_record, session_record
 from tokenmq.stores.sql.tables import (
     deliveries,
     families,
@@ -110,7 +109,7 @@ def _load(connection: Connection) -> Kept:
             list(starmap(ReceivedRecord, connection.execute(_RECEIVED))),
             lambda identifier: identifier.session in numbers,
         ),
-        retained=list(starmap(RetainedRecord, connection.execute(_RETAINED))),
+        retained=[retained_record(row) for row in connection.execute(_RETAINED).all()],
     )
 
 

@@ -22,7 +22,7 @@ _INSERT = insert(organizations)
 _UPDATE = (
     update(organizations)
     .where(organizations.c.id == bindparam("at"))
-    .values(name=bindparam("name"), settings=bindparam("settings"))
+    .values(name=bindparam("name"), settings=bindparam("settings"), policy=bindparam("policy"))
 )
 # Keys and families go with it: their foreign keys cascade.
 _DELETE = delete(organizations).where(organizations.c.id == bindparam("at"))
@@ -56,7 +56,7 @@ class SqlOrganizations:
         audit: Audit[OrganizationRecord] = (),
         applied: Callable[[OrganizationRecord], Result],
     ) -> Result:
-        """Store name and settings of an existing one."""
+        """Store name, settings and policy of an existing one."""
         return await self._writer.submit(_UPDATING, record, applied, audit)
 
     async def delete(
@@ -79,7 +79,7 @@ def _update(
     outcomes: list[OrganizationRecord | TokenmqError] = []
     for record in records:
         row = organization_row(record)
-        values = {"at": record.id, "name": row["name"], "settings": row["settings"]}
+        values = {"at": record.id, "name": row["name"], "settings": row["settings"], "policy": row["policy"]}
         changed = connection.execute(_UPDATE, values).rowcount
         outcomes.append(record if changed else _missing(record.id))
     return outcomes

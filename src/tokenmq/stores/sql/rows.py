@@ -8,7 +8,12 @@ import msgspec
 from sqlalchemy import RowMapping
 
 from tokenmq.access.grants import Grant
+from tokenmq.access.identity import Renewal
+from tokenmq.access.rules import PolicyDocument
+from tokenmq.errors import Unavailable
 from tokenmq.stores.base import IdempotencyRecord, IdempotencyScope
+from tokenmq.stores.family_life import KnownFamily
+from tokenmq.tokens.foreign.configuration import Configuration, ProviderKind, ProviderRecord
 from tokenmq.tokens.records import (
     FamilyRecord,
     KeyKind,
@@ -22,8 +27,13 @@ _ENCODER = msgspec.json.Encoder()
 _GRANTS = msgspec.json.Decoder(tuple[Grant, ...])
 _NAMES = msgspec.json.Decoder(tuple[str, ...])
 _METADATA = msgspec.json.Decoder(dict[str, Any])
+_CLIENTS = msgspec.json.Decoder(tuple[tuple[str, int | None], ...])
+# Of most families: nobody was ever connected, as far as is stored.
+_NO_CLIENTS = "[]"
 _JWK = msgspec.json.Decoder(dict[str, str])
 _SETTINGS = msgspec.json.Decoder(OrganizationSettings)
+_POLICY = msgspec.json.Decoder(PolicyDocument)
+_CONFIGURATION = msgspec.json.Decoder(Configuration)
 
 
 def organization_row(record: OrganizationRecord) -> dict[str, Any]:
@@ -33,6 +43,7 @@ def organization_row(record: OrganizationRecord) -> dict[str, Any]:
         "name": record.name,
         "settings": _json(record.settings),
         "created_at": record.created_at,
+        "policy": None if record.policy is None else _json(record.policy),
     }
 
 
@@ -43,7 +54,19 @@ def organization_record(row: RowMapping) -> OrganizationRecord:
         name=row["name"],
         settings=_SETTINGS.decode(row["settings"]),
         created_at=row["created_at"],
+        policy=None if row["policy"] is None else _policy(row["id"], row["policy"]),
     )
+
+
+def _policy(org_id: str, text: str) -> PolicyDocument:
+    """Read a policy; without it, nobody knows who may do what.
+
+    Raises: Unavailable.
+    """
+    try:
+        return _POLICY.decode(text)
+    except msgspec.DecodeError as error:
+        raise Unavailable(f"the stored policy of {org_id} is damaged: {error}") from error
 
 
 def key_row(record: KeyRecord) -> dict[str, Any]:
@@ -108,6 +131,13 @@ def family_row(record: FamilyRecord) -> dict[str, Any]:
         "replaced_at": record.replaced_at,
         "sessions_replaced": record.sessions_replaced,
         "retained_kept": record.retained_kept,
+        "parent_id": record.parent_id,
+        "provider_id": record.provider_id,
+        "attrs": None if record.attrs is None else _json(record.attrs),
+        "superseded_at": record.superseded_at,
+        "presented": record.presented,
+        "connected": record.connected,
+        "clients": clients_text(record.clients),
     }
 
 
@@ -116,7 +146,50 @@ def family_record(row: RowMapping) -> FamilyRecord:
     values = dict(row)
     values["grants"] = _GRANTS.decode(row["grants"])
     values["metadata"] = _METADATA.decode(row["metadata"])
+    values["attrs"] = _attrs(row)
+    values["clients"] = _clients(row)
     return FamilyRecord(**values)
+
+
+def known_family(row: RowMapping) -> KnownFamily:
+    """Read a family as it is taken in at start."""
+    newest = None
+    if row["gen"] and row["revoked_at"] is None and not row["sessions_replaced"]:
+        newest = Renewal(
+            jti=row["jti"],
+            gen=row["gen"],
+            grants=_GRANTS.decode(row["grants"]),
+            issued_at=row["issued_at"],
+            expires_at=row["expires_at"],
+            attrs=_attrs(row),
+        )
+    return KnownFamily(
+        token_id=row["token_id"],
+        expires_at=row["expires_at"],
+        ends_at=row["ends_at"],
+        renewable=row["renewable"],
+        revoked=row["revoked_at"] is not None,
+        replaced=row["replaced_at"] is not None,
+        sessions_replaced=row["sessions_replaced"],
+        newest=newest,
+        superseded_at=row["superseded_at"],
+        presented=row["presented"],
+        connected=row["connected"],
+        clients=_clients(row),
+    )
+
+
+def clients_text(clients: tuple[tuple[str, int | None], ...]) -> str:
+    """Write the client ids that a family was connected with."""
+    return _json(clients) if clients else _NO_CLIENTS
+
+
+def _clients(row: RowMapping) -> tuple[tuple[str, int | None], ...]:
+    return () if row["clients"] == _NO_CLIENTS else _CLIENTS.decode(row["clients"])
+
+
+def _attrs(row: RowMapping) -> dict[str, Any] | None:
+    return None if row["attrs"] is None else _METADATA.decode(row["attrs"])
 
 
 def idempotency_row(record: IdempotencyRecord) -> dict[str, Any]:
@@ -164,6 +237,34 @@ def signing_key_record(row: RowMapping) -> SigningKeyRecord:
         created_at=row["created_at"],
         current_from=row["current_from"],
         retired_at=row["retired_at"],
+    )
+
+
+def provider_row(record: ProviderRecord) -> dict[str, Any]:
+    """Write an identity provider."""
+    return {
+        "id": record.id,
+        "org_id": record.org_id,
+        "kind": record.kind.value,
+        "name": record.name,
+        "configuration": _json(record.configuration),
+        "secret": record.secret,
+        "enabled": record.enabled,
+        "created_at": record.created_at,
+    }
+
+
+def provider_record(row: RowMapping) -> ProviderRecord:
+    """Read an identity provider."""
+    return ProviderRecord(
+        id=row["id"],
+        org_id=row["org_id"],
+        kind=ProviderKind(row["kind"]),
+        name=row["name"],
+        configuration=_CONFIGURATION.decode(row["configuration"]),
+        secret=row["secret"],
+        enabled=row["enabled"],
+        created_at=row["created_at"],
     )
 
 

@@ -22,7 +22,7 @@ from tokenmq.broker.records import (
     SubscriptionRecord,
 )
 from tokenmq.stores.sql.bulk import Row, drop_rows, primary_key, put_rows
-from tokenmq.stores.sql.kept_rows import delivery_row, key_row, plain_row, session_row
+from tokenmq.stores.sql.kept_rows import delivery_row, key_row, plain_row, retained_row, session_row
 from tokenmq.stores.sql.tables import deliveries, messages, received, retained, sessions, subscriptions
 
 # The last record under each key of a kind; None where it is dropped.
@@ -34,7 +34,7 @@ _ROWS: dict[type[Record], tuple[Table, Callable[[Any], Row]]] = {
     MessageRecord: (messages, plain_row),
     DeliveryRecord: (deliveries, delivery_row),
     ReceivedRecord: (received, plain_row),
-    RetainedRecord: (retained, plain_row),
+    RetainedRecord: (retained, retained_row),
 }
 # What hangs on a session; its number is the first part of their keys.
 _OF_SESSION: dict[type[Record], Table] = {

@@ -17,6 +17,7 @@ from tokenmq.stores.sql.kept import SqlKept
 from tokenmq.stores.sql.keys import SqlKeys
 from tokenmq.stores.sql.migrating import migrate
 from tokenmq.stores.sql.organizations import SqlOrganizations
+from tokenmq.stores.sql.providers import SqlProviders
 from tokenmq.stores.sql.reader import Reader
 from tokenmq.stores.sql.runner import Runner
 from tokenmq.stores.sql.signing import SqlSigningKeys
@@ -41,6 +42,7 @@ class SqlStore:
         self.families = SqlFamilies(self._reader, self.writer)
         self.idempotency = SqlIdempotency(self._reader, self.writer)
         self.signing_keys = SqlSigningKeys(self._reader, self.writer)
+        self.providers = SqlProviders(self._reader, self.writer)
         self.kept = SqlKept(self.writer)
         self.audit = SqlAudit(self._reader, self.writer)
 

@@ -22,6 +22,7 @@ from sqlalchemy import (
     MetaData,
     Table,
     Text,
+    UniqueConstraint,
 )
 
 metadata = MetaData(
@@ -40,6 +41,7 @@ organizations = Table(
     Column("name", Text, nullable=False, unique=True),
     Column("settings", Text, nullable=False),
     Column("created_at", BigInteger, nullable=False),
+    Column("policy", Text),
 )
 
 keys = Table(
@@ -85,6 +87,13 @@ families = Table(
     Column("replaced_at", BigInteger),
     Column("sessions_replaced", Boolean, nullable=False),
     Column("retained_kept", Boolean, nullable=False),
+    Column("parent_id", Text),
+    Column("provider_id", Text),
+    Column("attrs", Text),
+    Column("superseded_at", BigInteger),
+    Column("presented", Integer, nullable=False, server_default="0"),
+    Column("connected", Integer),
+    Column("clients", Text, nullable=False, server_default="[]"),
     # Lists, newest first; the whole organization.
     Index("ix_families_org", "org_id", "first_issued_at", "token_id"),
     # Lists and revocations of one user; what a new family replaces.
@@ -102,6 +111,14 @@ Index(
     families.c.client_id,
     sqlite_where=families.c.client_id.is_not(None),
     postgresql_where=families.c.client_id.is_not(None),
+)
+
+# The children of a family; few have any.
+Index(
+    "ix_families_parent",
+    families.c.parent_id,
+    sqlite_where=families.c.parent_id.is_not(None),
+    postgresql_where=families.c.parent_id.is_not(None),
 )
 
 idempotency = Table(
@@ -125,6 +142,20 @@ signing_keys = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("current_from", BigInteger, nullable=False),
     Column("retired_at", BigInteger),
+)
+
+providers = Table(
+    "providers",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("org_id", Text, ForeignKey("organizations.id", ondelete="CASCADE"), nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("configuration", Text, nullable=False),
+    Column("secret", LargeBinary),
+    Column("enabled", Boolean, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    UniqueConstraint("org_id", "name"),
 )
 
 # SQLite keeps a row under its number itself if it is called INTEGER there, without an index beside it.
@@ -204,6 +235,8 @@ retained = Table(
     Column("expires_at", Double, nullable=False),
     Column("user_id", Text, nullable=False),
     Column("token_id", Text, index=True),
+    Column("client_id", Text),
+    Column("attrs", Text),
 )
 
 # `stores.audit` says what its columns are; they are in the order of `AuditRow`.
