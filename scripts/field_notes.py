@@ -135,6 +135,19 @@ _OF_ONE = {
     "FieldProblem.message": "What is wrong with it.",
     "Grant.topics": "Topic filters.",
     "ExchangeBody.organization_id": "The organization; a key implies it.",
+    "ExchangeAnswer.issued_token_type": "For a form: its type, as RFC 8693 names it.",
+    "ExchangeBody.integration_id": "Of a provider's user: a label, as with a token that a key makes.",
+    "ExchangeBody.provider": "Kind or id of the identity provider. Left out: the token's issuer says.",
+    "ExchangeBody.ttl": "Of a provider's user: life in seconds; needs a key.",
+    "ExchangeForm.actor_token": "Refused: nobody acts for another.",
+    "ExchangeForm.actor_token_type": "Likewise.",
+    "ExchangeForm.audience": "The organization, as `mqtt:org_…` or `org_…`.",
+    "ExchangeForm.grant_type": "`urn:ietf:params:oauth:grant-type:token-exchange`.",
+    "ExchangeForm.requested_token_type": "`…:access_token` or `…:jwt`.",
+    "ExchangeForm.resource": "Refused with `invalid_target`: name the organization as `audience`.",
+    "ExchangeForm.scope": "Refused with `invalid_scope`: rights follow from policy and mapping.",
+    "ExchangeForm.subject_token": "The token to exchange.",
+    "ExchangeForm.subject_token_type": "The same with `token-type:jwt`, `access_token` or `id_token`.",
     "ExchangeBody.token": "The token to exchange.",
     "Health.status": "It answers.",
     "Jwks.keys": "Public keys, each with `kid`, `kty`, `use` and `alg`.",
@@ -184,6 +197,8 @@ _OF_ONE = {
     "refreshed, at most 900.",
     "OrganizationSettings.refused_publish_311": "What a refused PUBLISH at QoS 1 does to an MQTT 3.1.1 "
     "client: `drop` acknowledges and drops it, `close` closes the connection.",
+    "OAuthProblem.error": "The code of RFC 6749 or RFC 8693.",
+    "OAuthProblem.error_description": "One sentence for people.",
     "Problem.status": "The HTTP status.",
     "Configuration.issuer": "Of another one: its claim `iss`, exactly.",
     "MappingBody.grants": "What those get.",
@@ -279,6 +294,8 @@ _OF_ONE = {
     "TokenInfo.expires_at": "The end of its newest token.",
     "TokenInfo.first_issued_at": "When the family began.",
     "TokenInfo.issued_at": "When its newest token was made.",
+    "TokenInfo.key_id": "Id of the key that made it; null if an identity provider's token did.",
+    "TokenInfo.provider_id": "Id of the identity provider whose token it was exchanged for; null for none.",
     "TokenInfo.organization_id": "The organization of the token.",
     "TokenInfo.revoked_at": "When it was revoked; null if it was not.",
     "TokenInfo.revoked_reason": "The reason that was given.",
@@ -292,11 +309,14 @@ _OF_ONE = {
     "query.user_id": "Only those of this user.",
 }
 
+# Types whose fields mean what those of another one do.
+_LIKE = {"ExchangeAnswer": "TokenAnswer", "ExchangeForm": "ExchangeBody"}
+
 
 def note(owner: str, field: str) -> str:
     """Return the sentence for a field of a type, or of a `query`.
 
     Raises: KeyError where nobody has written one.
     """
-    told = _OF_ONE.get(f"{owner}.{field}")
+    told = _OF_ONE.get(f"{owner}.{field}") or _OF_ONE.get(f"{_LIKE.get(owner)}.{field}")
     return _COMMON[field] if told is None else told

@@ -61,9 +61,15 @@ def _access(operation: dict[str, Any]) -> str:
 
 
 def _body(body: dict[str, Any]) -> str:
-    (kind,) = {content["schema"]["$ref"] for content in body["content"].values()}
+    """Describe the bodies that an operation takes: one, or another one for forms."""
+    types: dict[str, list[str]] = {}
+    for media_type, content in body["content"].items():
+        types.setdefault(content["schema"]["$ref"], []).append(f"`{media_type}`")
+    return "\n\n".join(_kind_of_body(kind, " or ".join(named), body) for kind, named in types.items())
+
+
+def _kind_of_body(kind: str, types: str, body: dict[str, Any]) -> str:
     schema = _SCHEMAS[_name(kind)]
-    types = " or ".join(f"`{media_type}`" for media_type in body["content"])
     absent = "" if body["required"] else "; it may be left out"
     unknown = "refused" if schema.get("additionalProperties") is False else "ignored"
     required = [{"name": name, "required": True} for name in schema["required"]]

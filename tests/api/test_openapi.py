@@ -36,17 +36,17 @@ def test_contract_has_these_routes() -> None:
     assert sorted(f"{endpoint.method} {endpoint.path}" for endpoint in ENDPOINTS) == [
         "DELETE /v2/keys/{key_id}",
         "DELETE /v2/organizations/{organization_id}",
-        "DELETE /v2/sessions/{client_id}",
         "DELETE /v2/providers/{provider_id}",
+        "DELETE /v2/sessions/{client_id}",
         "DELETE /v2/tokens/{token_id}",
         "DELETE /v2/utilities/retained/{topic}",
         "GET /.well-known/jwks.json",
         "GET /healthz",
         "GET /openapi.json",
         "GET /readyz",
+        "GET /v2/acl",
         "GET /v2/audit",
         "GET /v2/audit/verify",
-        "GET /v2/acl",
         "GET /v2/keys",
         "GET /v2/organizations",
         "GET /v2/organizations/{organization_id}",
@@ -89,8 +89,9 @@ def test_every_operation_names_its_errors_and_its_security(endpoint: Any) -> Non
     assert set(operation["responses"]) == {str(endpoint.status), *map(str, error_statuses(endpoint))}
     for name, answer in operation["responses"].items():
         if name != str(endpoint.status):
-            assert answer == {"$ref": f"#/components/responses/Error{name}"}
-            assert f"Error{name}" in DOCUMENT["components"]["responses"]
+            error = f"Error{name}" if endpoint.oauth is None else f"OAuthError{name}"
+            assert answer == {"$ref": f"#/components/responses/{error}"}
+            assert error in DOCUMENT["components"]["responses"]
     if endpoint.access in (Access.EVERYBODY, Access.POSSESSION):
         assert operation["security"] == []
     else:

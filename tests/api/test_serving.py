@@ -240,9 +240,8 @@ async def test_a_token_over_a_real_socket(world: Any) -> None:
 
 
 async def test_server_with_tls_stands_behind_what_makes_it_and_shares_the_limit(
-    connected: Any, monkeypatch: pytest.MonkeyPatch
+    connected: Any,
 ) -> None:
-    monkeypatch.setattr(serving, "MAX_CONNECTIONS", 1)
     stood_behind: list[asyncio.Protocol] = []
 
     def secure(protocol: asyncio.Protocol) -> asyncio.Protocol:
@@ -250,8 +249,8 @@ async def test_server_with_tls_stands_behind_what_makes_it_and_shares_the_limit(
         return protocol
 
     settings = HttpSettings()
-    plain = make_server(Gate(fine, settings), settings)
-    secured = make_server(Gate(fine, settings), settings, secure=secure, beside=plain)
+    plain = make_server(Gate(fine, settings), settings, max_connections=1)
+    secured = make_server(Gate(fine, settings), settings, secure=secure, beside=plain, max_connections=1)
     transports = [Transport(), Transport()]
     for server, transport in zip((plain, secured), transports, strict=True):
         server.config.load()

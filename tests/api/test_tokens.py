@@ -37,6 +37,7 @@ async def test_a_family_is_shown_without_its_password(world: Any) -> None:
         "client_id": "dev-*",
         "integration_id": "web",
         "key_id": world.keys["sk"][3:11],
+        "provider_id": None,
         "renewable": False,
         "generation": 0,
         "ttl": 60,

@@ -101,7 +101,9 @@ class Filled:
         key_id: str | None = None,
         **changes: Any,
     ) -> NewFamily:
-        record = self.records.family(org_id or self.org_id, key_id or self.key_id, **changes)
+        record = self.records.family(
+            org_id or self.org_id, self.key_id if key_id is None else key_id, **changes
+        )
         return NewFamily(record, replacing, connected, idempotency)
 
     async def create(self, **changes: Any) -> FamilyRecord:

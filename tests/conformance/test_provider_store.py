@@ -1,12 +1,13 @@
 """What every `ProviderStore` does."""
 
+import asyncio
 from dataclasses import replace
 
 import pytest
 
 from tokenmq.access.grants import Grant
 from tokenmq.access.permission import Permission
-from tokenmq.errors import Conflict, InvalidKey, NotFound, Unavailable
+from tokenmq.errors import Conflict, InvalidKey, InvalidToken, NotFound, Unavailable
 from tokenmq.tokens.foreign.configuration import Configuration, MappingRule, ProviderKind, ProviderRecord
 
 CONFIGURATION = Configuration(
@@ -107,3 +108,30 @@ async def test_closed_store_refuses(reopen, filled, record, add):
     with pytest.raises(Unavailable):
         await add(record)
     await reopen()
+
+
+class TestFamilies:
+    """What a provider's token founded has no key: the provider is asked in its place, in the commit."""
+
+    async def test_enabled_provider_founds_and_a_disabled_one_does_not(self, filled, record, add):
+        await add(record)
+        founded = await filled.create(key_id="", provider_id=record.id, attrs={"plan": "free"})
+        assert await filled.read(founded.token_id) == founded
+        await filled.store.providers.update(replace(record, enabled=False), applied=same)
+        with pytest.raises(InvalidToken, match="disabled or deleted"):
+            await filled.create(key_id="", provider_id=record.id)
+        await filled.store.providers.delete(record.id, applied=same)
+        with pytest.raises(InvalidToken, match="disabled or deleted"):
+            await filled.create(key_id="", provider_id=record.id)
+
+    async def test_family_of_neither_key_nor_provider_is_refused(self, filled):
+        with pytest.raises(InvalidToken):
+            await filled.create(key_id="")
+
+    async def test_those_beside_a_refused_one_are_stored(self, filled, record, add):
+        await add(replace(record, enabled=False))
+        refused, stored = await asyncio.gather(
+            filled.create(key_id="", provider_id=record.id), filled.create(), return_exceptions=True
+        )
+        assert isinstance(refused, InvalidToken)
+        assert await filled.read(stored.token_id) == stored

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from tokenmq.access.grants import Grant
 from tokenmq.access.identity import Renewal
 from tokenmq.access.permission import Permission
 from tokenmq.access.policy import Policy
+from tokenmq.access.rules import Rule
 from tokenmq.mqtt.packets import Auth, Disconnect, Puback, Publish, Will
 
 BOTH = (Permission.PUBLISH, Permission.SUBSCRIBE)
@@ -188,7 +188,7 @@ def _policy(instance, *filters):
     """Put a policy in force for all connections."""
     organizations = instance.services.organizations
     trees = organizations.settings_of(instance.organization.id).dollar_trees
-    organizations._policies[trees] = Policy((Grant(BOTH, filters),))
+    organizations._starting[trees] = Policy((Rule("*", BOTH, filters),))
     instance.hub.organization_changed(instance.organization)
 
 

@@ -43,7 +43,7 @@ CHAT = {
 
 async def put(world, tree=CHAT, *, revision=None, key=None, org_id=None):
     return await world.services.policies.put(
-        tree, revision=revision, key=key or world.key, org_id=org_id or world.org_id
+        tree, revision=revision, key=key or world.key, org_id=org_id or world.org_id, now=world.now
     )
 
 
@@ -98,7 +98,11 @@ class TestPut:
         await put(world)
         assert world.services.organizations.policy_is_untouched(other.id)
         await world.services.organizations.patch(
-            world.org_id, name="renamed", settings={"dollar_trees": []}, key=world.administrator
+            world.org_id,
+            name="renamed",
+            settings={"dollar_trees": []},
+            key=world.administrator,
+            now=world.now,
         )
         assert plain(show(world).document) == CHAT
 
@@ -174,7 +178,7 @@ async def test_findings_know_the_trees_of_the_organization(world):
     tree = {"version": "1", "rules": [rule]}
     assert validate(world, tree) == [("rules[0].topics[0]", "warning")]
     await world.services.organizations.patch(
-        world.org_id, name=None, settings={"dollar_trees": ["$jobs"]}, key=world.administrator
+        world.org_id, name=None, settings={"dollar_trees": ["$jobs"]}, key=world.administrator, now=world.now
     )
     assert validate(world, tree) == []
 

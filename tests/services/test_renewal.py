@@ -45,7 +45,7 @@ async def revoke(world, **request):
 
 async def change(world, **settings):
     world.organization = await world.services.organizations.patch(
-        world.org_id, name=None, settings=settings, key=world.administrator
+        world.org_id, name=None, settings=settings, key=world.administrator, now=world.now
     )
 
 
@@ -281,7 +281,7 @@ class TestRefresh:
 
     async def test_organization_that_is_gone_is_refused(self, world):
         token = await world.issue()
-        await world.services.organizations.delete(world.org_id, key=world.administrator)
+        await world.services.organizations.delete(world.org_id, key=world.administrator, now=world.now)
         with pytest.raises(InvalidToken):
             await refresh(world, token)
 

@@ -18,6 +18,7 @@ from tokenmq.access.grants import Grant
 from tokenmq.access.identity import Renewal
 from tokenmq.access.permission import Permission
 from tokenmq.access.policy import Policy
+from tokenmq.access.rules import Rule
 from tokenmq.broker import lane
 from tokenmq.mqtt.packets import Auth, Disconnect, Puback, Pubcomp, Publish, Pubrec, Pubrel, Unsubscribe
 from tokenmq.tokens.records import OrganizationRecord
@@ -224,7 +225,7 @@ class Program:
 
         def change():
             self.policy = filters
-            self.world.doors.policy = Policy((Grant(BOTH, filters),))
+            self.world.doors.policy = Policy((Rule("*", BOTH, filters),))
             organization = OrganizationRecord(ORG, "a", self.world.doors.settings, 0)
             self.world.hub.organization_changed(organization)
 

@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from tokenmq.access.grants import Grant
 from tokenmq.access.permission import Permission
 from tokenmq.access.policy import STARTING_POLICY, Policy
+from tokenmq.access.rules import Rule
 from tokenmq.broker.records import DeliveryRecord, MessageRecord, SessionRecord, SubscriptionRecord
 from tokenmq.mqtt.packets import Disconnect, Puback, Pubcomp, Publish, Pubrec, Pubrel, Suback, Unsubscribe
 from tokenmq.mqtt.packets import Will as PacketWill
@@ -44,7 +44,7 @@ def narrow(world, client, *topics, user_id="ann"):
 
 def deploy(world, *filters):
     """Have the organization's policy allow these filters and no others."""
-    world.doors.policy = Policy((Grant(BOTH, filters),))
+    world.doors.policy = Policy((Rule("*", BOTH, filters),))
     world.hub.organization_changed(OrganizationRecord(ORG, "a", world.doors.settings, 0))
 
 
@@ -514,6 +514,6 @@ def test_a_will_that_is_still_allowed_goes_out_at_a_close_for_a_lost_subscriptio
 def test_the_starting_policy_suspends_nothing(world):
     ann = enter(world, "ann", "#")
     ann.subscribe("#")
-    world.doors.policy = Policy((*STARTING_POLICY.rules, Grant(BOTH, ("more/#",))))
+    world.doors.policy = Policy((*STARTING_POLICY.rules, Rule("*", BOTH, ("more/#",))))
     world.hub.organization_changed(OrganizationRecord(ORG, "a", world.doors.settings, 0))
     assert ann.received() == []

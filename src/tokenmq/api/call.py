@@ -99,6 +99,7 @@ class Endpoint:
         body: type of the body; None when no body is read.
         body_required: False where an absent body means an empty object.
         form: `application/x-www-form-urlencoded` is accepted too.
+        oauth: type of a form that is one of OAuth's, answered as OAuth says (`api.oauth`).
         answer: type of the body of the good answer.
         media_type: of the good answer.
         idempotent: it takes `Idempotency-Key`.
@@ -118,6 +119,7 @@ class Endpoint:
     body: type[msgspec.Struct] | None = None
     body_required: bool = True
     form: bool = False
+    oauth: type[msgspec.Struct] | None = None
     status: int = 200
     media_type: bytes = JSON
     idempotent: bool = False

@@ -9,14 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import msgspec
 from starlette.types import Receive, Scope, Send
 
-from tokenmq.api import auth
+from tokenmq.api import auth, oauth
 from tokenmq.api.answer import Answer, Headers, send_answer
 from tokenmq.api.call import Access, Call, Endpoint
 from tokenmq.api.errors import HttpRefused
 from tokenmq.api.keyless import KeylessFailures
 from tokenmq.api.parsing import fill, parse_form, parse_json
+from tokenmq.api.schemas.requests import ExchangeForm
 from tokenmq.errors import InvalidRequest
 from tokenmq.services.auditing import Trace
 from tokenmq.services.bundle import Services
@@ -75,6 +77,8 @@ class Path:
 
     async def _perform(self, endpoint: Endpoint, scope: Scope, receive: Receive) -> Answer:
         headers = _index(scope["headers"])
+        if endpoint.oauth is not None and _media_type(headers) == _FORM:
+            scope[oauth.MARK] = True
         tree, lax = await _read(endpoint, headers, receive) if endpoint.body is not None else ({}, False)
         now = self._now()
         shown = None
@@ -102,9 +106,9 @@ class Path:
         if endpoint.access not in _KEYLESS:
             key = auth.authenticate(endpoint, shown, services, now)
         query = fill(parse_form(scope["query_string"]), endpoint.query, lax=True)
-        body = fill(tree, endpoint.body, lax=lax) if endpoint.body is not None else None
+        body = _body(endpoint, tree, lax=lax)
         organization = None
-        if endpoint.access is not Access.EVERYBODY and endpoint.access is not Access.INSTANCE:
+        if endpoint.access not in _KEYLESS and endpoint.access is not Access.INSTANCE:
             named = (getattr(body, "organization_id", None), getattr(query, "organization_id", None))
             organization = auth.organization(endpoint, key, named, services)
         call = Call(
@@ -171,13 +175,29 @@ async def _read(
         body = b"".join(parts)
     if not body and not endpoint.body_required:
         return {}, False
-    media_type = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
+    media_type = _media_type(headers)
+    takes_forms = endpoint.form or endpoint.oauth is not None
     if media_type == _JSON:
         return parse_json(body), False
-    if media_type == _FORM and endpoint.form:
+    if media_type == _FORM and takes_forms:
         return parse_form(body), True
-    wanted = "application/json or application/x-www-form-urlencoded" if endpoint.form else "application/json"
+    wanted = "application/json or application/x-www-form-urlencoded" if takes_forms else "application/json"
     raise HttpRefused(415, f"Content-Type must be {wanted}")
+
+
+def _body(endpoint: Endpoint, tree: Mapping[str, Any], *, lax: bool) -> msgspec.Struct | None:
+    if endpoint.body is None:
+        return None
+    if not lax or endpoint.oauth is None:
+        return fill(tree, endpoint.body, lax=lax)
+    form = fill(tree, endpoint.oauth, lax=True)
+    if isinstance(form, ExchangeForm):
+        oauth.check_exchange(form)
+    return form
+
+
+def _media_type(headers: Mapping[bytes, bytes]) -> bytes:
+    return headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
 
 
 def _index(headers: Sequence[tuple[bytes, bytes]]) -> dict[bytes, bytes]:

@@ -21,6 +21,7 @@ import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tokenmq import clock
+from tokenmq.api import oauth
 from tokenmq.api.answer import CLOSE, WHOLE_ANSWER, Answer, Headers, send_answer
 from tokenmq.api.dispatch import REQUEST_ID, trace_of
 from tokenmq.api.errors import HttpRefused, defect, problem, redact
@@ -109,7 +110,8 @@ class Gate:
             if self._refused_keys is not None:
                 self._refused_keys.note(error, now=clock.now(), trace=trace_of(scope))
             await self._hold_back(error, scope)
-            answer = problem(error, request_id=exchange.request_id)
+            translate = oauth.refusal if oauth.MARK in scope else problem
+            answer = translate(error, request_id=exchange.request_id)
             if answer.status >= 500:
                 _log.warning("request not served", reason=redact(str(error)), **exchange.story(error))
             await exchange.answer(answer)

@@ -16,7 +16,9 @@ import msgspec
 import tokenmq
 from tokenmq.api.call import Access, Endpoint
 from tokenmq.api.errors import MEDIA_TYPE, Problem
+from tokenmq.api.oauth import OAuthProblem
 
+_JSON, _FORM = "application/json", "application/x-www-form-urlencoded"
 _REF = "#/components/schemas/{name}"
 _KEY_SCHEMES: dict[str, dict[str, str]] = {
     "bearer": {
@@ -49,6 +51,7 @@ def document(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
     _, schemas = msgspec.json.schema_components([*dict.fromkeys(kinds), Problem], ref_template=_REF)
     queries = {endpoint.query: _query_parameters(endpoint.query) for endpoint in endpoints}
     statuses = sorted({status for endpoint in endpoints for status in error_statuses(endpoint)})
+    of_forms = sorted({status for one in endpoints if one.oauth for status in error_statuses(one)})
     paths: dict[str, dict[str, Any]] = {}
     for endpoint in endpoints:
         operation = _operation(endpoint, queries[endpoint.query])
@@ -64,7 +67,10 @@ def document(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
         "paths": paths,
         "components": {
             "schemas": {name: _tidy(schema) for name, schema in schemas.items()},
-            "responses": {f"Error{status}": _error(status) for status in statuses},
+            "responses": {
+                **{f"Error{status}": _error(status) for status in statuses},
+                **{f"OAuthError{status}": _error(status, forms=True) for status in of_forms},
+            },
             "securitySchemes": _KEY_SCHEMES,
         },
     }
@@ -87,6 +93,9 @@ def error_statuses(endpoint: Endpoint) -> list[int]:
 def _kinds(endpoint: Endpoint) -> Iterable[Any]:
     if endpoint.body is not None:
         yield endpoint.body
+    if endpoint.oauth is not None:
+        yield endpoint.oauth
+        yield OAuthProblem
     if endpoint.answer is not dict:
         yield endpoint.answer
 
@@ -103,7 +112,7 @@ def _operation(endpoint: Endpoint, query: list[dict[str, Any]]) -> dict[str, Any
                 "content": {endpoint.media_type.decode(): {"schema": _schema_of(endpoint.answer)}},
             },
             **{
-                str(status): {"$ref": f"#/components/responses/Error{status}"}
+                str(status): {"$ref": f"#/components/responses/{_error_name(endpoint, status)}"}
                 for status in error_statuses(endpoint)
             },
         },
@@ -116,10 +125,12 @@ def _operation(endpoint: Endpoint, query: list[dict[str, Any]]) -> dict[str, Any
     if endpoint.idempotent:
         operation["parameters"].append(_IDEMPOTENCY_KEY)
     if endpoint.body is not None:
-        media_types = ["application/json", *(["application/x-www-form-urlencoded"] if endpoint.form else [])]
+        bodies = {_JSON: endpoint.body}
+        if form := endpoint.oauth or (endpoint.body if endpoint.form else None):
+            bodies[_FORM] = form
         operation["requestBody"] = {
             "required": endpoint.body_required,
-            "content": {media_type: {"schema": _schema_of(endpoint.body)} for media_type in media_types},
+            "content": {media_type: {"schema": _schema_of(body)} for media_type, body in bodies.items()},
         }
     return operation
 
@@ -149,11 +160,17 @@ def _schema_of(kind: Any) -> dict[str, Any]:
     return {"type": "object"} if kind is dict else {"$ref": _REF.format(name=kind.__name__)}
 
 
-def _error(status: int) -> dict[str, Any]:
+def _error_name(endpoint: Endpoint, status: int) -> str:
+    return f"Error{status}" if endpoint.oauth is None else f"OAuthError{status}"
+
+
+def _error(status: int, *, forms: bool = False) -> dict[str, Any]:
     answer: dict[str, Any] = {
         "description": HTTPStatus(status).phrase,
         "content": {MEDIA_TYPE.decode(): {"schema": _schema_of(Problem)}},
     }
+    if forms:
+        answer["content"][_JSON] = {"schema": _schema_of(OAuthProblem)}
     if status in _ERROR_HEADERS:
         answer["headers"] = {name: {"schema": {"type": "string"}} for name in _ERROR_HEADERS[status]}
     return answer

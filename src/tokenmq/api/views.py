@@ -15,6 +15,7 @@ from tokenmq.access.permission import Permission
 from tokenmq.api.schemas.answers import (
     AuditCheck,
     AuditInfo,
+    ExchangeAnswer,
     IntrospectionAnswer,
     KeyInfo,
     MqttCredentials,
@@ -71,6 +72,18 @@ def issued(token: IssuedToken, *, now: float) -> TokenAnswer:
     )
 
 
+def exchanged(token: IssuedToken, *, now: float, issued_type: str | None) -> ExchangeAnswer:
+    """Show a new token that another one was exchanged for.
+
+    Args:
+        token: the new one.
+        now: unix seconds.
+        issued_type: its type, for who sent a form of RFC 8693; None for the others.
+    """
+    members = msgspec.structs.asdict(issued(token, now=now))
+    return ExchangeAnswer(**members, issued_token_type=UNSET if issued_type is None else issued_type)
+
+
 def rights(
     grants: tuple[Grant, ...],
 ) -> tuple[tuple[Permission, ...], tuple[str, ...], tuple[Grant, ...]]:
@@ -101,7 +114,8 @@ def token_info(view: TokenView) -> TokenInfo:
         grants=grants,
         client_id=family.client_id,
         integration_id=family.integration_id,
-        key_id=family.key_id,
+        key_id=family.key_id or None,
+        provider_id=family.provider_id,
         renewable=family.renewable,
         generation=family.gen,
         ttl=family.ttl_seconds,

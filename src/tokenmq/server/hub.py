@@ -337,7 +337,7 @@ class Hub(Operating):
         stay = self._stays.pop(link, None)
         if stay is not None:
             self._families.left(stay, now)
-        self._note(link, renewed, client_id)
+        self.note(link, renewed, client_id)
         return renewed
 
     def enter(self, org_id: str) -> None:

@@ -122,7 +122,18 @@ class Services:
             families=families,
             organizations=organizations,
             keys=keys,
+            providers=providers,
             door=door,
+        )
+        proofs = Proofs(providers, key_sets)
+        tokens = Tokens(
+            store,
+            signing=signing,
+            verifier=verifier,
+            families=families,
+            organizations=organizations,
+            door=door,
+            limits=limits,
         )
         return cls(
             store=store,
@@ -134,15 +145,7 @@ class Services:
             signing_keys=SigningKeys(signing),
             authenticator=authenticator,
             policies=Policies(organizations, authenticator),
-            tokens=Tokens(
-                store,
-                signing=signing,
-                verifier=verifier,
-                families=families,
-                organizations=organizations,
-                door=door,
-                limits=limits,
-            ),
+            tokens=tokens,
             audit=Audit(store.audit),
             refused_keys=refused_keys,
             upkeep=Upkeep(
@@ -152,9 +155,9 @@ class Services:
             messages=Messages(door),
             key_sets=key_sets,
             providers=providers,
-            proofs=Proofs(providers, key_sets),
+            proofs=proofs,
             renewals=renewals,
-            exchange=Exchange(renewals, verifier, organizations),
+            exchange=Exchange(renewals, tokens, proofs, verifier, organizations),
         )
 
     def attach(self, live: Live) -> None:

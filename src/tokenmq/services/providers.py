@@ -16,6 +16,7 @@ import msgspec
 
 from tokenmq.errors import Conflict, InvalidRequest, InvalidToken, NotFound
 from tokenmq.services import wording
+from tokenmq.services.auditing import NO_TRACE, Action, AuditEntry, Trace, entry, of_key
 from tokenmq.services.jwks import KeySets
 from tokenmq.services.keys import authorise
 from tokenmq.services.organizations import Organizations
@@ -130,7 +131,14 @@ class Providers:
         return self._secrets.get(record.id)
 
     async def create(
-        self, kind: ProviderKind, request: ProviderRequest, *, key: KeyRecord, org_id: str, now: float
+        self,
+        kind: ProviderKind,
+        request: ProviderRequest,
+        *,
+        key: KeyRecord,
+        org_id: str,
+        now: float,
+        trace: Trace = NO_TRACE,
     ) -> ProviderRecord:
         """Set a provider up, durable before it returns; enabled unless it is said otherwise.
 
@@ -150,10 +158,18 @@ class Providers:
             if len(self.list(org_id)) >= MAX_PROVIDERS:
                 raise Conflict(f"an organization has at most {MAX_PROVIDERS} identity providers")
             record = self._changed(fresh, asked)
-            return await self._store.create(record, made_by=key.id, applied=self._take)
+            audit = _noted(Action.PROVIDER_CREATE, record, key, now, trace, asked)
+            return await self._store.create(record, made_by=key.id, audit=audit, applied=self._take)
 
     async def patch(
-        self, provider_id: str, request: ProviderRequest, *, key: KeyRecord, org_id: str
+        self,
+        provider_id: str,
+        request: ProviderRequest,
+        *,
+        key: KeyRecord,
+        org_id: str,
+        now: float,
+        trace: Trace = NO_TRACE,
     ) -> ProviderRecord:
         """Change what is named of a provider.
 
@@ -162,17 +178,21 @@ class Providers:
         authorise(key, "providers", org_id)
         async with self._changing:
             record = self._changed(self._existing(org_id, provider_id), request)
-            return await self._store.update(record, applied=self._take)
+            audit = _noted(Action.PROVIDER_UPDATE, record, key, now, trace, request)
+            return await self._store.update(record, audit=audit, applied=self._take)
 
-    async def delete(self, provider_id: str, *, key: KeyRecord, org_id: str) -> None:
+    async def delete(
+        self, provider_id: str, *, key: KeyRecord, org_id: str, now: float, trace: Trace = NO_TRACE
+    ) -> None:
         """Delete a provider: no more exchanges, and no refreshes of what it founded.
 
         Raises: Forbidden, NotFound (`provider_not_found`), Unavailable.
         """
         authorise(key, "providers", org_id)
         async with self._changing:
-            self._existing(org_id, provider_id)
-            await self._store.delete(provider_id, applied=self._drop)
+            record = self._existing(org_id, provider_id)
+            audit = _noted(Action.PROVIDER_DELETE, record, key, now, trace)
+            await self._store.delete(provider_id, audit=audit, applied=self._drop)
 
     def _existing(self, org_id: str, provider_id: str) -> ProviderRecord:
         record = self._by_id.get(provider_id)
@@ -242,6 +262,33 @@ class Providers:
     def _drop_organization(self, org_id: str) -> None:
         for record in self.list(org_id):
             self._drop(record.id)
+
+
+def _noted(
+    action: Action,
+    record: ProviderRecord,
+    key: KeyRecord,
+    now: float,
+    trace: Trace,
+    request: ProviderRequest | None = None,
+) -> AuditEntry:
+    """Make the entry of a change; it names what was asked, and no value of a configuration."""
+    changed = [] if request is None else sorted(request.configuration)
+    if request is not None and (request.secret is not None or request.drops_secret):
+        changed.append("jwt_secret")
+    return entry(
+        action,
+        f"provider:{record.id}",
+        actor=of_key(key),
+        org_id=record.org_id,
+        now=now,
+        trace=trace,
+        kind=record.kind.value,
+        name=record.name,
+        enabled=record.enabled,
+        changed=changed or None,
+        open_policy_accepted=True if request is not None and request.accept_open_policy else None,
+    )
 
 
 def _merged(old: Configuration, given: Mapping[str, Any]) -> Configuration:

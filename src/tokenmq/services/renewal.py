@@ -18,6 +18,7 @@ from tokenmq.services.families import Families
 from tokenmq.services.keys import Keys
 from tokenmq.services.live import Door
 from tokenmq.services.organizations import Organizations
+from tokenmq.services.providers import Providers
 from tokenmq.services.rates import Rate
 from tokenmq.services.signing import Signing
 from tokenmq.services.token_ids import new_token_id
@@ -60,6 +61,7 @@ class Renewals:
         families: Families,
         organizations: Organizations,
         keys: Keys,
+        providers: Providers,
         door: Door,
     ) -> None:
         self._store = store
@@ -68,6 +70,7 @@ class Renewals:
         self._families = families
         self._organizations = organizations
         self._keys = keys
+        self._providers = providers
         self._door = door
         self._generations = Rate("generations", quota=MAX_A_MINUTE)
         self._children = Rate("children", quota=MAX_A_MINUTE)
@@ -173,11 +176,13 @@ class Renewals:
         raise InvalidToken("there is no such token family")
 
     def _ask_again(self, record: FamilyRecord, organization: OrganizationRecord, now: float) -> None:
-        """Hold a family against its key and the policy as they are now.
+        """Hold a family against its key or its provider, and the policy, as they are now.
 
-        Raises: InvalidToken (the key is deleted or expired), Forbidden.
+        Raises: InvalidToken (the key is deleted or expired, the provider disabled), Forbidden.
         """
-        if not self._keys.is_good(record.key_id, now):
+        if record.provider_id is not None:
+            self._providers.require_enabled(record.provider_id)
+        elif not self._keys.is_good(record.key_id, now):
             raise InvalidToken("the key that issued this token is deleted or expired")
         policy = self._organizations.policy_of(organization.id)
         subject = narrowing.known_subject(record.user_id, record.org_id, record.client_id, record.attrs)

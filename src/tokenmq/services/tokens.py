@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from tokenmq.errors import Conflict, InvalidRequest, InvalidToken, NotFound
 from tokenmq.limits import MAX_USER_ID_BYTES
-from tokenmq.services.auditing import NO_TRACE, Action, AuditEntry, Trace, entry, of_key
+from tokenmq.services.auditing import NO_TRACE, USER, Action, AuditEntry, Trace, entry, of_key
 from tokenmq.services.families import Families
 from tokenmq.services.idempotency import IdempotencyKey, Turns, require_repeatable
 from tokenmq.services.keys import Revoked, authorise
@@ -38,8 +38,9 @@ from tokenmq.stores import base
 from tokenmq.stores.base import Creation, EndedFamily, FamilyQuery, IdempotencyRecord, NewFamily, Selection
 from tokenmq.tokens import family, ids, jwt
 from tokenmq.tokens.claims import Claims
+from tokenmq.tokens.foreign.user import ProvenUser
 from tokenmq.tokens.minting import MintRequest, NameLimits, mint
-from tokenmq.tokens.records import FamilyRecord, KeyRecord, OrganizationRecord
+from tokenmq.tokens.records import FamilyRecord, KeyKind, KeyRecord, OrganizationRecord
 from tokenmq.tokens.subjects import username
 
 __all__ = [
@@ -55,6 +56,8 @@ __all__ = [
 
 _REPLACED = "replaced by a later token"
 _REVOKED = "revoked"
+# In place of a key where a provider's token is shown: the policy alone is asked.
+_NO_KEY = KeyRecord("", None, KeyKind.SECRET, "", b"", "", (), (), 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +134,41 @@ class Tokens:
                 # Whoever was first went away before the answer, but not before the commit.
                 kept = await self._store.idempotency.find(scope, now)
         return await self._again(organization, idempotency, kept, now)
+
+    async def found(
+        self,
+        user: ProvenUser,
+        *,
+        organization: OrganizationRecord,
+        integration_id: str | None,
+        ttl_seconds: int | None,
+        now: float,
+        trace: Trace = NO_TRACE,
+    ) -> IssuedToken:
+        """Make a token for a user whom an identity provider has proven, durable before it returns.
+
+        Its grants are what the provider's mapping gives, else what the policy grants the user.
+
+        Args:
+            user: from `Proofs.prove`.
+            organization: that of the provider.
+            integration_id, ttl_seconds: as in `MintRequest`.
+            now: unix seconds.
+            trace: where the request came from.
+
+        Raises: GrantTooWide, InvalidRequest, InvalidToken (the provider is disabled at the
+            commit), NotFound (the organization is gone), Unavailable.
+        """
+        request = MintRequest(
+            user_id=user.user_id,
+            user_email=user.user_email,
+            grants=user.grants,
+            ttl_seconds=ttl_seconds,
+            integration_id=integration_id,
+        )
+        minted = self._mint(request, _NO_KEY, organization, now, user=user)
+        await self._keep(minted, Replacing(), None, now, trace)
+        return issued(minted.text, minted.family, organization.settings, now)
 
     async def get(self, token_id: str, *, key: KeyRecord, org_id: str, now: float) -> TokenView:
         """Return one family (scope `tokens:read`).
@@ -210,7 +248,13 @@ class Tokens:
         return Introspection(claims, username(claims.sub, claims.org))
 
     def _mint(
-        self, request: MintRequest, key: KeyRecord, organization: OrganizationRecord, now: float
+        self,
+        request: MintRequest,
+        key: KeyRecord,
+        organization: OrganizationRecord,
+        now: float,
+        *,
+        user: ProvenUser | None = None,
     ) -> _Minted:
         entropy = os.urandom(ids.JTI_ENTROPY + NAME_ENTROPY)
         claims = mint(
@@ -224,11 +268,14 @@ class Tokens:
             jti=ids.new_jti(entropy[: ids.JTI_ENTROPY]),
             issuer=self._verifier.issuer,
             limits=self._limits,
+            attrs=None if user is None else user.attrs or None,
         )
         signing_key = self._signing.keyring.current(now)
         record = family.found(
             claims, request, key_id=key.id, kid=signing_key.kid, settings=organization.settings
         )
+        if user is not None:
+            record = replace(record, provider_id=user.provider_id)
         return _Minted(jwt.sign(claims, signing_key), claims, record)
 
     async def _keep(
@@ -318,14 +365,15 @@ def _noted(record: FamilyRecord, trace: Trace) -> Callable[[Creation], tuple[Aud
         if not creation.stored:
             return ()
         told = entry(
-            Action.ISSUE,
+            Action.ISSUE if record.key_id else Action.EXCHANGE,
             f"token:{record.token_id}",
-            actor=f"key:{record.key_id}",
+            actor=f"key:{record.key_id}" if record.key_id else USER,
             org_id=record.org_id,
             user_id=record.user_id,
             now=record.issued_at,
             trace=trace,
             ttl=record.ttl_seconds,
+            provider=record.provider_id,
             replaced=len(creation.replaced) or None,
         )
         return (told,)

@@ -306,5 +306,14 @@ class AuditStore(Protocol):
         ...
 
 
+class KeepsAudit(Protocol):
+    """The part of a store that keeps the audit trail."""
+
+    @property
+    def audit(self) -> AuditStore:
+        """The audit trail."""
+        ...
+
+
 def _named(text: str, person: str | None) -> str:
     return f"{USER}:{person}" if text == USER else text

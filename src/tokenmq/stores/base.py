@@ -21,10 +21,10 @@ from typing import Protocol, TypeVar
 
 from tokenmq.broker.records import Change, Kept
 from tokenmq.errors import Unavailable
-from tokenmq.stores.audit import Audit, AuditStore
+from tokenmq.stores.audit import Audit, KeepsAudit
 from tokenmq.stores.family_life import FamilyLifeStore
 from tokenmq.stores.figures import Writing
-from tokenmq.stores.provider_store import ProviderStore
+from tokenmq.stores.provider_store import KeepsProviders
 from tokenmq.tokens.records import FamilyRecord, KeyRecord, OrganizationRecord, SigningKeyRecord
 
 Result = TypeVar("Result")
@@ -346,7 +346,7 @@ class KeptStore(Protocol):
         ...
 
 
-class Store(Protocol):
+class Store(KeepsAudit, KeepsProviders, Protocol):
     """All that is kept, open."""
 
     @property
@@ -370,18 +370,8 @@ class Store(Protocol):
         ...
 
     @property
-    def providers(self) -> ProviderStore:
-        """The identity providers."""
-        ...
-
-    @property
     def kept(self) -> KeptStore:
         """What outlives a connection."""
-        ...
-
-    @property
-    def audit(self) -> AuditStore:
-        """The audit trail."""
         ...
 
     @property

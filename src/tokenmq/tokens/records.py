@@ -90,7 +90,7 @@ class FamilyRecord:
     Attributes:
         token_id: names the family for life; the claim `fam`.
         user_email: as asked for; shown, never in the token.
-        key_id: the key that made it.
+        key_id: the key that made it; empty where an identity provider's token did.
         integration_id: label by which `replace_existing` finds earlier ones.
         client_id: the client id it is bound to, exact or a prefix ending in `*`.
         grants: as in the claims of the newest password.

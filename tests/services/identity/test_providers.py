@@ -1,5 +1,7 @@
 """Providers: set up, held against policy and each other, kept sealed, and asked who proves whom."""
 
+import hmac
+import json
 from dataclasses import replace
 
 import msgspec
@@ -17,9 +19,11 @@ from tokenmq.errors import (
     NotFound,
     Unavailable,
 )
+from tokenmq.services.audit import Filters
 from tokenmq.services.providers import MAX_PROVIDERS, ProviderRequest
 from tokenmq.services.sealing import Seal
 from tokenmq.services.upstream import Upstream
+from tokenmq.tokens import base64url
 from tokenmq.tokens.foreign.configuration import ProviderKind
 
 SECRET = "a-shared-secret-of-more-than-32-bytes"
@@ -61,7 +65,11 @@ def add(world):
 def patch(world):
     async def change(record, *, key=None, org_id=None, **asked):
         return await world.services.providers.patch(
-            record.id, ProviderRequest(**asked), key=key or world.key, org_id=org_id or world.org_id
+            record.id,
+            ProviderRequest(**asked),
+            key=key or world.key,
+            org_id=org_id or world.org_id,
+            now=world.now,
         )
 
     return change
@@ -161,7 +169,7 @@ class TestSettingUp:
             await patch(record, key=other_key, org_id=other.id, name="x")
         assert missing.value.code == "provider_not_found"
         with pytest.raises(NotFound):
-            await world.services.providers.delete(record.id, key=other_key, org_id=other.id)
+            await world.services.providers.delete(record.id, key=other_key, org_id=other.id, now=world.now)
         assert listed(world) == [record]
 
     async def test_failed_commit_changes_nothing(self, world, add, patch):
@@ -170,13 +178,15 @@ class TestSettingUp:
         with pytest.raises(Unavailable):
             await patch(record, enabled=False)
         with pytest.raises(Unavailable):
-            await world.services.providers.delete(record.id, key=world.key, org_id=world.org_id)
+            await world.services.providers.delete(
+                record.id, key=world.key, org_id=world.org_id, now=world.now
+            )
         restore()
         assert world.services.providers.require_enabled(record.id) == record
 
     async def test_providers_end_with_their_organization(self, world, add):
         record = await add()
-        await world.services.organizations.delete(world.org_id, key=world.administrator)
+        await world.services.organizations.delete(world.org_id, key=world.administrator, now=world.now)
         with pytest.raises(InvalidToken):
             world.services.providers.require_enabled(record.id)
         assert listed(world) == []
@@ -276,10 +286,6 @@ class TestProof:
             await prove(new_key("ES256", "third").token(**claims))
 
     async def test_shared_secret_proves_without_any_fetch(self, world, add, prove, claims, endpoint):
-        import hmac
-
-        from tokenmq.tokens import base64url
-
         await add(kind="supabase", project_url="https://abc.example", secret=SECRET)
         said = {
             **claims,
@@ -328,7 +334,7 @@ class TestProof:
         await patch(idp, enabled=True, accept_open_policy=True)
         await prove(token)
         assert providers.require_enabled(idp.id).id == idp.id
-        await providers.delete(idp.id, key=world.key, org_id=world.org_id)
+        await providers.delete(idp.id, key=world.key, org_id=world.org_id, now=world.now)
         with pytest.raises(NotFound):
             await prove(token)
         with pytest.raises(InvalidToken):
@@ -373,3 +379,37 @@ class TestProof:
         token = await world.issue()
         with pytest.raises(NotFound):
             await prove(token.text)
+
+
+async def test_n6_each_change_leaves_its_row_and_no_secret(world, patch):
+    request = ProviderRequest(
+        name="shop",
+        configuration={"project_url": "https://abc.example"},
+        secret=SECRET,
+        accept_open_policy=True,
+    )
+    record = await world.services.providers.create(
+        ProviderKind.SUPABASE, request, key=world.key, org_id=world.org_id, now=world.now
+    )
+    with pytest.raises(InvalidRequest):
+        await patch(record, configuration={"issuer": "x"})
+    await patch(record, enabled=False, configuration={"attrs": ["plan"]})
+    await world.services.providers.delete(record.id, key=world.key, org_id=world.org_id, now=world.now)
+    page = await world.services.audit.list(
+        Filters(object=f"provider:{record.id}"), key=world.key, org_id=world.org_id, limit=9, cursor=None
+    )
+    shared = {"kind": "supabase", "name": "shop"}
+    assert [(told.row.actor, told.row.action, json.loads(told.row.details)) for told in page.items][::-1] == [
+        (
+            f"key:{world.key.id}",
+            "provider_create",
+            {
+                **shared,
+                "enabled": True,
+                "changed": ["project_url", "jwt_secret"],
+                "open_policy_accepted": True,
+            },
+        ),
+        (f"key:{world.key.id}", "provider_update", {**shared, "enabled": False, "changed": ["attrs"]}),
+        (f"key:{world.key.id}", "provider_delete", {**shared, "enabled": False}),
+    ]

@@ -40,6 +40,7 @@ async def create(call: Call[ProviderBody, OrganizationQuery]) -> Answer:
         key=call.caller(),
         org_id=call.about().id,
         now=call.now,
+        trace=call.trace,
     )
     return ok(views.provider_info(record, whole=True), status=201)
 
@@ -50,7 +51,12 @@ async def patch(call: Call[ProviderPatch, OrganizationQuery]) -> Answer:
     if request == ProviderRequest(accept_open_policy=request.accept_open_policy):
         raise InvalidRequest(("", "nothing to change"))
     record = await call.services.providers.patch(
-        call.params["provider_id"], request, key=call.caller(), org_id=call.about().id
+        call.params["provider_id"],
+        request,
+        key=call.caller(),
+        org_id=call.about().id,
+        now=call.now,
+        trace=call.trace,
     )
     return ok(views.provider_info(record, whole=True))
 
@@ -58,7 +64,9 @@ async def patch(call: Call[ProviderPatch, OrganizationQuery]) -> Answer:
 async def delete(call: Call[Keyed, OrganizationQuery]) -> Answer:
     """Delete a provider."""
     provider_id = call.params["provider_id"]
-    await call.services.providers.delete(provider_id, key=call.caller(), org_id=call.about().id)
+    await call.services.providers.delete(
+        provider_id, key=call.caller(), org_id=call.about().id, now=call.now, trace=call.trace
+    )
     return ok(ProviderDeleted(provider_id, deleted=True))
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from tokenmq.api import views
+from tokenmq.api import oauth, views
 from tokenmq.api.answer import Answer, ok
 from tokenmq.api.call import Call
-from tokenmq.api.schemas.requests import AnyQuery, ExchangeBody, RefreshBody
+from tokenmq.api.schemas.requests import AnyQuery, ExchangeBody, ExchangeForm, RefreshBody
+from tokenmq.api.unset import given
 
 
 async def refresh(call: Call[RefreshBody, AnyQuery]) -> Answer:
@@ -17,9 +18,22 @@ async def refresh(call: Call[RefreshBody, AnyQuery]) -> Answer:
     return ok(views.issued(token, now=call.now))
 
 
-async def exchange(call: Call[ExchangeBody, AnyQuery]) -> Answer:
+async def exchange(call: Call[ExchangeBody | ExchangeForm, AnyQuery]) -> Answer:
     """Exchange a token."""
+    body, form = call.body, call.body if isinstance(call.body, ExchangeForm) else None
+    if form is not None:
+        oauth.check_audience(form, call.about().id)
     token = await call.services.exchange.exchange(
-        call.body.token, key=call.key, organization=call.about(), origin=call.origin, now=call.now
+        body.subject_token if isinstance(body, ExchangeForm) else body.token,
+        key=call.key,
+        organization=call.about(),
+        origin=call.origin,
+        now=call.now,
+        trace=call.trace,
+        provider=given(body.provider),
+        integration_id=given(body.integration_id),
+        ttl_seconds=given(body.ttl),
     )
-    return ok(views.issued(token, now=call.now))
+    return ok(
+        views.exchanged(token, now=call.now, issued_type=None if form is None else oauth.issued_type(form))
+    )

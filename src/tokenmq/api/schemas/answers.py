@@ -49,6 +49,12 @@ class TokenAnswer(msgspec.Struct, frozen=True):
     token_password: str
 
 
+class ExchangeAnswer(TokenAnswer, frozen=True, kw_only=True):
+    """A new token for another one; `issued_token_type` answers an RFC 8693 form."""
+
+    issued_token_type: str | UnsetType = UNSET
+
+
 class TokenInfo(msgspec.Struct, frozen=True):
     """A family as lists show it; no password is in it."""
 
@@ -62,7 +68,8 @@ class TokenInfo(msgspec.Struct, frozen=True):
     grants: tuple[Grant, ...]
     client_id: str | None
     integration_id: str | None
-    key_id: str
+    key_id: str | None
+    provider_id: str | None
     renewable: bool
     generation: int
     ttl: int

@@ -1,7 +1,8 @@
 """Creation of families inside a transaction, a batch at a time.
 
-For each family of a batch, in one step: its key is looked at once more, its idempotency
-record is kept, the families that it replaces end, its row is written.
+For each family of a batch, in one step: its key, or its identity provider, is looked at
+once more, its idempotency record is kept, the families that it replaces end, its row is
+written.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Iterator, Sequence
 
 from sqlalchemy import Connection, bindparam, delete, insert, select, tuple_, update
 
-from tokenmq.errors import InvalidKey, NotFound, TokenmqError
+from tokenmq.errors import NotFound, TokenmqError
 from tokenmq.stores.base import (
     GRACE_SECONDS,
     Creation,
@@ -20,7 +21,7 @@ from tokenmq.stores.base import (
     NewFamily,
     Replacing,
 )
-from tokenmq.stores.sql.keys import good_keys
+from tokenmq.stores.sql.issuing import objections
 from tokenmq.stores.sql.order import Order
 from tokenmq.stores.sql.rows import family_row, idempotency_row
 from tokenmq.stores.sql.tables import families, idempotency
@@ -88,8 +89,8 @@ def _in_turns(batch: Sequence[NewFamily]) -> Iterator[list[NewFamily]]:
 
 def _create_part(connection: Connection, part: list[NewFamily]) -> list[Creation | TokenmqError]:
     now = max(new.record.first_issued_at for new in part)
-    good = good_keys(connection, {new.record.key_id for new in part}, now)
-    wanted = [new for new in part if new.record.key_id in good]
+    refused = dict(zip(map(id, part), objections(connection, [new.record for new in part], now), strict=True))
+    wanted = [new for new in part if refused[id(new)] is None]
     repeated = _keep_idempotency(connection, wanted, now)
     stored = [new for new in wanted if id(new) not in repeated]
     replaced = _replace(connection, stored, now)
@@ -97,8 +98,8 @@ def _create_part(connection: Connection, part: list[NewFamily]) -> list[Creation
         connection.execute(_INSERT, [family_row(new.record) for new in stored])
     outcomes: list[Creation | TokenmqError] = []
     for new in part:
-        if new.record.key_id not in good:
-            outcomes.append(InvalidKey("the key is deleted or expired"))
+        if (objection := refused[id(new)]) is not None:
+            outcomes.append(objection)
         elif id(new) in repeated:
             outcomes.append(Creation(stored=False))
         else:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, bindparam, delete, exists, insert, select, update
 
 from tokenmq.errors import Conflict, InvalidKey, NotFound, TokenmqError
+from tokenmq.stores.audit import Audit
 from tokenmq.stores.base import Result
 from tokenmq.stores.sql.keys import good_keys
 from tokenmq.stores.sql.order import Order
@@ -51,18 +52,31 @@ class SqlProviders:
         return [provider_record(row) for row in await self._reader.rows(_ALL)]
 
     async def create(
-        self, record: ProviderRecord, *, made_by: str, applied: Callable[[ProviderRecord], Result]
+        self,
+        record: ProviderRecord,
+        *,
+        made_by: str,
+        audit: Audit[ProviderRecord] = (),
+        applied: Callable[[ProviderRecord], Result],
     ) -> Result:
         """Store a new one."""
-        return await self._writer.submit(_CREATING, _NewProvider(record, made_by), applied)
+        return await self._writer.submit(_CREATING, _NewProvider(record, made_by), applied, audit)
 
-    async def update(self, record: ProviderRecord, *, applied: Callable[[ProviderRecord], Result]) -> Result:
+    async def update(
+        self,
+        record: ProviderRecord,
+        *,
+        audit: Audit[ProviderRecord] = (),
+        applied: Callable[[ProviderRecord], Result],
+    ) -> Result:
         """Store what may change of an existing one."""
-        return await self._writer.submit(_UPDATING, record, applied)
+        return await self._writer.submit(_UPDATING, record, applied, audit)
 
-    async def delete(self, provider_id: str, *, applied: Callable[[str], Result]) -> Result:
+    async def delete(
+        self, provider_id: str, *, audit: Audit[str] = (), applied: Callable[[str], Result]
+    ) -> Result:
         """Remove one."""
-        return await self._writer.submit(_DELETING, provider_id, applied)
+        return await self._writer.submit(_DELETING, provider_id, applied, audit)
 
 
 def _create(connection: Connection, batch: Sequence[_NewProvider]) -> list[ProviderRecord | TokenmqError]:

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, bindparam, func, insert, select, update
 from tokenmq.errors import InvalidToken, RateLimited, TokenmqError
 from tokenmq.stores.base import Selection
 from tokenmq.stores.family_life import MAX_CHILDREN, FamilyFacts, Showing, Shown
-from tokenmq.stores.sql.keys import good_keys
+from tokenmq.stores.sql.issuing import objections
 from tokenmq.stores.sql.order import Order
 from tokenmq.stores.sql.revoking import Revocation, revoke_selected
 from tokenmq.stores.sql.rows import clients_text, family_record, family_row
@@ -85,8 +85,8 @@ def _refresh_one(connection: Connection, showing: Showing) -> Shown | TokenmqErr
         return _reused(connection, showing, record)
     if verdict not in (Verdict.ROTATE, Verdict.REMINT, Verdict.REPEAT):
         return Shown(verdict, record)
-    if not good_keys(connection, {record.key_id}, showing.now):
-        return _no_key()
+    if any(objections(connection, [record], showing.now)):
+        return _no_issuer(record)
     if verdict is not Verdict.REPEAT:
         record = family.renewed(record, verdict, jti=showing.jti, kid=showing.kid, now=showing.now)
         row = family_row(record)
@@ -114,8 +114,8 @@ def _exchange_one(connection: Connection, showing: Showing) -> Shown | TokenmqEr
         return _reused(connection, showing, record)
     if verdict is not Verdict.CHILD:
         return Shown(verdict, record)
-    if not good_keys(connection, {record.key_id}, showing.now):
-        return _no_key()
+    if any(objections(connection, [record], showing.now)):
+        return _no_issuer(record)
     living, first_end = connection.execute(
         _LIVING_CHILDREN, {"root": family.root_of(record), "now": int(showing.now)}
     ).one()
@@ -181,8 +181,10 @@ def _unknown() -> InvalidToken:
     return InvalidToken("there is no such token family")
 
 
-def _no_key() -> InvalidToken:
-    return InvalidToken("the key that issued this token is deleted or expired")
+def _no_issuer(record: FamilyRecord) -> InvalidToken:
+    if record.key_id:
+        return InvalidToken("the key that issued this token is deleted or expired")
+    return InvalidToken("the identity provider of this token is disabled or deleted")
 
 
 REFRESHING = Work(Order.REFRESH_FAMILY, _refresh)
