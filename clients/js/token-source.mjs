@@ -1,10 +1,8 @@
 // Tokens for plain mqtt.js, in browsers and Node: fetches and renews them in time, reconnects with the newest
 // and never with one that is past or refused, shows a token of a new family to the broker. Needs nothing else.
-//
 //   const source = new TokenSource({ tokenServiceUrl, organizationId, externalToken });  // or { getToken }
 //   await source.start();
 //   source.attach(mqtt.connect(url, { ...source.credentials, protocolVersion: 5, manualConnect: true }));
-//
 // getToken asks your backend for the answer of POST /v2/tokens, each time. Events: refreshed, error, ended.
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 const backoff = (failures) => Math.random() * Math.min(60_000, 1000 * 2 ** failures);
@@ -16,8 +14,7 @@ export class TokenError extends Error {
 }
 
 export class TokenSource extends EventTarget {
-  #options; #clients = new Set(); #timer; #renewing; #dueAt = Infinity; #endsAt = 0; #failures = 0;
-  token;
+  token; #options; #clients = new Set(); #timer; #renewing; #dueAt = Infinity; #endsAt = 0; #failures = 0;
   constructor(options) { super(); this.#options = options; }
   /** Username and password of the newest token, as mqtt.js names them. */
   get credentials() { return { ...this.token.mqtt_credentials }; }

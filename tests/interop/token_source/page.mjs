@@ -17,7 +17,7 @@ export async function run(mqtt, TokenSource, plan, tell) {
     if (payload.toString() === "renew") source.renew().catch(() => {});
     if (++received === plan.end) resolve();
   }));
-  client.once("connect", () => client.subscribe(plan.topic, { qos: 1 }, () => tell({ event: "subscribed" })));
+  client.on("connect", () => client.subscribe(plan.topic, { qos: 1 }, () => tell({ event: "subscribed" })));
   source.attach(client);
   await Promise.race([done, new Promise((resolve) => source.addEventListener("ended", resolve))]);
   source.stop();
