@@ -269,7 +269,7 @@ class ServiceClient:
         """Return the identity providers of an organization."""
         query = {"organization_id": organization_id}
         answer = self._call("GET", "/v2/providers", dict[str, Any], query=query)
-        return self._checked(answer.get("providers"), list[Provider])
+        return checked(answer.get("providers"), list[Provider], self.url)
 
     def create_provider(self, **request: Unpack[ProviderRequest]) -> Provider:
         """Set an identity provider up."""

@@ -4,8 +4,8 @@
 nothing of the service to be installed.
 """
 
+from tokenmq.client.answers import Published
 from tokenmq.server_api.aio import AsyncServerApi
-from tokenmq.server_api.calls import Published
 from tokenmq.server_api.sync import ServerApi
 
 __all__ = ["ServerApi", "AsyncServerApi", "Published"]

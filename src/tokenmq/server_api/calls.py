@@ -10,12 +10,13 @@ from __future__ import annotations
 import dataclasses
 import uuid
 from collections.abc import Mapping
-from typing import Any, Generic, NotRequired, TypedDict, TypeVar, Unpack
+from typing import Any, Generic, TypedDict, TypeVar, Unpack
 from urllib.parse import quote
 
 from tokenmq.client.answers import (
     Introspection,
     IssuedToken,
+    Published,
     Revocation,
     RevocationRequest,
     TokenInfo,
@@ -28,13 +29,6 @@ T = TypeVar("T")
 PAGE = 100
 
 TOKENS = "/v2/tokens"
-
-
-class Published(TypedDict):
-    """A message that the broker has taken."""
-
-    success: bool
-    message_id: NotRequired[str | None]
 
 
 class TokenPage(TypedDict):
@@ -97,7 +91,6 @@ def publish(
     topic: str, payload: object, *, qos: int, retain: bool, organization_id: str | None
 ) -> Call[Published]:
     """Publish a message, an object or text."""
-    body: dict[str, Any] = {"topic": topic, "payload": payload, "qos": qos, "retain": retain}
-    if organization_id:
-        body["organization_id"] = organization_id
-    return Call("POST", "/v1/publish", Published, body=body, is_repeatable=False)
+    body = {"topic": topic, "payload": payload, "qos": qos, "retain": retain}
+    query = {"organization_id": organization_id} if organization_id else None
+    return Call("POST", "/v1/publish", Published, body=body, query=query, is_repeatable=False)

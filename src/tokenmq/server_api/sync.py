@@ -13,6 +13,7 @@ import httpx2
 from tokenmq.client.answers import (
     Introspection,
     IssuedToken,
+    Published,
     Revocation,
     RevocationRequest,
     TokenInfo,
@@ -21,7 +22,7 @@ from tokenmq.client.answers import (
 from tokenmq.client.clocks import Backoff
 from tokenmq.client.replies import answer_of, unreachable
 from tokenmq.server_api import calls
-from tokenmq.server_api.calls import Call, Published
+from tokenmq.server_api.calls import Call
 from tokenmq.server_api.http import client_settings
 from tokenmq.server_api.retries import Attempts
 

@@ -21,7 +21,7 @@ PATIENCE_SECONDS = 20
 PAGE = """<!doctype html><script src="/mqtt.js"></script><script type="module">
 import { TokenSource } from "/token-source.mjs";
 import { run } from "/page.mjs";
-const tell = (what) => fetch("/tell", { method: "POST", body: JSON.stringify(what), keepalive: true });
+const tell = (what) => fetch("/tell", { method: "POST", body: JSON.stringify(what) });
 run(globalThis.mqtt, TokenSource, PLAN, tell).catch((error) => tell({ event: "failed", what: String(error) }));
 </script>"""
 
@@ -56,11 +56,11 @@ class Backend:
         self.refuses = False
 
         class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:  # noqa: N802
+            def do_GET(self) -> None:
                 kind, content = files.get(self.path, ("text/plain", b""))
                 self.answer(200 if content else 404, kind, content)
 
-            def do_POST(self) -> None:  # noqa: N802
+            def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers.get("content-length", 0)))
                 if self.path == "/tell":
                     running.told.put(json.loads(body))
@@ -128,7 +128,13 @@ def run(
             )
             reading.start()
         else:
-            flags = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-dev-shm-usage"]
+            flags = [
+                "--headless",
+                "--no-sandbox",
+                "--disable-gpu",
+                "--no-first-run",
+                "--disable-dev-shm-usage",
+            ]
             process = subprocess.Popen(
                 [find_program("chromium"), *flags, f"--user-data-dir={tmp_path / 'profile'}", backend.url],
                 stdout=subprocess.PIPE,
