@@ -1,4 +1,5 @@
 // Runs in Node and in a page: gets a token, connects, and tells what happens until it is told to end.
+// It answers each message on replyTopic, if there is one.
 // plan: {tokenServiceUrl, getTokenUrl?, organizationId?, externalToken?, url, topic, end: n messages}
 export async function run(mqtt, TokenSource, plan, tell) {
   const getToken = plan.getTokenUrl && (() => fetch(plan.getTokenUrl, { method: "POST" }).then((answer) => answer.json()));
@@ -12,8 +13,9 @@ export async function run(mqtt, TokenSource, plan, tell) {
   client.on("connect", ({ sessionPresent }) => tell({ event: "connected", what: sessionPresent }));
   client.on("close", () => tell({ event: "closed" }));
   let received = 0;
-  const done = new Promise((resolve) => client.on("message", (topic, payload) => {
+  const done = new Promise((resolve) => client.on("message", async (topic, payload) => {
     tell({ event: "message", what: payload.toString() });
+    if (plan.replyTopic) await client.publishAsync(plan.replyTopic, `got ${payload}`, { qos: 1 });
     if (payload.toString() === "renew") source.renew().catch(() => {});
     if (++received === plan.end) resolve();
   }));

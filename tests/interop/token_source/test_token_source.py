@@ -12,6 +12,8 @@ from uuid import uuid4
 
 import pytest
 
+from tokenmq.client.sync import Client
+
 pytestmark = pytest.mark.interop
 
 HERE = Path(__file__).parent
@@ -22,7 +24,7 @@ PAGE = """<!doctype html><script src="/mqtt.js"></script><script type="module">
 import { TokenSource } from "/token-source.mjs";
 import { run } from "/page.mjs";
 const tell = (what) => fetch("/tell", { method: "POST", body: JSON.stringify(what) });
-run(globalThis.mqtt, TokenSource, PLAN, tell).catch((error) => tell({ event: "failed", what: String(error) }));
+run(globalThis.mqtt, TokenSource, PLAN, tell).catch((error) => tell({ event: "failed", what: `${error}` }));
 </script>"""
 
 
@@ -220,3 +222,20 @@ def test_refused_for_good_it_ends_and_says_so(service: Any, run: Any) -> None:
     service.revoke(user_id="dora")
     assert running.wait_for("ended")
     running.wait_for("done")
+
+
+def test_this_client_mqtt_js_and_mosquitto_chat(service: Any, run: Any, mosquitto: Any) -> None:
+    room = f"chat/room-{uuid4().hex}"
+    running = run(getTokenUrl="", topic=f"{room}/python", replyTopic=f"{room}/js", end=1)
+    running.wait_for("subscribed")
+    listening = mosquitto.subscribe(service.create_token("listener"), "mqttv5", f"{room}/#")
+    assert listening.wait_for("Subscribed (mid: 1): ") == "1"
+    with Client(token_service_url=service.http_url) as client:
+        client.connect_with_token(
+            service.ready["mqtt_url"], get_token=lambda: service.create_token("python", topics=["chat/#"])
+        )
+        client.subscribe(f"{room}/js")
+        client.publish(f"{room}/python", "hello")
+        assert next(iter(client.messages)).text == "got hello"
+    assert running.wait_for("message") == "hello"
+    assert [listening.wait_for("got ") for _ in range(2)] == [f"{room}/python hello", f"{room}/js got hello"]

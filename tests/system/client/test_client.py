@@ -327,3 +327,52 @@ async def test_revoked_while_connected_with_a_key_is_a_new_token_and_goes_on(
     assert client.token.token_id != first.token_id
     await client.publish("chat/again", b"")
     assert [message.topic for message in await take(client, 1)] == ["chat/again"]
+
+
+async def test_narrowed_while_connected_it_stays_and_is_told(
+    make_client: Make, connect: Make, service: Any
+) -> None:
+    client, heard = make_client()
+    topics = iter([["chat/#"], ["chat/open"], ["chat/#"]])
+    nothing: dict[str, Any] = dict.fromkeys(("secret_key", "user_id", "permissions", "topics"))
+
+    def ask() -> Any:
+        return service.create_token("erin", topics=next(topics))
+
+    await connect(client, **{**nothing, "get_token": ask})
+    await client.subscribe("chat/open")
+    await client.subscribe("chat/closed")
+    await client.refresh_token()
+    assert await heard.wait_for("narrowed") == ["chat/closed"]
+    with pytest.raises(Denied):
+        await client.publish("chat/closed", b"")
+    await client.publish("chat/open", "still here")
+    assert [message.text for message in await take(client, 1)] == ["still here"]
+    await client.refresh_token()
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while True:
+            try:
+                await client.publish("chat/closed", "back")
+                break
+            except Denied:
+                await asyncio.sleep(0.01)
+    assert [message.text for message in await take(client, 1)] == ["back"]
+    assert "disconnected" not in heard.names()
+
+
+async def test_a_broker_that_takes_no_token_in_place_is_connected_to_anew(
+    make_client: Make, connect: Make, service: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The planned reconnect: the same session, and every message once."""
+    monkeypatch.setattr("tokenmq.client.engine.AUTH_TOKEN", "$auth/nothing")
+    client, heard = make_client()
+    nothing: dict[str, Any] = dict.fromkeys(("secret_key", "user_id", "permissions", "topics"))
+    await connect(client, **{**nothing, "get_token": lambda: service.create_token("fay")})
+    await client.subscribe("chat/fay/+")
+    sending = [asyncio.create_task(client.publish(f"chat/fay/{n}", str(n))) for n in range(300)]
+    await client.refresh_token()
+    assert await heard.wait_for("connected", times=2) is True
+    sending += [asyncio.create_task(client.publish(f"chat/fay/{n}", str(n))) for n in range(300, 400)]
+    assert {(await one).status for one in sending} == {Status.ACKNOWLEDGED}
+    assert sorted(int(message.text) for message in await take(client, 400)) == list(range(400))
+    assert "disconnected" not in heard.names()
