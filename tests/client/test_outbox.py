@@ -168,9 +168,9 @@ async def test_what_is_sent_waits_through_lost_connections() -> None:
     assert (await task).status is Status.ACKNOWLEDGED
 
 
-async def test_no_more_than_the_receive_maximum_is_unacknowledged() -> None:
+async def test_one_less_than_the_receive_maximum_is_unacknowledged() -> None:
     one = Publishing()
-    sender = one.connect(receive_maximum=2)
+    sender = one.connect(receive_maximum=3)
     tasks = [await one.begin(topic) for topic in "abcd"]
     assert sender.topics == ["a", "b"]
     one.box.acknowledged(1, SUCCESS)
@@ -183,7 +183,7 @@ async def test_no_more_than_the_receive_maximum_is_unacknowledged() -> None:
 
 async def test_more_than_can_wait_waits_outside() -> None:
     one = Publishing()
-    sender = one.connect(receive_maximum=1)
+    sender = one.connect(receive_maximum=2)
     tasks = [asyncio.create_task(one.publish(str(n))) for n in range(WINDOW + 10)]
     for _ in range(5):
         await asyncio.sleep(0)
@@ -242,7 +242,7 @@ async def test_holding_ends_by_itself() -> None:
 
 async def test_send_now_goes_past_the_queue() -> None:
     one = Publishing()
-    sender = one.connect(receive_maximum=1)
+    sender = one.connect(receive_maximum=2)
     tasks = [await one.begin("a"), await one.begin("b")]
     now = asyncio.create_task(one.box.send_now("$auth/token", b""))
     await asyncio.sleep(0)
@@ -254,3 +254,18 @@ async def test_send_now_goes_past_the_queue() -> None:
     assert all(isinstance(one, NotDelivered) for one in await asyncio.gather(*tasks, return_exceptions=True))
     with pytest.raises(NotDelivered):
         await one.box.send_now("$auth/token", b"")
+
+
+async def test_send_now_waits_for_the_only_place_there_is() -> None:
+    one = Publishing()
+    sender = one.connect(receive_maximum=1)
+    task = await one.begin("a")
+    now = asyncio.create_task(one.box.send_now("$auth/token", b""))
+    await asyncio.sleep(0)
+    assert sender.topics == ["a"]
+    one.box.acknowledged(1, SUCCESS)
+    await task
+    await asyncio.sleep(0)
+    assert sender.topics == ["a", "$auth/token"]
+    one.box.acknowledged(2, SUCCESS)
+    await now

@@ -216,7 +216,7 @@ class Engine:
         if isinstance(error, TokenError):
             self._events.tell("auth_error", error)
         self._tell_status("error")
-        logger.error("the connection has ended for good: %s", error)
+        logger.info("the connection has ended for good: %s", error)
 
     # What the link tells
 

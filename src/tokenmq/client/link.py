@@ -47,7 +47,7 @@ class _Paho(paho.Client):
     """paho, which leaves a repeated PUBREL unanswered as long as acknowledgements are its user's."""
 
     def _handle_pubrel(self) -> MQTTErrorCode:
-        # [MQTT-4.3.3-11]: PUBCOMP for each PUBREL.
+        # MQTT 5 §4.3.3: PUBCOMP for each PUBREL.
         self.manual_ack_set(on=False)
         try:
             return super()._handle_pubrel()

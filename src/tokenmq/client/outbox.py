@@ -21,7 +21,7 @@ from tokenmq.errors import Denied, NotDelivered, TokenmqError
 
 # At most this many unacknowledged, whatever the broker takes: paho keeps each, and has 65,535 names for them.
 WINDOW: Final = 1000
-# [MQTT-4.3.3]: PUBCOMP to a PUBREL that follows a refused PUBREC.
+# MQTT 5 §4.3.3: PUBCOMP to a PUBREL that follows a refused PUBREC.
 PACKET_IDENTIFIER_NOT_FOUND: Final = 0x92
 
 
@@ -75,7 +75,7 @@ class Outbox:
         self._drops_oldest = drops_oldest
         self._on_denied = on_denied
         self._sender: Sender | None = None
-        self._window = WINDOW
+        self._window = self._receive_maximum = WINDOW
         self._connections = 0
         self._waiting: deque[Outgoing] = deque()
         self._unacknowledged: dict[int, Outgoing] = {}
@@ -100,7 +100,9 @@ class Outbox:
         """There is a connection: send what waits."""
         self._sender = sender
         self._connections += 1
-        self._window = min(receive_maximum, WINDOW)
+        self._receive_maximum = receive_maximum
+        # One place is kept for `send_now`.
+        self._window = max(min(receive_maximum - 1, WINDOW), 1)
         self._is_held = False
         self._flush()
 
@@ -146,6 +148,8 @@ class Outbox:
         """Send at QoS 1 past the queue, and wait. Raises: Denied, NotDelivered."""
         fate: asyncio.Future[PublishResult] = asyncio.get_running_loop().create_future()
         one = Outgoing(topic, payload, 1, retain=False, properties={}, fate=fate)
+        while self._is_online and len(self._unacknowledged) >= self._receive_maximum:
+            await self._moved.wait()
         if self._sender is None or not self._sender.is_up:
             raise NotDelivered(topic, "there is no connection")
         self._send(self._sender, one)

@@ -125,7 +125,7 @@ class Lives:
             break
         told = dict(heard.all)
         assert "0xA0" in told["disconnected"]
-        assert {error.kind for name, (error, _) in heard.all if name == "token_error"} == {"network"}
+        assert {what[0].kind for name, what in heard.all if name == "token_error"} == {"network"}
 
 
 async def test_tokens_end_and_connections_do_not(
