@@ -1,6 +1,7 @@
 """MQTT connections under asyncio, against a broker that plays a script."""
 
 import asyncio
+import gc
 import socket
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -291,6 +292,22 @@ async def test_an_answer_that_does_not_come_ends_with_the_connection(
     await opened(one)
     with pytest.raises(ConnectError, match="has closed"):
         await one.subscribe([("a", SubscribeOptions(qos=1))])
+
+
+async def test_an_upgrade_that_fails_leaves_no_socket_open(link: Any) -> None:
+    """A warning of one that is open is an error in these tests."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(100)
+        writer.write(b"HTTP/1.1 404 Not Found\r\n\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    with pytest.raises(ConnectError, match="WebSocket handshake error"):
+        await opened(link(f"ws://127.0.0.1:{port}"))
+    gc.collect()
+    server.close()
 
 
 async def test_nobody_listening_is_a_connect_error(link: Any) -> None:

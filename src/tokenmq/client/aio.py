@@ -123,6 +123,7 @@ class Client(Callbacks, Messaging):
             integration_id=integration_id,
             replace_existing=replace_existing,
             provider=provider,
+            tls=self.options.tls,
             clock=self.options.clock,
             transport=self.options.transport,
             chance=self.options.chance,

@@ -30,6 +30,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from tokenmq.client.addresses import Address
+from tokenmq.client.mended import Paho
 from tokenmq.client.messages import Properties, encode
 from tokenmq.client.packing import made, packed, unpacked, user_properties
 from tokenmq.client.reasons import reason_of
@@ -41,18 +42,6 @@ logger = logging.getLogger("tokenmq.client")
 MISC_SECONDS: Final = 1.0
 # What is read in one turn of the loop, so that others have theirs.
 READS_A_TURN: Final = 64
-
-
-class _Paho(paho.Client):
-    """paho, which leaves a repeated PUBREL unanswered as long as acknowledgements are its user's."""
-
-    def _handle_pubrel(self) -> MQTTErrorCode:
-        # MQTT 5 §4.3.3: PUBCOMP for each PUBREL.
-        self.manual_ack_set(on=False)
-        try:
-            return super()._handle_pubrel()
-        finally:
-            self.manual_ack_set(on=True)
 
 
 class Link:
@@ -167,7 +156,7 @@ class Link:
 
     def _prepared(self) -> paho.Client:
         options = self._options
-        client = _Paho(
+        client = Paho(
             CallbackAPIVersion.VERSION2,
             client_id=options.client_id,
             clean_session=None if self._is_5 else options.clean_start,

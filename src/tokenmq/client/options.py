@@ -65,7 +65,7 @@ class Options:
         request_timeout_seconds: for replies to requests, and answers to subscriptions.
         response_topic_pattern: where replies are asked for.
         client_id_prefix: before eight random letters, where no client id is given.
-        tls: for mqtts:// and wss://; None checks against the system's roots.
+        tls: for mqtts://, wss:// and https://; None checks against the system's roots.
         clock, transport, chance: stand in for clocks, HTTP and chance in tests.
     """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ssl
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
@@ -42,6 +43,7 @@ class TokenService:
         clock: Clock,
         *,
         timeout_seconds: float = 10.0,
+        tls: ssl.SSLContext | None = None,
         transport: httpx2.AsyncBaseTransport | None = None,
     ) -> None:
         """Prepare for calls; nothing is sent yet.
@@ -50,6 +52,7 @@ class TokenService:
             url: where it is, as https://auth.example.
             clock: of this machine.
             timeout_seconds: for each of connecting, sending and waiting.
+            tls: for https://; None checks against the system's roots.
             transport: stands in for the network in tests.
 
         Raises: InvalidRequest for a URL that cannot be one.
@@ -60,7 +63,11 @@ class TokenService:
         self._clock = clock
         self.now = ServerClock(clock)
         self._http = httpx2.AsyncClient(
-            base_url=self._url, timeout=timeout_seconds, transport=transport, trust_env=False
+            base_url=self._url,
+            timeout=timeout_seconds,
+            verify=True if tls is None else tls,
+            transport=transport,
+            trust_env=False,
         )
 
     async def close(self) -> None:

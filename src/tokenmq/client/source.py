@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ssl
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Final, Self
@@ -67,6 +68,7 @@ class TokenSource:
         metadata: dict[str, Any] | None = None,
         provider: str | None = None,
         timeout_seconds: float = 10.0,
+        tls: ssl.SSLContext | None = None,
         clock: Clock | None = None,
         transport: httpx2.AsyncBaseTransport | None = None,
         chance: Callable[[], float] | None = None,
@@ -81,6 +83,7 @@ class TokenSource:
             replace_existing: earlier tokens of the user are to be renewed no more (with a key).
             provider: of `external_token`, where its issuer does not tell.
             timeout_seconds: for each of connecting, sending and waiting.
+            tls: for a service with https://; None checks against the system's roots.
             clock, transport, chance: stand in for this machine's in tests.
 
         Raises: InvalidRequest for a source that is none.
@@ -89,7 +92,11 @@ class TokenSource:
         service = None
         if token_service_url is not None:
             service = TokenService(
-                token_service_url, self._clock, timeout_seconds=timeout_seconds, transport=transport
+                token_service_url,
+                self._clock,
+                timeout_seconds=timeout_seconds,
+                tls=tls,
+                transport=transport,
             )
         wanted = Wanted(
             user_id=user_id,
