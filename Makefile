@@ -7,7 +7,7 @@ PIP := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt \
 UNIT := -m "not interop and not system"
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check fmt lint format types imports clauses unit interop bench profile fuzz slow chaos soak cov docs build clean
+.PHONY: help run test check fmt lint format types imports clauses unit interop lives bench profile fuzz slow chaos soak cov docs build clean
 
 help: ## List the targets.
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
@@ -46,6 +46,9 @@ unit: .venv/.dev ## Tests that need nothing but Python.
 interop: .venv/.dev ## Tests against clients that others wrote.
 	@scripts/install-interop.sh || echo "Going on without what could not be installed." >&2
 	$(BIN)/pytest -m interop
+
+lives: .venv/.dev ## Five token lives under the client while 20,000 messages flow; five minutes.
+	LIVES=5 $(BIN)/pytest tests/system/client/test_life.py
 
 bench: .venv/.dev ## Measure; docs/performance.md has what is to be held.
 	$(BIN)/python -m bench

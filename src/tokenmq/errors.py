@@ -22,8 +22,11 @@
     ├── RateLimited              too often; says when to come back
     ├── Unavailable              the store or an upstream fails
     ├── ServiceError             an answer of a token service that is not success, to its client
-    ├── BrokerError              a reason code of a broker that is not success, to its client
     ├── Unreachable              no token service or broker answers, to its client
+    ├── TokenError               no token can be got or renewed, to a client; says of which kind
+    ├── ConnectError             a broker that is not there, refuses a client, or has ended it
+    ├── Denied                   an action that the broker refuses, to its client
+    ├── NotDelivered             a message that its client has given up
     ├── InvalidSettings          configuration that cannot be used
     ├── DataFolderInUse          another process serves this data folder
     └── DatabaseInUse            another process serves this database, or has served it meanwhile
@@ -275,24 +278,89 @@ class ServiceError(TokenmqError):
         super().__init__(detail)
 
 
-class BrokerError(TokenmqError):
-    """A reason code of a broker that is not success, as its client sees it.
-
-    Attributes:
-        reason_code: as MQTT 5 §2.4 numbers them; 0x80 where 3.1.1 tells nothing.
-    """
-
-    code = "broker_refused"
-
-    def __init__(self, message: str, *, reason_code: int) -> None:
-        self.reason_code = reason_code
-        super().__init__(message)
-
-
 class Unreachable(TokenmqError):
     """No token service or broker answers, as its client sees it."""
 
     code = "unreachable"
+
+
+class TokenError(TokenmqError):
+    """A token that a client cannot get or renew.
+
+    Attributes:
+        kind: `network`, `auth_failed`, `token_expired`, `rate_limited`, `provider_not_found`,
+            `organization_not_found`, `invalid_response` or `refresh_failed`; equal to `code`.
+        status: the HTTP status, if there was an answer.
+        is_final: asking again would bring the same.
+        retry_after_seconds: how long the service wants to be left alone, if it said so.
+    """
+
+    code = "token_error"
+
+    def __init__(
+        self,
+        kind: str,
+        message: str,
+        *,
+        status: int | None = None,
+        is_final: bool = True,
+        retry_after_seconds: float | None = None,
+    ) -> None:
+        self.kind = kind
+        self.code = kind
+        self.status = status
+        self.is_final = is_final
+        self.retry_after_seconds = retry_after_seconds
+        super().__init__(message)
+
+
+class ConnectError(TokenmqError):
+    """A broker that is not there, refuses a client, or has ended its connection.
+
+    Attributes:
+        reason_code: as MQTT 5 §2.4 numbers them; None where no broker has answered.
+    """
+
+    code = "connect_error"
+
+    def __init__(self, message: str, *, reason_code: int | None = None) -> None:
+        self.reason_code = reason_code
+        super().__init__(message)
+
+
+class Denied(TokenmqError):
+    """An action that the broker refuses, as its client sees it.
+
+    Attributes:
+        action: `publish` or `subscribe`.
+        topic: the topic or filter.
+        reason: in the broker's words.
+        reason_code: as MQTT 5 §2.4 numbers them; 0x80 where 3.1.1 tells nothing.
+    """
+
+    code = "denied"
+
+    def __init__(self, action: str, topic: str, reason: str, *, reason_code: int = 0x87) -> None:
+        self.action = action
+        self.topic = topic
+        self.reason = reason
+        self.reason_code = reason_code
+        noun = "message" if action == "publish" else "subscription"
+        super().__init__(f"the broker refused the {noun} to {topic}: {reason} (0x{reason_code:02X})")
+
+
+class NotDelivered(TokenmqError):
+    """A message that its client has given up, before the broker had it or said so.
+
+    Attributes:
+        topic: where it was to go.
+    """
+
+    code = "not_delivered"
+
+    def __init__(self, topic: str, why: str) -> None:
+        self.topic = topic
+        super().__init__(f"the message to {topic} was not delivered: {why}")
 
 
 class InvalidSettings(TokenmqError):

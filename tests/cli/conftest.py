@@ -15,7 +15,7 @@ import pytest
 
 import tokenmq
 from tokenmq.cli import main
-from tokenmq.client.mqtt import Message, Outcome
+from tokenmq.client import Message, PublishResult, Status
 
 
 @dataclass
@@ -115,16 +115,19 @@ def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeService]:
 
 @dataclass
 class FakeBroker:
-    """Stands in for MqttClient, and keeps what was asked of it."""
+    """Stands in for the client, and keeps what was asked of it."""
 
     made: dict[str, Any] = field(default_factory=dict)
     did: list[tuple[Any, ...]] = field(default_factory=list)
     inbox: list[Message | BaseException] = field(default_factory=list)
-    outcome: Outcome | Exception = field(default_factory=lambda: Outcome(0, "Success", None))
+    outcome: int | Exception = 0
 
-    def __call__(self, url: str, **options: Any) -> "FakeBroker":
-        self.made = {"url": url, **options}
+    def __call__(self, **settings: Any) -> "FakeBroker":
+        self.settings = settings
         return self
+
+    def connect(self, url: str, **login: Any) -> None:
+        self.made = {"url": url, **login, "version": self.settings["protocol_version"]}
 
     def __enter__(self) -> Self:
         return self
@@ -132,15 +135,16 @@ class FakeBroker:
     def __exit__(self, *_: object) -> None:
         self.did.append(("close",))
 
-    def subscribe(self, filters: tuple[str, ...], *, qos: int) -> None:
-        self.did.append(("subscribe", filters, qos))
+    def subscribe(self, topic_filter: str, *, qos: int) -> None:
+        self.did.append(("subscribe", topic_filter, qos))
 
-    def publish(self, topic: str, payload: bytes, *, qos: int) -> Outcome:
+    def publish(self, topic: str, payload: bytes, *, qos: int, timeout_seconds: float) -> PublishResult:
         self.did.append(("publish", topic, payload, qos))
         if isinstance(self.outcome, Exception):
             raise self.outcome
-        return self.outcome
+        return PublishResult(topic, qos, Status.ACKNOWLEDGED if qos else Status.SENT, self.outcome)
 
+    @property
     def messages(self) -> Iterator[Message]:
         for message in self.inbox:
             if isinstance(message, BaseException):
@@ -152,7 +156,7 @@ class FakeBroker:
 def broker(monkeypatch: pytest.MonkeyPatch) -> FakeBroker:
     """Put a broker that is none in the place of the MQTT client."""
     fake = FakeBroker()
-    monkeypatch.setattr("tokenmq.cli.broker.MqttClient", fake)
+    monkeypatch.setattr("tokenmq.cli.broker.Client", fake)
     return fake
 
 

@@ -12,12 +12,15 @@ from tokenmq import __version__
 from tokenmq.cli import document, main
 from tokenmq.cli.exits import status_of
 from tokenmq.errors import (
-    BrokerError,
+    ConnectError,
     DataFolderInUse,
+    Denied,
     InvalidKey,
     InvalidRequest,
     InvalidSettings,
+    NotDelivered,
     ServiceError,
+    TokenError,
     TokenmqError,
     Unreachable,
 )
@@ -71,11 +74,16 @@ def test_wrong_usage_is_code_2_and_one_line(run, words: list[str], told: str) ->
         (ServiceError(409, "conflict", "x"), 1),
         (ServiceError(502, "bad_answer", "x"), 5),
         (ServiceError(503, "unavailable", "x"), 5),
-        (BrokerError("x", reason_code=0x80), 1),
-        (BrokerError("x", reason_code=0x86), 3),
-        (BrokerError("x", reason_code=0x87), 3),
-        (BrokerError("x", reason_code=0xA0), 3),
-        (BrokerError("x", reason_code=0x88), 5),
+        (ConnectError("x", reason_code=0x80), 1),
+        (ConnectError("x", reason_code=0x86), 3),
+        (ConnectError("x", reason_code=0x87), 3),
+        (ConnectError("x", reason_code=0xA0), 3),
+        (ConnectError("x", reason_code=0x88), 5),
+        (ConnectError("x"), 5),
+        (Denied("publish", "a", "x"), 3),
+        (Denied("publish", "a", "x", reason_code=0x97), 1),
+        (NotDelivered("a", "x"), 1),
+        (TokenError("auth_failed", "x"), 3),
         (InvalidKey("x"), 3),
         (Unreachable("x"), 5),
         (InvalidRequest(("a", "x")), 2),
@@ -87,6 +95,12 @@ def test_wrong_usage_is_code_2_and_one_line(run, words: list[str], told: str) ->
 )
 def test_each_error_has_its_exit_code(error: TokenmqError, code: int) -> None:
     assert status_of(error) == code
+
+
+def test_a_message_that_was_not_delivered_has_the_exit_code_of_what_kept_it() -> None:
+    error = NotDelivered("a", "x")
+    error.__cause__ = ConnectError("token expired", reason_code=0xA0)
+    assert status_of(error) == 3
 
 
 def test_what_others_send_cannot_steer_the_terminal(run, service) -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tokenmq.client.http import ServiceClient
-from tokenmq.client.mqtt import MqttClient
-from tokenmq.errors import ProtocolError, Unavailable, Unreachable
+from tokenmq.client.sync import Client
+from tokenmq.errors import ConnectError, ProtocolError, Unavailable, Unreachable
 from tokenmq.mqtt.packets.connect import protocol_version
 from tokenmq.stores.sql import SqlStore
 
@@ -28,9 +28,8 @@ async def test_of_a_store_that_is_none(tmp_path: Path) -> None:
 
 
 def test_of_a_broker_that_is_not_there() -> None:
-    client = MqttClient(f"mqtt://127.0.0.1:{nobodys_port()}", username="a", password="b")
-    with pytest.raises(Unreachable, match=r": Connection refused$"):
-        client.connect()
+    with Client() as client, pytest.raises(ConnectError, match=r": Connection refused$"):
+        client.connect(f"mqtt://127.0.0.1:{nobodys_port()}", username="a", password="b")
 
 
 def test_of_a_service_that_is_not_there() -> None:

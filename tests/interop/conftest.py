@@ -241,6 +241,12 @@ def mosquitto(service: Any, make_mosquitto: Callable[..., Mosquitto]) -> Mosquit
 
 
 @pytest.fixture(scope="session")
+def find_program() -> Callable[[str], str]:
+    """Return `find`: where a program is, or the test is skipped."""
+    return find
+
+
+@pytest.fixture(scope="session")
 def node() -> Callable[[], tuple[str, dict[str, str]]]:
     """Return the program of Node, and an environment in which it finds mqtt.js."""
 

@@ -64,7 +64,10 @@ def test_every_error_code_of_http_stands_in_the_errors_page() -> None:
         "client_id_not_permitted",
         "family_lapsed",
         "unknown_method",
-        "broker_refused",
+        "connect_error",
+        "token_error",
+        "denied",
+        "not_delivered",
         "unreachable",
     }
     elsewhere |= {"invalid_settings", "data_folder_in_use", "database_in_use"}

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+from collections.abc import Iterator
 from typing import Annotated, Final, Literal
 
 from cyclopts import Parameter
 
 from tokenmq.cli.credentials import Credential, login
 from tokenmq.cli.management import SHARED, ConfigPath, Json, broker_address
-from tokenmq.client.mqtt import MqttClient
+from tokenmq.client.sync import Client
 from tokenmq.config import load
 
 
@@ -25,28 +27,35 @@ class Broker:
             help="mqtt://, mqtts://, ws:// or wss://, host and port; the local broker without it.",
         ),
     ] = None
-    client_id: Annotated[str, Parameter(group=SHARED, help="Client id; the broker gives one without it.")] = (
-        ""
-    )
+    client_id: Annotated[str, Parameter(group=SHARED, help="Client id; one is made up without it.")] = ""
     protocol: Annotated[Literal["5", "3.1.1"], Parameter(group=SHARED, help="MQTT version.")] = "5"
     config: ConfigPath = None
     json: Json = False
 
 
 LOCAL: Final = Broker()
+# For the connection and for each answer.
+TIMEOUT_SECONDS: Final = 10.0
 
 
-def client_of(broker: Broker, credential: Credential) -> tuple[MqttClient, str]:
-    """Return a client that is not connected yet, and the username that it has."""
+@contextlib.contextmanager
+def connected(broker: Broker, credential: Credential) -> Iterator[tuple[Client, str]]:
+    """Give a client that is connected, and the username that it has.
+
+    Nothing is renewed and nothing connects again: a command ends when its connection does.
+    """
     who = login(credential)
     url = broker.url
     if url is None:
         url = broker_address(load(broker.config))
-    client = MqttClient(
-        url,
-        username=who.username,
-        password=who.password,
-        client_id=broker.client_id,
-        version=broker.protocol,
+    client = Client(
+        protocol_version=5 if broker.protocol == "5" else 4,
+        clean_session=True,
+        session_expiry_seconds=0,
+        connect_timeout_seconds=TIMEOUT_SECONDS,
+        request_timeout_seconds=TIMEOUT_SECONDS,
+        auto_reconnect=False,
     )
-    return client, who.username
+    with client:
+        client.connect(url, username=who.username, password=who.password, client_id=broker.client_id or None)
+        yield client, who.username

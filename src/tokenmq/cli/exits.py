@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from typing import Final
 
-from tokenmq.errors import BrokerError, InvalidKey, InvalidRequest, ServiceError, TokenmqError, Unreachable
+from tokenmq.errors import (
+    ConnectError,
+    Denied,
+    InvalidKey,
+    InvalidRequest,
+    NotDelivered,
+    ServiceError,
+    TokenError,
+    TokenmqError,
+    Unreachable,
+)
 
 OK: Final = 0
 FAILED: Final = 1
@@ -34,9 +44,13 @@ def status_of(error: TokenmqError) -> int:
     match error:
         case ServiceError():
             return _BY_STATUS.get(error.status, FAILED)
-        case BrokerError():
-            return _BY_REASON.get(error.reason_code, FAILED)
-        case InvalidKey():
+        case ConnectError(reason_code=None):
+            return UNREACHABLE
+        case ConnectError(reason_code=int(code)) | Denied(reason_code=code):
+            return _BY_REASON.get(code, FAILED)
+        case NotDelivered(__cause__=TokenmqError() as cause):
+            return status_of(cause)
+        case InvalidKey() | TokenError():
             return NOT_AUTHORISED
         case Unreachable():
             return UNREACHABLE

@@ -7,10 +7,10 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from tokenmq.cli.broker import LOCAL, Broker, client_of
+from tokenmq.cli.broker import LOCAL, TIMEOUT_SECONDS, Broker, connected
 from tokenmq.cli.credentials import ANONYMOUS, Credential
 from tokenmq.cli.output import print_json, print_lines, printable
-from tokenmq.errors import InvalidRequest
+from tokenmq.errors import InvalidRequest, Unreachable
 
 
 def pub(
@@ -36,14 +36,17 @@ def pub(
     """
     if payload == "-" and (credential.token == "-" or str(credential.token_file) == "-"):
         raise InvalidRequest(("stdin", "cannot be both the message and the token"))
-    client, _ = client_of(broker, credential)
     content = sys.stdin.buffer.read() if payload == "-" else payload.encode("utf-8", "surrogateescape")
-    with client:
-        outcome = client.publish(topic, content, qos=int(qos))
+    try:
+        with connected(broker, credential) as (client, _):
+            result = client.publish(topic, content, qos=int(qos), timeout_seconds=TIMEOUT_SECONDS)
+    except TimeoutError as error:
+        raise Unreachable("the broker does not answer in time") from error
+    reason = "No matching subscribers" if result.has_no_subscribers else "Success"
     if broker.json:
         print_json(
-            {"topic": topic, "qos": int(qos), "reason_code": outcome.reason_code, "reason": outcome.name}
+            {"topic": topic, "qos": int(qos), "reason_code": result.reason_code or 0, "reason": reason}
         )
     else:
-        note = "" if outcome.reason_code == 0 else f" ({outcome.name.lower()})"
+        note = f" ({reason.lower()})" if result.has_no_subscribers else ""
         print_lines(f"published to {printable(topic)}{note}")

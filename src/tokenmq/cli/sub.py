@@ -8,11 +8,11 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from tokenmq.cli.broker import LOCAL, Broker, client_of
+from tokenmq.cli.broker import LOCAL, Broker, connected
 from tokenmq.cli.credentials import ANONYMOUS, Credential
 from tokenmq.cli.exits import OK
 from tokenmq.cli.output import print_json, print_lines, printable, warn
-from tokenmq.client.mqtt import Message
+from tokenmq.client import Message
 
 
 def sub(
@@ -33,12 +33,12 @@ def sub(
         credential: The token and whose it is.
         broker: The broker and the output.
     """
-    client, username = client_of(broker, credential)
     try:
-        with client:
-            client.subscribe(topic_filters, qos=int(qos))
+        with connected(broker, credential) as (client, username):
+            for topic_filter in topic_filters:
+                client.subscribe(topic_filter, qos=int(qos))
             warn(f"listening to {', '.join(topic_filters)} as {username}, Ctrl-C ends")
-            for message in itertools.islice(client.messages(), count):
+            for message in itertools.islice(client.messages, count):
                 _show(message, as_json=broker.json)
     except KeyboardInterrupt:
         # The one way to end it that is asked for.

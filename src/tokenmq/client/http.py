@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from types import TracebackType
-from typing import Any, Self, TypeVar, Unpack
+from typing import Any, Self, Unpack
 from urllib.parse import quote
 
 import httpx2
-import msgspec
 
 from tokenmq.client.answers import (
     AuditCheck,
@@ -36,10 +35,8 @@ from tokenmq.client.answers import (
     TokenInfo,
     TokenRequest,
 )
-from tokenmq.client.reasons import reason_of
-from tokenmq.errors import InvalidRequest, ServiceError, Unreachable
-
-Answer = TypeVar("Answer")
+from tokenmq.client.replies import Answer, answer_of, checked, is_web_address, unreachable
+from tokenmq.errors import InvalidRequest
 
 # The service's own maximum is 500.
 PAGE = 100
@@ -79,7 +76,7 @@ class ServiceClient:
         self.is_administrator = key is not None and key.startswith("ik_")
         if key is not None and not re.fullmatch(r"[!-~]+", key):
             raise InvalidRequest(("key", "has characters that no key has"))
-        if not _is_web_address(self.url):
+        if not is_web_address(self.url):
             raise InvalidRequest(
                 ("url", f"{url!r} is no address of a token service, as http://127.0.0.1:8080")
             )
@@ -277,7 +274,7 @@ class ServiceClient:
         """Return the identity providers of an organization."""
         query = {"organization_id": organization_id}
         answer = self._call("GET", "/v2/providers", dict[str, Any], query=query)
-        return self._checked(answer.get("providers"), list[Provider])
+        return checked(answer.get("providers"), list[Provider], self.url)
 
     def create_provider(self, **request: Unpack[ProviderRequest]) -> Provider:
         """Set an identity provider up."""
@@ -301,7 +298,7 @@ class ServiceClient:
             page = self._call(
                 "GET", path, dict[str, Any], query={**query, "limit": str(PAGE), "cursor": cursor}
             )
-            yield from self._checked(page.get(name), list[wants])  # type: ignore[valid-type]
+            yield from checked(page.get(name), list[wants], self.url)  # type: ignore[valid-type]
             cursor = page.get("next")
             if not cursor:
                 return
@@ -318,44 +315,6 @@ class ServiceClient:
         params = {name: value for name, value in (query or {}).items() if value is not None}
         try:
             response = self._client.request(method, path, params=params, json=body)
-        except httpx2.TimeoutException as error:
-            raise Unreachable(f"the token service at {self.url} does not answer in time") from error
         except httpx2.TransportError as error:
-            raise Unreachable(f"no token service answers at {self.url}: {reason_of(error)}") from error
-        if not response.is_success:
-            raise _refusal(response)
-        return self._checked(_json(response.content) if response.content else {}, wants)
-
-    def _checked(self, data: Any, wants: type[Answer]) -> Answer:
-        """Return the answer as it came, once it is known to have what is wanted."""
-        try:
-            msgspec.convert(data, wants)
-        except msgspec.ValidationError as error:
-            raise ServiceError(502, "bad_answer", f"{self.url} is no token service: {error}") from error
-        answer: Answer = data
-        return answer
-
-
-def _is_web_address(url: str) -> bool:
-    try:
-        parsed = httpx2.URL(url)
-    except httpx2.InvalidURL:
-        return False
-    return parsed.scheme in ("http", "https") and bool(parsed.host)
-
-
-def _json(content: bytes) -> Any:
-    try:
-        return msgspec.json.decode(content)
-    except msgspec.DecodeError:
-        return None
-
-
-def _refusal(response: httpx2.Response) -> ServiceError:
-    told = _json(response.content)
-    if not isinstance(told, dict):
-        told = {}
-    detail = str(
-        told.get("detail") or f"the token service answered {response.status_code} without saying why"
-    )
-    return ServiceError(response.status_code, str(told.get("error") or "error"), detail)
+            raise unreachable(error, self.url) from error
+        return answer_of(response, wants, self.url)

@@ -1,0 +1,168 @@
+"""What a client is subscribed to, and the way of a message to those who want it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from paho.mqtt.subscribeoptions import SubscribeOptions
+
+from tokenmq.client.inbox import Delivery, Mailbox, MessageCallback, Reader
+from tokenmq.client.wire import Received
+from tokenmq.topics.filter import split_share
+from tokenmq.topics.tree import FilterTree
+
+CAPACITY: Final = 10_000
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class Subscription:
+    """A filter that was subscribed to.
+
+    Attributes:
+        topic_filter: as it was given, `$share/group/` included.
+        qos: what the broker has granted.
+        user_properties: of the answer (MQTT 5).
+    """
+
+    topic_filter: str
+    qos: int
+    user_properties: tuple[tuple[str, str], ...] = ()
+
+
+@dataclasses.dataclass(slots=True, eq=False)
+class Wish:
+    """What is subscribed to again on each new session."""
+
+    topic_filter: str
+    options: SubscribeOptions
+    mailbox: Mailbox
+    reader: Reader | None = None
+
+
+class Subscriptions:
+    """Subscriptions by filter, and everything that was received and is not done with."""
+
+    def __init__(
+        self,
+        *,
+        acknowledge: Callable[[Received], None],
+        on_dropped: Callable[[int], None],
+        receive_maximum: int,
+        capacity: int = CAPACITY,
+    ) -> None:
+        """Begin.
+
+        Args:
+            acknowledge: tells the broker.
+            on_dropped: told how many messages were dropped here.
+            receive_maximum: messages in the mailbox that nobody reads.
+            capacity: messages in one mailbox.
+        """
+        self._acknowledge = acknowledge
+        self._on_dropped = on_dropped
+        self._unread_limit = receive_maximum // 2 + 1
+        self._capacity = capacity
+        self._wishes: dict[str, Wish] = {}
+        self._mailboxes: FilterTree[Mailbox] = FilterTree()
+        self._for_all: dict[MessageCallback, Reader] = {}
+        self._unacknowledged: dict[int, Delivery] = {}
+        self.messages = Mailbox()
+
+    def __iter__(self) -> Iterator[Wish]:
+        return iter(tuple(self._wishes.values()))
+
+    def add(self, topic_filter: str, options: SubscribeOptions, callback: MessageCallback | None) -> Wish:
+        """Remember a subscription, before it is asked for: its messages may overtake the answer."""
+        before = self._wishes.get(topic_filter)
+        reader = Reader(callback) if callback else None
+        wish = Wish(topic_filter, options, reader.mailbox if reader else self.messages, reader)
+        if before is not None:
+            self._leave(before)
+        self._mailboxes.insert(split_share(topic_filter)[1], wish.mailbox)
+        self._wishes[topic_filter] = wish
+        return wish
+
+    def remove(self, topic_filter: str) -> None:
+        """Forget a subscription."""
+        if (wish := self._wishes.pop(topic_filter, None)) is not None:
+            self._leave(wish)
+
+    def forget(self, wish: Wish) -> None:
+        """Forget a subscription that was refused, unless another one has taken its place."""
+        if self._wishes.get(wish.topic_filter) is wish:
+            self.remove(wish.topic_filter)
+
+    def add_for_all(self, callback: MessageCallback) -> None:
+        """Call it with every message, whatever it was subscribed by."""
+        self._for_all.setdefault(callback, Reader(callback))
+
+    def remove_for_all(self, callback: MessageCallback) -> None:
+        """Call it no more."""
+        if (reader := self._for_all.pop(callback, None)) is not None:
+            reader.end()
+
+    def received(self, one: Received) -> None:
+        """Hand out a message that has come."""
+        known = self._unacknowledged.get(one.packet_id) if one.message.qos == 1 else None
+        if known is not None and one.message.dup:
+            known.received = one
+            return
+        mailboxes = self._wanting(one.message.topic)
+        delivery = Delivery(one, len(mailboxes), self._finished)
+        if one.message.qos == 1:
+            self._unacknowledged[one.packet_id] = delivery
+        for mailbox in mailboxes:
+            self._put(mailbox, delivery)
+
+    def connected(self, *, session_present: bool) -> None:
+        """Without the session of before, the broker repeats nothing and waits for nothing."""
+        if not session_present:
+            self._unacknowledged.clear()
+
+    async def close(self) -> None:
+        """End all callbacks, and be done with what `messages` gave last."""
+        self.messages.release()
+        readers = [wish.reader for wish in self if wish.reader] + list(self._for_all.values())
+        for reader in readers:
+            await reader.close()
+
+    def _wanting(self, topic: str) -> list[Mailbox]:
+        """Return who gets a message: nobody twice, and somebody always."""
+        found = dict.fromkeys(self._mailboxes.matching(topic)) or {self.messages: None}
+        if self._for_all and not self.messages.is_read:
+            found.pop(self.messages, None)
+        return [*found, *(reader.mailbox for reader in self._for_all.values())]
+
+    def _put(self, mailbox: Mailbox, delivery: Delivery) -> None:
+        if mailbox is self.messages and len(mailbox) >= self._unread_limit and self._harms_others():
+            mailbox.drop_oldest()
+            self._on_dropped(1)
+        if len(mailbox) >= self._capacity:
+            delivery.finish()
+            self._on_dropped(1)
+        else:
+            mailbox.put(delivery)
+
+    def _harms_others(self) -> bool:
+        """Nobody has ever read `messages`, and what is held back there holds up callbacks."""
+        has_callbacks = bool(self._for_all) or any(wish.reader for wish in self)
+        return has_callbacks and not self.messages.is_read
+
+    def _finished(self, delivery: Delivery) -> None:
+        one = delivery.received
+        if self._unacknowledged.get(one.packet_id) is delivery:
+            del self._unacknowledged[one.packet_id]
+            self._acknowledge(one)
+
+    def _leave(self, wish: Wish) -> None:
+        """Take a wish out of the tree; its callback is called no more."""
+        others = (one for one in self if one is not wish)
+        inner = split_share(wish.topic_filter)[1]
+        if not any(
+            one.mailbox is wish.mailbox and split_share(one.topic_filter)[1] == inner for one in others
+        ):
+            self._mailboxes.remove(inner, wish.mailbox)
+        if wish.reader is not None:
+            wish.reader.end()
