@@ -1,6 +1,6 @@
 """What the stand-in for the official client is run with: a fast clock, a network that fails, pages.
 
-The stand-in is `client.cjs`. `drive.cjs` holds it in Node; `pages.py` serves it to Chromium.
+The stand-in is `client.cjs`. `drive.cjs` holds it in Node, `pages` in Chromium.
 """
 
 from __future__ import annotations
@@ -340,6 +340,12 @@ def failed() -> type[Failed]:
 
 
 @pytest.fixture(scope="session")
-def fast(start_service: Callable[..., Any]) -> Fast:
+def start_fast(start_service: Callable[..., Any]) -> Callable[[float], Fast]:
+    """Start a service whose clock is so many times as fast."""
+    return lambda speed: Fast(start_service, speed)
+
+
+@pytest.fixture(scope="session")
+def fast(start_fast: Callable[[float], Fast]) -> Fast:
     """A service where a minute lasts three seconds."""
-    return Fast(start_service, 20)
+    return start_fast(20)
