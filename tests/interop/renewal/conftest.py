@@ -1,6 +1,6 @@
-"""What the stand-in for the official client is run with: a fast clock, a network that fails, pages.
+"""What clients whose tokens are renewed are run with: a fast clock, a network that fails, Node.
 
-The stand-in is `client.cjs`. `drive.cjs` holds it in Node, `pages` in Chromium.
+The stand-in for the official client is `client.cjs`; Node holds it by `drive.cjs`, Chromium by a page of `clients`.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -62,12 +63,13 @@ class Proxy:
 
     Attributes:
         port: where it listens.
+        target: that port.
         is_down: whether it drops whoever comes.
         is_mute: whether it drops a connection when the server says something.
     """
 
-    def __init__(self, port: int) -> None:
-        self._target = port
+    def __init__(self) -> None:
+        self.target = 0
         self._listening = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listening.getsockname()[1]
         self.is_down = False
@@ -99,14 +101,19 @@ class Proxy:
         with contextlib.suppress(OSError):
             while True:
                 client, _ = self._listening.accept()
-                if self.is_down:
-                    client.close()
-                else:
-                    self._threads.append(threading.Thread(target=self._carry, args=(client,)))
-                    self._threads[-1].start()
+                carry = self._drop if self.is_down else self._carry
+                self._threads.append(threading.Thread(target=carry, args=(client,)))
+                self._threads[-1].start()
+
+    def _drop(self, client: socket.socket) -> None:
+        # Node's fetch connects anew, again and again, when it could not send anything.
+        with client, contextlib.suppress(OSError):
+            self._open.add(client)
+            client.recv(1)
+            self._open.remove(client)
 
     def _carry(self, client: socket.socket) -> None:
-        with client, socket.create_connection(("127.0.0.1", self._target)) as server:
+        with client, socket.create_connection(("127.0.0.1", self.target)) as server:
             ends = {client, server}
             self._open |= ends
             back = threading.Thread(target=self._pump, args=(server, client))
@@ -141,10 +148,16 @@ class Network:
     """
 
     def __init__(self, service: Any) -> None:
-        self.http = Proxy(int(service.http_url.rpartition(":")[2]))
-        self.websocket = Proxy(int(service.websocket_url.removesuffix("/mqtt").rpartition(":")[2]))
+        self.http = Proxy()
+        self.websocket = Proxy()
         self.token_service_url = f"http://127.0.0.1:{self.http.port}"
         self.host = f"ws://127.0.0.1:{self.websocket.port}/mqtt"
+        self.lead_to(service)
+
+    def lead_to(self, service: Any) -> None:
+        """Lead there from now on."""
+        self.http.target = urlsplit(service.http_url).port or 0
+        self.websocket.target = urlsplit(service.websocket_url).port or 0
 
     @property
     def refreshes(self) -> int:
@@ -175,20 +188,20 @@ def network() -> Iterator[Callable[[Any], Network]]:
 
 
 class Failed(Exception):
-    """A call of the stand-in threw.
+    """A call of a client threw.
 
     Attributes:
         type, status: of the error, as the official client has them.
     """
 
-    def __init__(self, message: str, type: str | None, status: int | None) -> None:
+    def __init__(self, *, message: str, **about: Any) -> None:
         super().__init__(message)
-        self.type = type
-        self.status = status
+        self.type: str | None = about["type"]
+        self.status: int | None = about["status"]
 
 
 class Driver:
-    """A process of Node that holds stand-ins."""
+    """A process of Node that holds clients over mqtt.js."""
 
     def __init__(self, program: str, environment: dict[str, str]) -> None:
         self._process = subprocess.Popen(
@@ -199,15 +212,22 @@ class Driver:
             text=True,
         )
         self._names = map(str, itertools.count())
-        self._standins: dict[str, StandIn] = {}
+        self._driven: dict[str, Driven] = {}
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
 
-    def open(self, clock: dict[str, float], **options: Any) -> StandIn:
+    def open(self, clock: dict[str, float], **options: Any) -> Driven:
         """Make a stand-in with the options of the official client."""
+        return self._open(options=options, **clock)
+
+    def open_auth(self) -> Driven:
+        """Make a client that renews by AUTH."""
+        return self._open(kind="auth")
+
+    def _open(self, **what: Any) -> Driven:
         name = next(self._names)
-        self._standins[name] = made = StandIn(lambda **request: self._write({"as": name, **request}))
-        made.ask("open", options=options, **clock)
+        self._driven[name] = made = Driven(lambda **request: self._write({"as": name, **request}))
+        made.ask("open", **what)
         return made
 
     def sleep(self) -> None:
@@ -237,11 +257,11 @@ class Driver:
         with self._process.stdout as lines:
             for line in lines:
                 told = json.loads(line)
-                self._standins[told.pop("as")].take(told)
+                self._driven[told.pop("as")].take(told)
 
 
-class StandIn:
-    """One stand-in for the official client.
+class Driven:
+    """A client in that process.
 
     Attributes:
         events: what it told so far, in order.
@@ -286,7 +306,7 @@ class StandIn:
 
 @pytest.fixture(scope="module")
 def official(node: Callable[[], tuple[str, dict[str, str]]]) -> Iterator[Callable[[], Driver]]:
-    """Start processes that hold stand-ins."""
+    """Start processes that hold clients."""
     started: list[Driver] = []
 
     def start() -> Driver:
@@ -299,7 +319,7 @@ def official(node: Callable[[], tuple[str, dict[str, str]]]) -> Iterator[Callabl
 
 
 class Tenant:
-    """An organization of its own, whose tokens live for a minute and whose sessions outlive a cut.
+    """An organization of its own, whose sessions outlive a cut.
 
     Attributes:
         id, key: its id and a secret key of it.
@@ -308,15 +328,20 @@ class Tenant:
     def __init__(self, service: Any, name: str) -> None:
         self._service = service
         self.id, self.key = service.create_organization(name)
-        self.set(default_ttl_seconds=60, default_session_expiry_seconds=300)
+        self.set(default_session_expiry_seconds=300)
 
     def set(self, **settings: Any) -> None:
         """Change its settings."""
         self.call("PATCH", f"/v2/organizations/{self.id}", key=self._service.admin_key, settings=settings)
 
-    def create_token(self, user_id: str, **fields: Any) -> dict[str, Any]:
+    def create_token(self, user_id: str, *, key: str = "", **fields: Any) -> dict[str, Any]:
         """Make a token, as a backend does, that may do whatever the policy grants."""
-        return self.call("POST", "/v2/tokens", user_id=user_id, **fields)
+        return self.call("POST", "/v2/tokens", key=key, user_id=user_id, **fields)
+
+    def create_key(self, name: str) -> tuple[str, str]:
+        """Make another secret key: its id and itself."""
+        made = self.call("POST", "/v2/keys", kind="sk", name=name)
+        return made["id"], made["key"]
 
     def call(self, method: str, path: str, *, key: str = "", **fields: Any) -> dict[str, Any]:
         """Send a request that must be answered with success."""
@@ -327,10 +352,16 @@ class Tenant:
 
 
 @pytest.fixture(scope="session")
-def tenant() -> Callable[[Any], Tenant]:
-    """Make organizations of a service."""
+def tenant() -> Callable[..., Tenant]:
+    """Make organizations of a service, with tokens that live for a minute or as long as is said."""
     numbers = itertools.count()
-    return lambda service: Tenant(service, f"tenant-{next(numbers)}")
+
+    def tenant(service: Any, ttl: int = 60) -> Tenant:
+        made = Tenant(service, f"tenant-{next(numbers)}")
+        made.set(default_ttl_seconds=ttl)
+        return made
+
+    return tenant
 
 
 @pytest.fixture(scope="session")

@@ -244,6 +244,10 @@ class OfficialClient {
     });
   }
 
+  refreshToken() {
+    return this.tokens.refreshToken();
+  }
+
   forceReconnect() {
     this.link.end(true);
     return this.connect(this.config);

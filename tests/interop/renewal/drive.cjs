@@ -1,17 +1,25 @@
-// Holds stand-ins for the official client and does what lines on stdin ask, one JSON object each:
-// {as, do: "open", options, origin, speed} makes one, any other `do` is a call of it with `with`, a list.
+// Holds clients and does what lines on stdin ask, one JSON object each: {as, do: "open", options, origin,
+// speed} makes a stand-in for the official client, {as, do: "open", kind: "auth"} one that renews by AUTH;
+// any other `do` is a call of it with `with`, a list.
 // Answers are {as, answer} or {as, failed}; what a client tells meanwhile is {as, event, ...}.
 "use strict";
 const readline = require("readline");
+const { AuthClient } = require("./auth_client.cjs");
 const { Clock, OfficialClient } = require("./client.cjs");
 
 const clients = new Map();
 const write = (as, what) => process.stdout.write(JSON.stringify({ as, ...what }) + "\n");
 
-async function perform({ as, do: verb, with: words = [], options, origin, speed }) {
-  if (verb !== "open") return clients.get(as)[verb](...words);
+function open({ as, kind, options, origin, speed }) {
   const tell = (event, about) => write(as, { event, ...about });
-  clients.set(as, new OfficialClient({ ...options, clock: new Clock(origin, speed), tell }));
+  if (kind === "auth") return new AuthClient({ tell });
+  return new OfficialClient({ ...options, clock: new Clock(origin, speed), tell });
+}
+
+async function perform(request) {
+  const { as, do: verb, with: words } = request;
+  if (verb !== "open") return clients.get(as)[verb](...words);
+  clients.set(as, open(request));
 }
 
 readline.createInterface({ input: process.stdin }).on("line", async (line) => {
