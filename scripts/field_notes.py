@@ -15,7 +15,7 @@ _COMMON = {
     "error_description": "Equal to `detail`.",
     "errors": "Of a 400: each field that is wrong.",
     "exp": "Claim of the token: its end, in unix seconds.",
-    "generation": "How often the family was refreshed: 0 in this version.",
+    "generation": "How often the family was refreshed.",
     "grants": "Permissions that differ by topic; empty where `permissions` and `topics` say it all.",
     "iat": "Claim of the token: when it was made, in unix seconds.",
     "id": "Its id.",
@@ -34,7 +34,7 @@ _COMMON = {
     "next": "Cursor of the next page; null on the last.",
     "organization_id": "The organization. Only an `ik_` key must name it; with other keys it must agree.",
     "permissions": "What may be done on every one of `topics`.",
-    "renewable": "Whether the token may be refreshed, once there is a refresh.",
+    "renewable": "Whether the token may be refreshed.",
     "revoked": "Token families that were revoked just now.",
     "secret_key": "The key, where it does not stand in a header.",
     "sessions_closed": "Connections that were closed just now.",
@@ -57,6 +57,8 @@ _OF_ONE = {
     "FieldProblem.field": "Path of the field; empty for the request as a whole.",
     "FieldProblem.message": "What is wrong with it.",
     "Grant.topics": "Topic filters.",
+    "ExchangeBody.organization_id": "The organization; a key implies it.",
+    "ExchangeBody.token": "The token to exchange.",
     "Health.status": "It answers.",
     "Jwks.keys": "Public keys, each with `kid`, `kty`, `use` and `alg`.",
     "KeyBody.expires_at": "Its end. Left out: 90 days ahead; null: never.",
@@ -93,7 +95,14 @@ _OF_ONE = {
     "CONNECT gets 0x97.",
     "OrganizationSettings.max_ttl_seconds": "The longest life that may be asked for, at most 86400.",
     "OrganizationSettings.min_ttl_seconds": "The shortest life that may be asked for, at least 60.",
-    "OrganizationSettings.refresh_grace_seconds": "Kept; without effect while there is no refresh.",
+    "OrganizationSettings.reconnect_window_seconds": "How long ago a client may have been connected that "
+    "comes back with a superseded or expired password; a longer life of the token counts instead.",
+    "OrganizationSettings.refresh_spread": "Spread `refresh_recommended_at` over the 5 % of the life before "
+    "nine tenths of it, for each family its own place.",
+    "OrganizationSettings.reuse_detection": "A superseded password that is refreshed or exchanged revokes its family.",
+    "OrganizationSettings.superseded_reconnect": "A superseded or expired password of a living family opens "
+    "a connection again from a client id that was connected not long ago.",
+    "OrganizationSettings.refresh_grace_seconds": "How long after its expiry a family may still be refreshed, at most 900.",
     "OrganizationSettings.refused_publish_311": "What a refused PUBLISH at QoS 1 does to an MQTT 3.1.1 "
     "client: `drop` acknowledges and drops it, `close` closes the connection.",
     "Problem.status": "The HTTP status.",
@@ -101,6 +110,8 @@ _OF_ONE = {
     "ProviderInfo.issuer": "Its claim `iss`.",
     "ProviderInfo.provider": "What kind it is.",
     "ProviderList.providers": "An empty list in this version.",
+    "RefreshBody.current_token_password": "A password of it: the newest, or the one before.",
+    "RefreshBody.token_id": "The family.",
     "RevokeBody.all": "True: every family of the organization.",
     "RevokeBody.client_id": "Families bound to exactly this client id, and the one that opened its session.",
     "RevokeBody.issued_before": "Of those, only what was first issued before.",
@@ -133,7 +144,7 @@ _OF_ONE = {
     "TokenBody.grants": "Instead of `permissions` and `topics`, where permissions differ by topic.",
     "TokenBody.permissions": "What the token permits. With `topics` and left out: `publish` and `subscribe`. "
     "Without `topics`: of what the policy grants, these.",
-    "TokenBody.renewable": "Whether the token may be refreshed, once there is a refresh.",
+    "TokenBody.renewable": "Whether the token may be refreshed.",
     "TokenBody.replace_existing": "Replace earlier tokens of the same user and `integration_id` that have no "
     "live connection. Default `false` on `/v2/tokens`, `true` on the other two paths.",
     "TokenBody.replace_sessions": "Replace all of them; their connections are closed (0x98), and they open "

@@ -7,6 +7,7 @@
     ├── ProtocolError            bytes or packets that break MQTT; carries the reason code
     ├── InvalidToken             not ours, not verifiable, not for here
     │   └── ExpiredToken         ours and genuine, too late
+    ├── FamilyLapsed             a password of a family that may yet be refreshed: try again
     ├── InvalidKey               no such key, wrong secret, expired, deleted
     ├── UnusableKey              a signing key that is malformed, weak, or stays closed
     ├── BadCredentials           a CONNECT whose username is wrong or whose key is unknown
@@ -104,6 +105,12 @@ class ExpiredToken(InvalidToken):
     def __init__(self, message: str, expired_at: int) -> None:
         self.expired_at = expired_at
         super().__init__(message)
+
+
+class FamilyLapsed(TokenmqError):
+    """A genuine password of a family that has lapsed, and whose refresh may be on its way."""
+
+    code = "family_lapsed"
 
 
 class InvalidKey(TokenmqError):

@@ -77,7 +77,7 @@ class TestReplacing:
         creation = await filled.creation(
             filled.new(replacing=Replacing.IDLE, connected=connected, first_issued_at=later)
         )
-        assert creation == Creation(stored=True)
+        assert creation == Creation(stored=True, idle=(idle.token_id,))
         assert asked == [(filled.org_id, [idle.token_id, live.token_id])]
         assert await filled.read(idle.token_id) == replace(idle, replaced_at=later)
         assert await filled.read(live.token_id) == live
@@ -206,22 +206,6 @@ class TestRevoke:
         with pytest.raises(Unavailable):
             await self.revoke(filled)
         assert await filled.read(record.token_id) == record
-
-
-async def test_ended_are_those_revoked_or_replaced_with_sessions_that_matter(filled, reopen, records):
-    over = records.now - GRACE_SECONDS
-    await filled.create(user_id="a")
-    revoked = await filled.create(user_id="b", revoked_at=records.now)
-    replaced = await filled.create(user_id="c", replaced_at=records.now, sessions_replaced=True)
-    await filled.create(user_id="d", replaced_at=records.now)
-    await filled.create(user_id="e", revoked_at=records.now, expires_at=over)
-    just = await filled.create(user_id="f", revoked_at=records.now, expires_at=over + 1)
-    ended = await (await reopen()).families.ended(records.now)
-    assert sorted(ended, key=lambda family: family.token_id) == [
-        EndedFamily(revoked.token_id, revoked.expires_at, revoked=True),
-        EndedFamily(replaced.token_id, replaced.expires_at, revoked=False),
-        EndedFamily(just.token_id, just.expires_at, revoked=True),
-    ]
 
 
 class TestPages:

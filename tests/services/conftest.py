@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import event
 from sqlalchemy.exc import OperationalError
 
+from tokenmq.access.identity import Renewal
 from tokenmq.access.permission import Permission
 from tokenmq.services import bootstrap
 from tokenmq.services.authenticate import Credentials
@@ -45,6 +46,10 @@ class Broker:
         kept = ("retained kept",) if keep_retained else ()
         self.told.append(("revoke", org_id, sorted(token_ids), reason, *kept))
         return len(self.live & set(token_ids))
+
+    def renew(self, org_id: str, token_id: str, renewal: Renewal) -> int:
+        self.told.append(("renew", org_id, token_id, renewal))
+        return len(self.live & {token_id})
 
     def displace(self, org_id: str, token_ids: Collection[str], *, reason: str) -> int:
         self.told.append(("displace", org_id, sorted(token_ids), reason))

@@ -11,6 +11,7 @@ from tokenmq.services import verifier as verifier_module
 from tokenmq.services.verifier import Verifier
 from tokenmq.tokens import ids, jwt, keyring
 from tokenmq.tokens.claims import Claims, audience
+from tokenmq.tokens.jwt import LapsedClaims
 
 NOW = 1_800_000_000
 ORG = "org_abcdefghijkl"
@@ -35,13 +36,13 @@ def signing():
 def counted(monkeypatch):
     """Count how often a signature is checked."""
     calls = SimpleNamespace(count=0)
-    real = jwt.verify
+    real = jwt.read
 
-    def verify(*args, **kwargs):
+    def read(*args, **kwargs):
         calls.count += 1
         return real(*args, **kwargs)
 
-    monkeypatch.setattr(verifier_module.jwt, "verify", verify)
+    monkeypatch.setattr(verifier_module.jwt, "read", read)
     return calls
 
 
@@ -136,3 +137,14 @@ def test_nothing_is_known_any_more_when_a_key_is_retired(signing, counted):
 def test_anything_else_is_refused_in_the_declared_way(signing, text):
     with pytest.raises(InvalidToken):
         Verifier(signing, issuer="tokenmq").read(text, NOW)
+
+
+def test_lapsed_token_is_another_type_whether_it_is_known_or_not(signing, counted):
+    verifier = Verifier(signing, issuer="tokenmq")
+    claims, text = token(signing)
+    for _ in range(2):
+        assert verifier.read_lapsed(text, NOW + 60) == LapsedClaims(claims)
+    assert counted.count == 1
+    assert verifier.read_lapsed(text, NOW + 59) == claims
+    with pytest.raises(ExpiredToken):
+        verifier.read(text, NOW + 60)

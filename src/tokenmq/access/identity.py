@@ -44,6 +44,7 @@ class Identity(msgspec.Struct, frozen=True):
         client_id: the only client id it may use, or a prefix that ends in "*"; None: any.
         issued_at: unix seconds at which the token or key was made; None: not told.
         attrs: an identity provider's claims that the organization lets through; None for none.
+        shown_gen: the generation that the connection showed, where that is a former one; None: `gen`.
     """
 
     org_id: str
@@ -58,6 +59,7 @@ class Identity(msgspec.Struct, frozen=True):
     client_id: str | None
     issued_at: float | None = None
     attrs: dict[str, Any] | None = None
+    shown_gen: int | None = None
 
     @property
     def is_server(self) -> bool:

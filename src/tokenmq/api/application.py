@@ -9,20 +9,16 @@ from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tokenmq import clock
+from tokenmq.access.addresses import CountedAddresses
 from tokenmq.api import openapi
 from tokenmq.api.call import Endpoint
 from tokenmq.api.dispatch import NoPath, Path
 from tokenmq.api.gate import Gate
+from tokenmq.api.keyless import KeylessFailures
 from tokenmq.api.table import ENDPOINTS
 from tokenmq.config import HttpSettings
 from tokenmq.services.bundle import Services
 from tokenmq.services.tarpit import Tarpit
-
-# Clients in the field ask for these, and show their users the words of the answer.
-_LATER = {
-    "/v2/tokens/refresh": NoPath("this version does not refresh tokens; make a new one"),
-    "/v2/tokens/exchange": NoPath("this version does not exchange tokens; make one with a key"),
-}
 
 
 def create_app(
@@ -30,6 +26,7 @@ def create_app(
     settings: HttpSettings,
     *,
     tarpit: Tarpit | None = None,
+    addresses: CountedAddresses | None = None,
     now: Callable[[], float] = clock.now,
 ) -> ASGIApp:
     """Make the ASGI application.
@@ -38,13 +35,15 @@ def create_app(
         services: the use cases, loaded; whoever made them closes them.
         settings: limits of a request.
         tarpit: counts failed authentications; None: their answers do not wait.
+        addresses: who is counted as one; None: no proxy is trusted.
         now: wall time in unix seconds.
     """
     document = msgspec.json.encode(openapi.document(ENDPOINTS))
     by_path: dict[str, list[Endpoint]] = {}
     for endpoint in ENDPOINTS:
         by_path.setdefault(endpoint.path, []).append(endpoint)
-    paths = {path: Path(endpoints, services, document, now) for path, endpoints in by_path.items()}
+    failures = KeylessFailures(addresses or CountedAddresses(()))
+    paths = {path: Path(endpoints, services, document, failures, now) for path, endpoints in by_path.items()}
     return Gate(_Paths(paths), settings, tarpit)
 
 
@@ -53,7 +52,6 @@ class _Paths:
 
     def __init__(self, paths: Mapping[str, Path]) -> None:
         self._plain: dict[str, ASGIApp] = {path: app for path, app in paths.items() if "{" not in path}
-        self._plain |= _LATER
         routes = [Route(path, app, name=path) for path, app in paths.items() if "{" in path]
         # A redirect would lose the body of a POST.
         self._router = Router(routes, redirect_slashes=False, default=NoPath("there is no such path"))

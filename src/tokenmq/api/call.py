@@ -35,6 +35,7 @@ class Call(Generic[BodyT, QueryT]):
         key: the caller's; None only where the endpoint needs none.
         organization: what the call is about; None for calls of the instance.
         idempotency_key: the header's value.
+        origin: of the web page that asks; None where none does.
         now: wall time in unix seconds.
     """
 
@@ -48,6 +49,7 @@ class Call(Generic[BodyT, QueryT]):
     key: KeyRecord | None
     organization: OrganizationRecord | None
     idempotency_key: str | None
+    origin: str | None
     now: float
 
     def caller(self) -> KeyRecord:
@@ -76,6 +78,7 @@ class Access(enum.Enum):
     """Who may call."""
 
     EVERYBODY = "everybody"
+    POSSESSION = "anybody who shows the token that the call is about; no key is looked at"
     ANY_KEY = "anybody; a key that is shown must be good"
     SCOPE = "a key with the scope"
     INSTANCE = "an ik_ key"
@@ -95,6 +98,7 @@ class Endpoint:
         answer: type of the body of the good answer.
         media_type: of the good answer.
         idempotent: it takes `Idempotency-Key`.
+        guessable: without a key it fails only so often from one address (`api.keyless`).
         errors: statuses beyond those that follow from the above.
     """
 
@@ -113,4 +117,5 @@ class Endpoint:
     status: int = 200
     media_type: bytes = JSON
     idempotent: bool = False
+    guessable: bool = False
     errors: tuple[int, ...] = ()

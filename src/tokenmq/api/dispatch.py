@@ -15,14 +15,18 @@ from tokenmq.api import auth
 from tokenmq.api.answer import Answer, Headers, send_answer
 from tokenmq.api.call import Access, Call, Endpoint
 from tokenmq.api.errors import HttpRefused
+from tokenmq.api.keyless import KeylessFailures
 from tokenmq.api.parsing import fill, parse_form, parse_json
 from tokenmq.errors import InvalidRequest
 from tokenmq.services.bundle import Services
 
+_KEYLESS = (Access.EVERYBODY, Access.POSSESSION)
 _FORM = b"application/x-www-form-urlencoded"
 _JSON = b"application/json"
 # Headers of which two different ones would mean two different requests.
-_DECIDING = frozenset({b"authorization", b"x-secret-key", b"x-api-key", b"content-type", b"idempotency-key"})
+_DECIDING = frozenset(
+    {b"authorization", b"x-secret-key", b"x-api-key", b"content-type", b"idempotency-key", b"origin"}
+)
 _MAX_IDEMPOTENCY_KEY = 255
 # A browser need not ask again for this time.
 _PREFLIGHT_SECONDS = b"600"
@@ -32,7 +36,12 @@ class Path:
     """All methods of one path."""
 
     def __init__(
-        self, endpoints: Sequence[Endpoint], services: Services, document: bytes, now: Callable[[], float]
+        self,
+        endpoints: Sequence[Endpoint],
+        services: Services,
+        document: bytes,
+        failures: KeylessFailures,
+        now: Callable[[], float],
     ) -> None:
         self._by_method = {endpoint.method: endpoint for endpoint in endpoints}
         if "GET" in self._by_method:
@@ -40,6 +49,7 @@ class Path:
         self._allow = ", ".join([*self._by_method, "OPTIONS"]).encode()
         self._services = services
         self._document = document
+        self._failures = failures
         self._now = now
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -62,10 +72,30 @@ class Path:
         headers = _index(scope["headers"])
         tree, lax = await _read(endpoint, headers, receive) if endpoint.body is not None else ({}, False)
         now = self._now()
+        shown = None
+        if endpoint.access not in _KEYLESS:
+            shown = auth.shown_key(headers, tree)
+        if endpoint.guessable and shown is None:
+            client = scope.get("client")
+            with self._failures.counted(client[0] if client else None, now):
+                return await self._serve(endpoint, scope, headers, tree, None, now, lax=lax)
+        return await self._serve(endpoint, scope, headers, tree, shown, now, lax=lax)
+
+    async def _serve(
+        self,
+        endpoint: Endpoint,
+        scope: Scope,
+        headers: Mapping[bytes, bytes],
+        tree: dict[str, Any],
+        shown: str | None,
+        now: float,
+        *,
+        lax: bool,
+    ) -> Answer:
         services = self._services
         key = None
-        if endpoint.access is not Access.EVERYBODY:
-            key = auth.authenticate(endpoint, auth.shown_key(headers, tree), services, now)
+        if endpoint.access not in _KEYLESS:
+            key = auth.authenticate(endpoint, shown, services, now)
         query = fill(parse_form(scope["query_string"]), endpoint.query, lax=True)
         body = fill(tree, endpoint.body, lax=lax) if endpoint.body is not None else None
         organization = None
@@ -83,6 +113,7 @@ class Path:
             key=key,
             organization=organization,
             idempotency_key=_idempotency_key(headers) if endpoint.idempotent else None,
+            origin=_text(headers.get(b"origin")),
             now=now,
         )
         return await endpoint.handler(call)
@@ -148,6 +179,10 @@ def _index(headers: Sequence[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
             if name in _DECIDING and index[name] != value:
                 raise InvalidRequest(("", f"the header {name.decode()} stands twice"))
     return index
+
+
+def _text(value: bytes | None) -> str | None:
+    return None if value is None else value.decode("latin-1")
 
 
 def _idempotency_key(headers: Mapping[bytes, bytes]) -> str | None:

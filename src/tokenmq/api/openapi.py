@@ -125,7 +125,7 @@ def _operation(endpoint: Endpoint, query: list[dict[str, Any]]) -> dict[str, Any
 
 
 def _security(endpoint: Endpoint) -> list[dict[str, list[str]]]:
-    if endpoint.access is Access.EVERYBODY:
+    if endpoint.access in (Access.EVERYBODY, Access.POSSESSION):
         return []
     schemes: list[dict[str, list[str]]] = [{name: []} for name in _KEY_SCHEMES]
     return [*schemes, {}] if endpoint.access is Access.ANY_KEY else schemes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tokenmq.api.answer import JWK_SET
 from tokenmq.api.call import Access, Endpoint
-from tokenmq.api.routes import keys, operations, organizations, signing_keys, tokens
+from tokenmq.api.routes import keys, operations, organizations, renewal, signing_keys, tokens
 from tokenmq.api.schemas import answers, requests
 
 _TOKEN_PATHS = (
@@ -29,6 +29,30 @@ ENDPOINTS: tuple[Endpoint, ...] = (
             idempotent=True,
         )
         for path, operation in _TOKEN_PATHS
+    ),
+    Endpoint(
+        "POST",
+        "/v2/tokens/refresh",
+        "refreshToken",
+        "Get the next password of a token family, for one that it has",
+        renewal.refresh,
+        Access.POSSESSION,
+        answers.TokenAnswer,
+        requests.AnyQuery,
+        body=requests.RefreshBody,
+        guessable=True,
+    ),
+    Endpoint(
+        "POST",
+        "/v2/tokens/exchange",
+        "exchangeToken",
+        "Exchange a token for one of a family of its own",
+        renewal.exchange,
+        Access.ANY_KEY,
+        answers.TokenAnswer,
+        requests.AnyQuery,
+        body=requests.ExchangeBody,
+        guessable=True,
     ),
     Endpoint(
         "GET",

@@ -104,7 +104,8 @@ async def serving(
     """
     async with AsyncExitStack() as stack:
         services = await stack.enter_async_context(opened(settings, on_lost))
-        tarpit = Tarpit(settings.auth, CountedAddresses(settings.broker.trusted_proxies))
+        addresses = CountedAddresses(settings.broker.trusted_proxies)
+        tarpit = Tarpit(settings.auth, addresses)
         hub = Hub(
             settings.broker,
             services.authenticator,
@@ -123,7 +124,7 @@ async def serving(
         stack.push_async_callback(_end_mqtt, hub, mqtt.values())
         await stack.enter_async_context(_running(hub.run()))
         services.upkeep.start()
-        app = create_app(services, settings.http, tarpit=tarpit)
+        app = create_app(services, settings.http, tarpit=tarpit, addresses=addresses)
         servers = http_servers(app, settings, certificates, hub.report)
         await stack.enter_async_context(_answering([(servers[table], http[table]) for table in http]))
         yield ready(settings, http, mqtt)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from tokenmq.errors import (
     BadCredentials,
     ClientIdNotPermitted,
+    FamilyLapsed,
     InvalidKey,
     InvalidToken,
     ProtocolError,
@@ -24,6 +25,7 @@ _CODES: tuple[tuple[type[TokenmqError], ReasonCode], ...] = (
     (InvalidKey, ReasonCode.BAD_USER_NAME_OR_PASSWORD),
     (ClientIdNotPermitted, ReasonCode.CLIENT_IDENTIFIER_NOT_VALID),  # [MQTT-3.1.3-8] [MQTT311-3.1.3-9]
     (UnknownMethod, ReasonCode.BAD_AUTHENTICATION_METHOD),
+    (FamilyLapsed, ReasonCode.SERVER_BUSY),
     (Unavailable, ReasonCode.SERVER_UNAVAILABLE),
 )
 

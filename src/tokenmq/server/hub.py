@@ -36,6 +36,7 @@ from tokenmq.server.reporting import Reporter
 from tokenmq.services.authenticate import Authenticator
 from tokenmq.services.families import Families
 from tokenmq.services.organizations import Organizations
+from tokenmq.services.remembered import Stay
 from tokenmq.services.tarpit import Tarpit
 from tokenmq.stores.base import KeptStore
 from tokenmq.tokens.records import OrganizationRecord
@@ -89,6 +90,8 @@ class Hub:
         self._deadlines: Wheel[Link] = Wheel()
         self._tarpit = tarpit
         self._refusals: Refusals[Link] = Refusals()
+        # Of connections that a token opened, what their families are to know of their end.
+        self._stays: dict[Link, Stay] = {}
 
     def restore(self, kept: Kept) -> None:
         """Take in what the store has kept; to be called before anybody connects."""
@@ -173,6 +176,9 @@ class Hub:
     def unwatch(self, link: Link) -> None:
         """Forget a link that is gone."""
         self._refusals.forget(link)
+        stay = self._stays.pop(link, None)
+        if stay is not None:
+            self._families.left(stay, clock.now())
         if link.deadline_second is not None:
             self._deadlines.remove(link.deadline_second, link)
             link.deadline_second = None
@@ -194,13 +200,15 @@ class Hub:
         self._families.check(identity, now)
         if identity.org_id not in self.broker.tenants:
             self.broker.set_rules(identity.org_id, self._rules(identity.org_id))
-        self.broker.connect(outbox, packet, identity, client_id, assigned=assigned)
+        session = self.broker.connect(outbox, packet, identity, client_id, assigned=assigned)
         # A short keep alive ends before the deadline that CONNECT had.
         link: Link = outbox.owner
         deadline = outbox.connection.expires_at_mono
         if deadline is not None and link.deadline_second is not None and deadline < link.deadline_second:
             self.unwatch(link)
             self.watch(link)
+        if session is not None:
+            self._note(link, identity, client_id)
 
     def report(self, event: str, **fields: object) -> None:
         """Write of a connection that has no link yet, as much as there may be of one kind."""
@@ -219,6 +227,24 @@ class Hub:
             self._refusals.hold(link, mono + delay, answer)
         else:
             answer()
+
+    def _note(self, link: Link, identity: Identity, client_id: str) -> None:
+        """Take note of a connection that was let in, for what its family may do later."""
+        stay = self._families.connected(identity, client_id)
+        if stay is None:
+            return
+        self._stays[link] = stay
+        if identity.shown_gen is not None:
+            # What the audit trail is to know of, too.
+            self.report(
+                "superseded_password",
+                org_id=identity.org_id,
+                user_id=identity.user_id,
+                client_id=client_id,
+                token_id=identity.token_id,
+                shown=identity.shown_gen,
+                generation=identity.gen,
+            )
 
     def _refuse(self, link: Link, code: ReasonCode, text: str, fields: dict[str, str]) -> None:
         link.outbox.closed = False

@@ -23,6 +23,7 @@ from tokenmq.services.keys import Keys
 from tokenmq.services.organizations import Organizations
 from tokenmq.services.verifier import Verifier
 from tokenmq.tokens.claims import Claims
+from tokenmq.tokens.jwt import LapsedClaims
 from tokenmq.tokens.records import KeyKind, KeyRecord, OrganizationSettings
 from tokenmq.tokens.subjects import SERVER, split_username, username
 
@@ -80,11 +81,14 @@ class Authenticator:
         username may be empty or absent. Without, the token is the password and the
         username must be the canonical spelling for its user and organization.
         `server@org_…` takes an `sk_` key, or an `rk_` key with the scope `mqtt`.
+        A superseded or expired token may give an identity with the newest scope and expiry
+        of its family (`Families.connect`).
 
         Raises:
             UnknownMethod: a method that is not in `METHODS`.
             BadCredentials: username wrong or missing, key unknown, wrong or expired.
             InvalidToken, ExpiredToken: token (or link, or origin, for it) not accepted.
+            FamilyLapsed: the client is to try again.
             ClientIdNotPermitted: the token is bound to another client id.
         """
         if credentials.method is not None:
@@ -119,11 +123,15 @@ class Authenticator:
         return identity
 
     def _identify(self, token: bytes, client_id: str, now: float) -> Identity:
-        claims = self._verifier.read(token, now)
-        if self._organizations.find(claims.org) is None:
+        shown = self._verifier.read_lapsed(token, now)
+        claims = shown.claims if isinstance(shown, LapsedClaims) else shown
+        organization = self._organizations.find(claims.org)
+        if organization is None:
             raise InvalidToken("token is of an organization that is not there")
-        self._families.check_family(claims.fam)
+        newest = self._families.connect(shown, client_id, organization.settings, now)
         identity = self._users.get(claims.jti) or self._keep(claims)
+        if newest is not None:
+            identity = msgspec.structs.replace(identity.renewed(newest), shown_gen=claims.gen)
         if not identity.admits_client_id(client_id):
             raise ClientIdNotPermitted("token is bound to another client id")
         return identity
@@ -177,6 +185,7 @@ def _user(claims: Claims) -> Identity:
         key_id=None,
         client_id=claims.client_id,
         issued_at=claims.iat,
+        attrs=claims.attrs,
     )
 
 

@@ -7,10 +7,12 @@ from typing import Self
 
 from tokenmq import clock
 from tokenmq.services.authenticate import Authenticator
+from tokenmq.services.exchange import Exchange
 from tokenmq.services.families import Families
 from tokenmq.services.keys import Keys
 from tokenmq.services.live import Door, Live
 from tokenmq.services.organizations import Organizations
+from tokenmq.services.renewal import Renewals
 from tokenmq.services.signing import Signing
 from tokenmq.services.signing_keys import SigningKeys
 from tokenmq.services.tokens import Tokens
@@ -37,6 +39,8 @@ class Services:
     signing_keys: SigningKeys
     authenticator: Authenticator
     tokens: Tokens
+    renewals: Renewals
+    exchange: Exchange
     upkeep: Upkeep
 
     @classmethod
@@ -62,15 +66,24 @@ class Services:
 
         Raises: UnusableKey (signing keys damaged, or another secret), Unavailable.
         """
-        door, families = Door(), Families()
+        door, families = Door(), Families(now)
         signing = Signing(store.signing_keys, secret=signing_secret)
         keys = Keys(store.keys, families, door)
         organizations = Organizations(store.organizations, keys, door)
         await signing.load(algorithm=algorithm, now=now)
         await keys.load()
         await organizations.load()
-        families.mark(await store.families.ended(now), now)
+        families.load(await store.families.known(now), now)
         verifier = Verifier(signing, issuer=issuer)
+        renewals = Renewals(
+            store,
+            signing=signing,
+            verifier=verifier,
+            families=families,
+            organizations=organizations,
+            keys=keys,
+            door=door,
+        )
         return cls(
             store=store,
             door=door,
@@ -89,6 +102,8 @@ class Services:
                 door=door,
                 limits=limits,
             ),
+            renewals=renewals,
+            exchange=Exchange(renewals, verifier, organizations),
             upkeep=Upkeep(store, keys, families),
         )
 

@@ -112,6 +112,11 @@ class Keys:
         self._used[record.id] = int(now)
         return record
 
+    def is_good(self, key_id: str, now: float) -> bool:
+        """Tell whether there is this key, neither deleted nor expired."""
+        record = self._by_id.get(key_id)
+        return record is not None and (record.expires_at is None or now < record.expires_at)
+
     async def create(self, request: KeyRequest, *, key: KeyRecord, org_id: str, now: float) -> CreatedKey:
         """Make a key for an organization, durable before it returns.
 

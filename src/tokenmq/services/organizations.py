@@ -15,7 +15,7 @@ import msgspec
 
 from tokenmq.access.origins import matches_origin
 from tokenmq.access.policy import Policy, starting_policy
-from tokenmq.errors import InvalidRequest, NotFound
+from tokenmq.errors import Forbidden, InvalidRequest, NotFound
 from tokenmq.services import wording
 from tokenmq.services.keys import Keys, require_administrator
 from tokenmq.services.live import Door
@@ -93,6 +93,14 @@ class Organizations:
             record = self._by_id.get(org_id)
             patterns = () if record is None else record.settings.allowed_origins
         return any(matches_origin(pattern, origin) for pattern in patterns)
+
+    def require_origin(self, origin: str | None, org_id: str) -> None:
+        """Refuse a web page that an organization does not allow; None is no page.
+
+        Raises: Forbidden.
+        """
+        if origin is not None and not self.admits_origin(origin, org_id):
+            raise Forbidden("the organization does not allow this page's origin")
 
     async def create(
         self, *, name: str, settings: Mapping[str, Any] | None, key: KeyRecord, now: float

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from tokenmq.tokens.claims import Claims
 from tokenmq.tokens.family import is_extendable
 from tokenmq.tokens.minting import refresh_recommended_at
-from tokenmq.tokens.records import FamilyRecord
+from tokenmq.tokens.records import FamilyRecord, OrganizationSettings
 from tokenmq.tokens.subjects import username
 
 
@@ -76,13 +76,24 @@ def status_of(record: FamilyRecord, now: float) -> TokenStatus:
     return TokenStatus.ACTIVE if record.replaced_at is None else TokenStatus.REPLACED
 
 
-def issued(text: str, record: FamilyRecord, now: float) -> IssuedToken:
-    """Make the answer about a family and the text of its newest password."""
+def issued(text: str, record: FamilyRecord, settings: OrganizationSettings, now: float) -> IssuedToken:
+    """Make the answer about a family and the text of its newest password.
+
+    Args:
+        text: that password.
+        record: the family.
+        settings: the organization's.
+        now: unix seconds.
+    """
     return IssuedToken(
         text=text,
         username=username(record.user_id, record.org_id),
         family=record,
         refresh_recommended_at=refresh_recommended_at(
-            record.issued_at, record.expires_at, now, extendable=is_extendable(record)
+            record.issued_at,
+            record.expires_at,
+            now,
+            extendable=is_extendable(record),
+            spread_for=record.token_id if settings.refresh_spread else None,
         ),
     )

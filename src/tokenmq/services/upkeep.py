@@ -21,6 +21,8 @@ INTERVAL_SECONDS = 60.0
 KEPT_SECONDS = 7 * 86_400
 # Rows removed in one operation: it must not hold up the writes of others.
 PRUNE_ROWS = 1_000
+# Families of which it is stored in one operation who was connected, likewise.
+USAGE_ROWS = 500
 
 _log = structlog.get_logger("tokenmq.services")
 
@@ -50,6 +52,7 @@ class Upkeep:
             self._task = None
         try:
             await self._keys.flush()
+            await self._write_usage()
         except Unavailable as error:
             _log.warning("last_uses_lost", reason=str(error))
 
@@ -60,8 +63,21 @@ class Upkeep:
         """
         self._families.forget(now)
         await self._keys.flush()
+        await self._write_usage()
         await _all(lambda: self._store.families.prune(now - self._kept_seconds, limit=PRUNE_ROWS))
         await _all(lambda: self._store.idempotency.prune(now, limit=PRUNE_ROWS))
+
+    async def _write_usage(self) -> None:
+        """Store what was seen of families, and learn what the store knows of them.
+
+        Raises: Unavailable; it is tried again next time.
+        """
+        while usages := self._families.take_usage(USAGE_ROWS):
+            try:
+                self._families.learn(await self._store.families.note(usages))
+            except Unavailable:
+                self._families.put_back(usages)
+                raise
 
     async def _run(self) -> None:
         while True:

@@ -15,6 +15,7 @@ from tokenmq.limits import MAX_TOKEN_BYTES
 from tokenmq.services.signing import Signing
 from tokenmq.tokens import jwt
 from tokenmq.tokens.claims import Claims
+from tokenmq.tokens.jwt import LapsedClaims
 
 # One costs about 1.5 KiB. As many as there are connections by default: after a lost
 # network all come back with tokens that are known.
@@ -37,17 +38,30 @@ class Verifier:
 
         Raises: InvalidToken, ExpiredToken; of families it knows nothing.
         """
+        found = self.read_lapsed(token, now)
+        if isinstance(found, LapsedClaims):
+            raise ExpiredToken("token has expired", found.claims.exp)
+        return found
+
+    def read_lapsed(self, token: str | bytes, now: float) -> Claims | LapsedClaims:
+        """Believe a token, in another type if its life is over, or refuse it.
+
+        For refresh, exchange and the way back of a connection; everybody else asks `read`.
+
+        Raises: InvalidToken; of families it knows nothing.
+        """
         # A text over the limit is not worth a digest; `verify` says so.
         if len(token) > MAX_TOKEN_BYTES:
-            return jwt.verify(token, self._signing.keyring, issuer=self.issuer, now=now)
+            return jwt.read(token, self._signing.keyring, issuer=self.issuer, now=now)
         digest = _digest(token)
         claims = self._known.get(digest)
         if claims is None:
-            claims = jwt.verify(token, self._signing.keyring, issuer=self.issuer, now=now)
-            self._keep(digest, claims)
-        elif now >= claims.exp:
-            raise ExpiredToken("token has expired", claims.exp)
-        elif claims.nbf > now:
+            found = jwt.read(token, self._signing.keyring, issuer=self.issuer, now=now)
+            self._keep(digest, found.claims if isinstance(found, LapsedClaims) else found)
+            return found
+        if now >= claims.exp:
+            return LapsedClaims(claims)
+        if claims.nbf > now:
             raise InvalidToken("token is not valid yet")
         return claims
 

@@ -20,6 +20,7 @@ from typing import Protocol, TypeVar
 
 from tokenmq.broker.records import Change, Kept
 from tokenmq.errors import Unavailable
+from tokenmq.stores.family_life import FamilyLifeStore
 from tokenmq.tokens.records import FamilyRecord, KeyRecord, OrganizationRecord, SigningKeyRecord
 
 Result = TypeVar("Result")
@@ -100,10 +101,12 @@ class Creation:
             then nothing was written.
         replaced: the earlier families that a replacement ended, with `Replacing.ALL` only:
             of the others nothing changes for connections.
+        idle: the earlier families that a replacement with `Replacing.IDLE` ended.
     """
 
     stored: bool
     replaced: tuple[EndedFamily, ...] = ()
+    idle: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +218,7 @@ class KeyStore(Protocol):
         ...
 
 
-class FamilyStore(Protocol):
+class FamilyStore(FamilyLifeStore, Protocol):
     """Token families."""
 
     async def create(self, new: NewFamily, *, applied: Callable[[Creation], Result]) -> Result:
@@ -242,25 +245,20 @@ class FamilyStore(Protocol):
         reason: str | None,
         applied: Callable[[Sequence[EndedFamily]], Result],
     ) -> Result:
-        """Mark every selected family that exists and is not revoked; the outcome is these.
+        """Mark every selected family that exists and is not revoked, with its children.
+
+        The outcome is these.
 
         What is kept of their sessions goes in the same step, and their retained messages
         do unless the selection says otherwise.
         """
         ...
 
-    async def ended(self, now: float) -> list[EndedFamily]:
-        """Return the families that are revoked, or replaced with their sessions, and matter.
-
-        Those whose newest password expired more than `GRACE_SECONDS` ago are left out.
-        """
-        ...
-
     async def prune(self, before: float, *, limit: int) -> int:
         """Remove at most `limit` families that ended before this; return how many.
 
-        One of which something is kept stays: a session, a retained message. As long as that
-        is there it can be revoked.
+        One of which something is kept stays: a session, a retained message, a child family.
+        As long as that is there it can be revoked.
         """
         ...
 

@@ -4,7 +4,7 @@ A thin wrapper of our own over the cryptographic library: the usual JWT librarie
 a second spelling of a signature, padding, a claim named twice, an `exp` that is a string,
 `true` or infinite, UTF-16. Everything that a token of ours never has is refused here.
 
-Order of `verify`: size; characters; three parts; header; key by `kid`; signature; claims
+Order of `read`: size; characters; three parts; header; key by `kid`; signature; claims
 as JSON; claims against issuer, audience, organization and time; expiry last, so that only
 a genuine token is ever called expired. Nothing of a token is believed before its
 signature. Any failure refuses the whole token, in one type of exception.
@@ -18,6 +18,8 @@ from __future__ import annotations
 
 import re
 
+import msgspec
+
 from tokenmq.errors import ExpiredToken, InvalidRequest, InvalidToken, UnusableKey
 from tokenmq.limits import MAX_TOKEN_BYTES
 from tokenmq.tokens import base64url
@@ -29,6 +31,8 @@ from tokenmq.tokens.keyring import TYPE, Keyring, SigningKey
 PATTERN = re.compile(r"eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]*)?")
 
 _KID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+# RFC 7515 §7.1: header, payload, signature.
+_PARTS = 3
 _HEADER_MEMBERS = frozenset({"typ", "alg", "kid"})
 
 
@@ -50,10 +54,36 @@ def sign(claims: Claims, key: SigningKey) -> str:
     return token.decode("ascii")
 
 
+class LapsedClaims(msgspec.Struct, frozen=True):
+    """What a genuine token says whose life is over; good for a refresh and little else.
+
+    It is no `Claims`, so that nothing takes it for a token that is good.
+    """
+
+    claims: Claims
+
+
 def verify(
     token: str | bytes, keyring: Keyring, *, issuer: str, now: float, org_id: str | None = None
 ) -> Claims:
     """Read a token and believe it, or refuse it.
+
+    Args: as `read`.
+
+    Raises:
+        ExpiredToken: it is genuine and for here, but its life is over.
+        InvalidToken: anything else; nothing but these two ever leaves.
+    """
+    found = read(token, keyring, issuer=issuer, now=now, org_id=org_id)
+    if isinstance(found, LapsedClaims):
+        raise ExpiredToken("token has expired", found.claims.exp)
+    return found
+
+
+def read(
+    token: str | bytes, keyring: Keyring, *, issuer: str, now: float, org_id: str | None = None
+) -> Claims | LapsedClaims:
+    """Read a token and believe it, or refuse it; one whose life is over is another type.
 
     Args:
         token: as it was shown; anything at all.
@@ -62,9 +92,7 @@ def verify(
         now: unix seconds; no leeway.
         org_id: the organization that it must be of; None = any.
 
-    Raises:
-        ExpiredToken: it is genuine and for here, but its life is over.
-        InvalidToken: anything else; nothing but these two ever leaves.
+    Raises: InvalidToken; nothing else ever leaves.
 
     Source: RFC 7515 §5.2, RFC 7519 §7.2, RFC 8725bis.
     """
@@ -80,9 +108,23 @@ def verify(
     claims = claims_of_token.decode(signed)
     claims_of_token.check(claims, issuer=issuer, now=now, org_id=org_id)
     # RFC 7519 §4.1.4: at `exp` it is too late.
-    if now >= claims.exp:
-        raise ExpiredToken("token has expired", claims.exp)
-    return claims
+    return LapsedClaims(claims) if now >= claims.exp else claims
+
+
+def unverified_issuer(token: str) -> str | None:
+    """Return what a token says of its issuer, believing nothing: to choose who is to verify it.
+
+    None where it says nothing, or is no token.
+    """
+    parts = token.split(".")
+    payload = base64url.decode(parts[1].encode("utf-8", "replace")) if len(parts) == _PARTS else None
+    try:
+        members = strict_json(payload or b"")
+    # Deep nesting ends in RecursionError.
+    except (ValueError, RecursionError):
+        return None
+    issuer = members.get("iss") if isinstance(members, dict) else None
+    return issuer if isinstance(issuer, str) else None
 
 
 def _parts(token: str | bytes) -> tuple[bytes, bytes, bytes]:

@@ -102,6 +102,12 @@ class Keyring:
         key = self._by_kid.get(kid)
         return key if key is not None and key.in_force(now) else None
 
+    def signing_again(self, now: float) -> frozenset[str]:
+        """Return the ids of the keys that sign what they have signed before once more."""
+        return frozenset(
+            key.kid for key in self._by_kid.values() if key.signer is not None and key.in_force(now)
+        )
+
     def by_header(self, header: bytes, now: float) -> SigningKey | None:
         """Return the key whose tokens begin with `header` (base64url), if it verifies at `now`."""
         key = self._by_header.get(header)

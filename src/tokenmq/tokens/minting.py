@@ -7,6 +7,7 @@ held against the key and the policy (`narrowing`). Nothing empty ever means ever
 from __future__ import annotations
 
 import functools
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -37,6 +38,8 @@ _DEFAULT_PERMISSIONS = (Permission.PUBLISH, Permission.SUBSCRIBE)
 # The wire contract: a client that finds a later moment refreshes in a tight loop.
 _MAX_AHEAD_SECONDS = 24 * 86_400
 _MIN_AHEAD_SECONDS = 5
+# Refreshes are spread over the twentieth part of a life.
+_SPREAD_PARTS = 20
 # Applications ask for the same few lists of topics again and again; a list has at most 64 KiB.
 _REMEMBERED_LISTS = 256
 
@@ -156,7 +159,9 @@ def subject_of(request: MintRequest) -> tuple[str, str]:
     return user_id, request.user_email if request.user_email is not None else user_id
 
 
-def refresh_recommended_at(issued_at: int, expires_at: int, now: float, *, extendable: bool) -> int:
+def refresh_recommended_at(
+    issued_at: int, expires_at: int, now: float, *, extendable: bool, spread_for: str | None = None
+) -> int:
     """Say when a client should refresh, in whole unix seconds.
 
     The later of 0.9 of the life and now + min(5 s, half of what remains): never past, for
@@ -167,10 +172,14 @@ def refresh_recommended_at(issued_at: int, expires_at: int, now: float, *, exten
         expires_at: its `exp`.
         now: when the answer is written.
         extendable: False when a refresh could not move the expiry; then it is the expiry.
+        spread_for: a family's id: its place, always the same, in the 5 % of the life before
+            nine tenths of it; None = at nine tenths.
     """
     if not extendable:
         return expires_at
     planned = issued_at + (expires_at - issued_at) * 9 // 10
+    if spread_for is not None:
+        planned -= (expires_at - issued_at) * zlib.crc32(spread_for.encode()) // (_SPREAD_PARTS << 32)
     soonest = now + min(_MIN_AHEAD_SECONDS, (expires_at - now) / 2)
     return int(min(max(planned, soonest), now + _MAX_AHEAD_SECONDS))
 

@@ -118,6 +118,13 @@ def require_left_by_policy(grants: tuple[Grant, ...], policy: Policy, values: Ma
             )
 
 
+def leaves_any(grants: tuple[Grant, ...], policy: Policy, values: Mapping[str, str]) -> bool:
+    """Tell whether the policy leaves this user anything at all of these grants."""
+    return any(
+        _leaves(policy, permission, topic_filter, values) for permission, topic_filter in _pairs(grants)
+    )
+
+
 def left_for_everybody(grants: tuple[Grant, ...], policy: Policy) -> bool:
     """Tell whether the policy leaves something of grants without variables, whoever has them."""
     return all(

@@ -105,6 +105,16 @@ class FamilyRecord:
         sessions_replaced: replaced with `replace_sessions`: its passwords open no
             connection any more.
         retained_kept: when it was revoked, its retained messages were to stay.
+        parent_id: the family whose password it was exchanged for, if that was one of ours;
+            the first of all where that one was a child itself. Revoking it revokes this.
+        provider_id: the identity provider whose token it was exchanged for; None = none.
+        attrs: that provider's claims which travel with it; None = none.
+        superseded_at: when `gen` took the place of the one before; None = never.
+        presented: newest generation that was shown to us anywhere; written behind.
+        connected: newest generation that a connection has shown; None = it is not known
+            that one ever has. Written behind.
+        clients: the client ids that it was connected with, at most 16, the latest last, each
+            with when that connection ended (None: it had not). Written behind.
     """
 
     token_id: str
@@ -130,6 +140,13 @@ class FamilyRecord:
     replaced_at: int | None = None
     sessions_replaced: bool = False
     retained_kept: bool = False
+    parent_id: str | None = None
+    provider_id: str | None = None
+    attrs: Mapping[str, Any] | None = None
+    superseded_at: int | None = None
+    presented: int = 0
+    connected: int | None = None
+    clients: tuple[tuple[str, int | None], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,6 +42,13 @@ class OrganizationSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=Tr
         max_ttl_seconds: the longest life that may be asked for.
         family_max_seconds: from the first issue to the absolute end of a family.
         refresh_grace_seconds: how long after its expiry a family may be refreshed.
+        superseded_reconnect: a superseded or expired password of a living family opens a
+            connection again from a client id that was connected not long ago.
+        reconnect_window_seconds: how long ago that may be; a longer life counts instead.
+        reuse_detection: a superseded password that is shown to be refreshed or exchanged
+            revokes its family.
+        refresh_spread: `refresh_recommended_at` is spread, family by family, over the 5 %
+            of the life before nine tenths of it.
         allowed_origins: browser origins that may connect; a port may be `*`.
         default_session_expiry_seconds: session expiry of an MQTT 5 client that names none.
         refused_publish_311: what a 3.1.1 client meets whose QoS 1 or 2 PUBLISH is
@@ -57,6 +64,10 @@ class OrganizationSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=Tr
     max_ttl_seconds: int = MAX_TTL_SECONDS
     family_max_seconds: int = 2_592_000
     refresh_grace_seconds: int = 300
+    superseded_reconnect: bool = True
+    reconnect_window_seconds: int = 3_600
+    reuse_detection: bool = True
+    refresh_spread: bool = False
     allowed_origins: tuple[str, ...] = ("http://localhost:*", "http://127.0.0.1:*")
     default_session_expiry_seconds: int = 0
     refused_publish_311: Literal["drop", "close"] = "drop"
@@ -86,6 +97,7 @@ def _life_problems(settings: OrganizationSettings) -> list[tuple[str, str]]:
         ("default_ttl_seconds", settings.default_ttl_seconds, shortest, longest),
         ("family_max_seconds", settings.family_max_seconds, longest, MAX_FAMILY_SECONDS),
         ("refresh_grace_seconds", settings.refresh_grace_seconds, 0, MAX_REFRESH_GRACE_SECONDS),
+        ("reconnect_window_seconds", settings.reconnect_window_seconds, 0, MAX_TTL_SECONDS),
         *((quota, getattr(settings, quota), 0, MAX_QUOTA) for quota in _QUOTAS),
     )
     return [

@@ -101,6 +101,21 @@ class TokenBody(Keyed, kw_only=True):
     metadata: dict[str, Any] | UnsetType = UNSET
 
 
+class RefreshBody(msgspec.Struct, kw_only=True):
+    """POST /v2/tokens/refresh."""
+
+    token_id: str
+    current_token_password: str
+
+
+class ExchangeBody(msgspec.Struct, kw_only=True):
+    """POST /v2/tokens/exchange."""
+
+    token: str
+    organization_id: str | UnsetType = UNSET
+    secret_key: str | UnsetType = UNSET
+
+
 class IntrospectBody(Keyed, kw_only=True, forbid_unknown_fields=False):
     """POST /v2/tokens/introspect; what RFC 7662 §2.1 has beside `token` changes nothing."""
 

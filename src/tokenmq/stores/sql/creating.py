@@ -102,7 +102,7 @@ def _create_part(connection: Connection, part: list[NewFamily]) -> list[Creation
         elif id(new) in repeated:
             outcomes.append(Creation(stored=False))
         else:
-            outcomes.append(Creation(stored=True, replaced=tuple(replaced.get(_owner(new), ()))))
+            outcomes.append(_creation(new, replaced.get(_owner(new), [])))
     return outcomes
 
 
@@ -136,7 +136,7 @@ def _keep_idempotency(connection: Connection, part: list[NewFamily], now: int) -
 
 
 def _replace(connection: Connection, part: list[NewFamily], now: int) -> dict[_Owner, list[EndedFamily]]:
-    """End what the families of a part replace; return those whose sessions end too."""
+    """End what the families of a part replace, and return these."""
     replacing = {_owner(new): new for new in part if new.replacing is not Replacing.NONE}
     if not replacing:
         return {}
@@ -157,11 +157,19 @@ def _replace(connection: Connection, part: list[NewFamily], now: int) -> dict[_O
             {"at": family.token_id, "now": now if since is None else since, "sessions": sessions}
             for family, since in candidates
         ]
-        if sessions:
-            ended[owner] = [family for family, _ in candidates]
+        ended[owner] = [family for family, _ in candidates]
     if changes:
         connection.execute(_REPLACE, changes)
     return ended
+
+
+def _creation(new: NewFamily, ended: list[EndedFamily]) -> Creation:
+    """Say what storing a family did, with the families that it has ended."""
+    if new.replacing is Replacing.ALL:
+        return Creation(stored=True, replaced=tuple(ended))
+    if new.replacing is Replacing.IDLE:
+        return Creation(stored=True, idle=tuple(family.token_id for family in ended))
+    return Creation(stored=True)
 
 
 def _idle(

@@ -30,22 +30,36 @@ from tokenmq.stores.base import (
     Result,
     Selection,
 )
+from tokenmq.stores.family_life import FamilyFacts, KnownFamily, Showing, Shown
 from tokenmq.stores.sql.creating import CREATING
 from tokenmq.stores.sql.order import Order
 from tokenmq.stores.sql.reader import Reader
+from tokenmq.stores.sql.refreshing import EXCHANGING, NOTING, REFRESHING
 from tokenmq.stores.sql.revoking import Revocation, revoke_selected
-from tokenmq.stores.sql.rows import family_record
+from tokenmq.stores.sql.rows import family_record, known_family
 from tokenmq.stores.sql.tables import families, retained, sessions
 from tokenmq.stores.sql.writer import GroupWriter, Work
+from tokenmq.tokens.family import FamilyUsage
 from tokenmq.tokens.records import FamilyRecord
 
 _ONE = select(families).where(
     families.c.org_id == bindparam("org_id"), families.c.token_id == bindparam("token_id")
 )
-_ENDED = select(families.c.token_id, families.c.expires_at, families.c.revoked_at).where(
+_KNOWN = select(
+    families.c.token_id, families.c.gen, families.c.jti, families.c.grants, families.c.attrs,
+    families.c.issued_at, families.c.expires_at, families.c.ends_at, families.c.renewable,
+    families.c.revoked_at, families.c.replaced_at, families.c.sessions_replaced,
+    families.c.superseded_at, families.c.presented, families.c.connected, families.c.clients,
+).where(
     families.c.expires_at > bindparam("since"),
-    or_(families.c.revoked_at.is_not(None), families.c.sessions_replaced.is_(True)),
-)
+    or_(
+        families.c.revoked_at.is_not(None),
+        families.c.sessions_replaced.is_(True),
+        families.c.gen > 0,
+        families.c.connected.is_not(None),
+    ),
+)  # fmt: skip
+_children = families.alias("children")
 _PRUNE = delete(families).where(
     families.c.token_id.in_(
         select(families.c.token_id)
@@ -53,6 +67,7 @@ _PRUNE = delete(families).where(
             families.c.expires_at < bindparam("before"),
             not_(exists().where(sessions.c.token_id == families.c.token_id)),
             not_(exists().where(retained.c.token_id == families.c.token_id)),
+            not_(exists().where(_children.c.parent_id == families.c.token_id)),
         )
         .order_by(families.c.expires_at)
         .limit(bindparam("size"))
@@ -101,13 +116,24 @@ class SqlFamilies:
             selection = replace(selection, opened_by=self._writer.on_loop(selection.opened_by))
         return await self._writer.submit(_REVOKING, Revocation(selection, now, reason), applied)
 
-    async def ended(self, now: float) -> list[EndedFamily]:
-        """Return the families that are revoked, or replaced with their sessions, and matter."""
-        rows = await self._reader.rows(_ENDED, {"since": int(now) - GRACE_SECONDS})
-        return [
-            EndedFamily(row["token_id"], row["expires_at"], revoked=row["revoked_at"] is not None)
-            for row in rows
-        ]
+    async def refresh(self, showing: Showing, *, applied: Callable[[Shown], Result]) -> Result:
+        """Judge a password at the commit, and make what it is due."""
+        return await self._writer.submit(REFRESHING, showing, applied)
+
+    async def exchange(self, showing: Showing, *, applied: Callable[[Shown], Result]) -> Result:
+        """Judge a password at the commit, and make its child family."""
+        return await self._writer.submit(EXCHANGING, showing, applied)
+
+    async def note(self, usages: Sequence[FamilyUsage]) -> list[FamilyFacts]:
+        """Store what was seen of families."""
+        if not usages:
+            return []
+        return await self._writer.submit(NOTING, usages, list)
+
+    async def known(self, now: float) -> list[KnownFamily]:
+        """Return the families that are to be known at start."""
+        rows = await self._reader.rows(_KNOWN, {"since": int(now) - GRACE_SECONDS})
+        return [known_family(row) for row in rows]
 
     async def prune(self, before: float, *, limit: int) -> int:
         """Remove at most `limit` families that ended before this."""

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Connection, or_, true, update
+from sqlalchemy import ColumnElement, Connection, bindparam, or_, true, update
 
 from tokenmq.stores.base import EndedFamily, Selection
 from tokenmq.stores.sql.ending import end_retained, end_sessions
 from tokenmq.stores.sql.tables import families
+
+# Ids of one statement; databases take several ten thousand.
+_AT_ONCE = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,18 +24,14 @@ class Revocation:
 
 
 def revoke_selected(connection: Connection, revocation: Revocation) -> list[EndedFamily]:
-    """Mark every selected family that is not revoked yet, and return these.
+    """Mark every selected family that is not revoked yet with its children, and return these.
 
     Their sessions are deleted, and their retained messages unless these are to be kept.
     """
     selection = revocation.selection
-    statement = (
+    mark = (
         update(families)
-        .where(
-            families.c.org_id == selection.org_id,
-            _chosen(selection),
-            families.c.revoked_at.is_(None),
-        )
+        .where(families.c.org_id == selection.org_id, families.c.revoked_at.is_(None))
         .values(
             revoked_at=int(revocation.now),
             revoked_reason=revocation.reason,
@@ -40,12 +39,16 @@ def revoke_selected(connection: Connection, revocation: Revocation) -> list[Ende
         )
         .returning(families.c.token_id, families.c.expires_at)
     )
+    chosen = mark.where(_chosen(selection))
     if selection.issued_before is not None:
-        statement = statement.where(families.c.first_issued_at < selection.issued_before)
-    ended = [
-        EndedFamily(token_id, expires_at, revoked=True)
-        for token_id, expires_at in connection.execute(statement)
-    ]
+        chosen = chosen.where(families.c.first_issued_at < selection.issued_before)
+    marked = list(connection.execute(chosen))
+    # A child has no children of its own, and one that was chosen itself is marked by now.
+    parents = [row.token_id for row in marked]
+    children = mark.where(families.c.parent_id.in_(bindparam("parents", expanding=True)))
+    for start in range(0, len(parents), _AT_ONCE):
+        marked += connection.execute(children, {"parents": parents[start : start + _AT_ONCE]})
+    ended = [EndedFamily(token_id, expires_at, revoked=True) for token_id, expires_at in marked]
     token_ids = [family.token_id for family in ended]
     end_sessions(connection, "token_id", token_ids)
     if not selection.keep_retained:

@@ -8,7 +8,9 @@ import msgspec
 from sqlalchemy import RowMapping
 
 from tokenmq.access.grants import Grant
+from tokenmq.access.identity import Renewal
 from tokenmq.stores.base import IdempotencyRecord, IdempotencyScope
+from tokenmq.stores.family_life import KnownFamily
 from tokenmq.tokens.records import (
     FamilyRecord,
     KeyKind,
@@ -22,6 +24,9 @@ _ENCODER = msgspec.json.Encoder()
 _GRANTS = msgspec.json.Decoder(tuple[Grant, ...])
 _NAMES = msgspec.json.Decoder(tuple[str, ...])
 _METADATA = msgspec.json.Decoder(dict[str, Any])
+_CLIENTS = msgspec.json.Decoder(tuple[tuple[str, int | None], ...])
+# Of most families: nobody was ever connected, as far as is stored.
+_NO_CLIENTS = "[]"
 _JWK = msgspec.json.Decoder(dict[str, str])
 _SETTINGS = msgspec.json.Decoder(OrganizationSettings)
 
@@ -108,6 +113,13 @@ def family_row(record: FamilyRecord) -> dict[str, Any]:
         "replaced_at": record.replaced_at,
         "sessions_replaced": record.sessions_replaced,
         "retained_kept": record.retained_kept,
+        "parent_id": record.parent_id,
+        "provider_id": record.provider_id,
+        "attrs": None if record.attrs is None else _json(record.attrs),
+        "superseded_at": record.superseded_at,
+        "presented": record.presented,
+        "connected": record.connected,
+        "clients": clients_text(record.clients),
     }
 
 
@@ -116,7 +128,50 @@ def family_record(row: RowMapping) -> FamilyRecord:
     values = dict(row)
     values["grants"] = _GRANTS.decode(row["grants"])
     values["metadata"] = _METADATA.decode(row["metadata"])
+    values["attrs"] = _attrs(row)
+    values["clients"] = _clients(row)
     return FamilyRecord(**values)
+
+
+def known_family(row: RowMapping) -> KnownFamily:
+    """Read a family as it is taken in at start."""
+    newest = None
+    if row["gen"] and row["revoked_at"] is None and not row["sessions_replaced"]:
+        newest = Renewal(
+            jti=row["jti"],
+            gen=row["gen"],
+            grants=_GRANTS.decode(row["grants"]),
+            issued_at=row["issued_at"],
+            expires_at=row["expires_at"],
+            attrs=_attrs(row),
+        )
+    return KnownFamily(
+        token_id=row["token_id"],
+        expires_at=row["expires_at"],
+        ends_at=row["ends_at"],
+        renewable=row["renewable"],
+        revoked=row["revoked_at"] is not None,
+        replaced=row["replaced_at"] is not None,
+        sessions_replaced=row["sessions_replaced"],
+        newest=newest,
+        superseded_at=row["superseded_at"],
+        presented=row["presented"],
+        connected=row["connected"],
+        clients=_clients(row),
+    )
+
+
+def clients_text(clients: tuple[tuple[str, int | None], ...]) -> str:
+    """Write the client ids that a family was connected with."""
+    return _json(clients) if clients else _NO_CLIENTS
+
+
+def _clients(row: RowMapping) -> tuple[tuple[str, int | None], ...]:
+    return () if row["clients"] == _NO_CLIENTS else _CLIENTS.decode(row["clients"])
+
+
+def _attrs(row: RowMapping) -> dict[str, Any] | None:
+    return None if row["attrs"] is None else _METADATA.decode(row["attrs"])
 
 
 def idempotency_row(record: IdempotencyRecord) -> dict[str, Any]:

@@ -85,6 +85,13 @@ families = Table(
     Column("replaced_at", BigInteger),
     Column("sessions_replaced", Boolean, nullable=False),
     Column("retained_kept", Boolean, nullable=False),
+    Column("parent_id", Text),
+    Column("provider_id", Text),
+    Column("attrs", Text),
+    Column("superseded_at", BigInteger),
+    Column("presented", Integer, nullable=False, server_default="0"),
+    Column("connected", Integer),
+    Column("clients", Text, nullable=False, server_default="[]"),
     # Lists, newest first; the whole organization.
     Index("ix_families_org", "org_id", "first_issued_at", "token_id"),
     # Lists and revocations of one user; what a new family replaces.
@@ -102,6 +109,14 @@ Index(
     families.c.client_id,
     sqlite_where=families.c.client_id.is_not(None),
     postgresql_where=families.c.client_id.is_not(None),
+)
+
+# The children of a family; few have any.
+Index(
+    "ix_families_parent",
+    families.c.parent_id,
+    sqlite_where=families.c.parent_id.is_not(None),
+    postgresql_where=families.c.parent_id.is_not(None),
 )
 
 idempotency = Table(
