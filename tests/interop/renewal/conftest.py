@@ -1,6 +1,6 @@
 """What clients whose tokens are renewed are run with: a fast clock, a network that fails, Node.
 
-The stand-in for the official client is `client.cjs`; Node holds it by `drive.cjs`, Chromium by a page of `clients`.
+The stand-in for the official client is `client.cjs`: `drive.cjs` holds it in Node, a page of `clients` in Chromium.
 """
 
 from __future__ import annotations
@@ -113,7 +113,11 @@ class Proxy:
             self._open.remove(client)
 
     def _carry(self, client: socket.socket) -> None:
-        with client, socket.create_connection(("127.0.0.1", self.target)) as server:
+        with client, contextlib.suppress(ConnectionRefusedError):
+            self._carry_to(socket.create_connection(("127.0.0.1", self.target)), client)
+
+    def _carry_to(self, server: socket.socket, client: socket.socket) -> None:
+        with server:
             ends = {client, server}
             self._open |= ends
             back = threading.Thread(target=self._pump, args=(server, client))

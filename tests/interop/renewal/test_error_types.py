@@ -99,17 +99,11 @@ def test_too_many_children_of_a_token_are_rate_limited(
 
 
 def test_store_that_takes_nothing_is_an_invalid_response(
-    fails: Callable[..., Any], start_service: Callable[..., Any]
+    fails: Callable[..., Any], fast: Any, organization: Any
 ) -> None:
-    service = start_service()
-    with contextlib.closing(sqlite3.connect(Path(service.folder) / "tokenmq.db")) as other:
+    with contextlib.closing(sqlite3.connect(Path(fast.service.folder) / "tokenmq.db")) as other:
         other.execute("BEGIN IMMEDIATE")
-        error = fails(
-            url=service.http_url,
-            organizationId=service.organization_id,
-            secretKey=service.secret_key,
-            userEmail="user@example.org",
-        )
+        error = fails(secretKey=organization.key, userEmail="user@example.org")
     assert (error.status, error.type) == (503, "INVALID_RESPONSE")
 
 
