@@ -1,6 +1,7 @@
 """What clients whose tokens are renewed are run with: a fast clock, a network that fails, Node.
 
-The stand-in for the official client is `client.cjs`: `drive.cjs` holds it in Node, a page of `clients` in Chromium.
+The stand-in for the official client is `client.cjs`: `drive.cjs` holds it in Node, and pages
+of `clients` hold it in Chromium.
 """
 
 from __future__ import annotations

@@ -39,20 +39,27 @@ class Site(http.server.BaseHTTPRequestHandler):
 class Window:
     """A page, open at one origin."""
 
-    def __init__(self, page: Page) -> None:
+    def __init__(self, page: Page, failed: type[Exception]) -> None:
         self._page = page
+        self._failed = failed
 
     def make(self, clock: dict[str, float], **options: Any) -> None:
         """Make the stand-in with the options of the official client."""
         self._page.evaluate("([options, clock]) => make(options, clock)", [options, clock])
 
     def ask(self, verb: str, *words: Any) -> Any:
-        """Call a method of the stand-in; return its answer, or the error's type, status and message."""
+        """Call a method of the stand-in and return its answer.
+
+        Raises: `Failed` of the conftest above.
+        """
         script = """async ([verb, words]) => {
             try { return { answer: await client[verb](...words) }; }
-            catch ({ type, status, message }) { return { type, status, message }; }
+            catch ({ type, status, message }) { return { failed: { type, status, message } }; }
         }"""
-        return self._page.evaluate(script, [verb, words])
+        told = self._page.evaluate(script, [verb, words])
+        if "failed" in told:
+            raise self._failed(**told["failed"])
+        return told["answer"]
 
     def upgrade(self, url: str) -> str:
         """Tell how an attempt to open a WebSocket ends: `open` or `refused`."""
@@ -112,14 +119,14 @@ def missing() -> NoReturn:
 
 
 @pytest.fixture
-def visit(chromium: Browser, site: int) -> Iterator[Callable[[str], Window]]:
+def visit(chromium: Browser, site: int, failed: type[Exception]) -> Iterator[Callable[[str], Window]]:
     """Open the page at a host name of loopback; its origin has the site's port."""
     context = chromium.new_context()
 
     def visit(host: str) -> Window:
         page = context.new_page()
         page.goto(f"http://{host}:{site}/")
-        return Window(page)
+        return Window(page, failed)
 
     yield visit
     context.close()
