@@ -136,3 +136,9 @@ def visit(chromium: Browser, site: int, failed: type[Exception]) -> Iterator[Cal
 def origin_of(site: int) -> Callable[[str], str]:
     """Return the origin of the page at a host name."""
     return lambda host: f"http://{host}:{site}"
+
+
+@pytest.fixture(scope="session")
+def slower(start_fast: Callable[[float], Any]) -> Any:
+    """A service where a minute lasts six seconds: a page that stalls for half a second loses nothing."""
+    return start_fast(10)

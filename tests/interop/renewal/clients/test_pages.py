@@ -13,12 +13,6 @@ LIVES = 3
 
 
 @pytest.fixture(scope="module")
-def slower(start_fast: Callable[[float], Any]) -> Any:
-    """A service where a minute lasts six seconds: a page that stalls for half a second loses nothing."""
-    return start_fast(10)
-
-
-@pytest.fixture(scope="module")
 def organization(slower: Any, tenant: Callable[[Any], Any], origin_of: Callable[[str], str]) -> Any:
     """An organization that lets one site in."""
     organization = tenant(slower.service)

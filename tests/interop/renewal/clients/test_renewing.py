@@ -18,7 +18,6 @@ pytestmark = pytest.mark.interop
 TABLE: dict[str, Any] = json.loads(Path(__file__).with_name("revocations.json").read_bytes())
 REAL_TIME = {"origin": 0, "speed": 1}
 SOON_MS = 100
-TTL_SECONDS = 3600
 
 
 class Renewing(Protocol):
@@ -40,6 +39,9 @@ class Renewing(Protocol):
 
     def again(self) -> str:
         """Tell how the next attempt ended."""
+
+    def publish(self) -> None:
+        """Publish something on its first connection, and have it acknowledged."""
 
 
 class Official:
@@ -77,6 +79,10 @@ class Official:
         ]
         return f"{refused}; `onAuthError` once, no more tries"
 
+    def publish(self) -> None:
+        assert self._client.ask("transmit", "chat/room1", "still here", 1)
+        assert len(self._client.told("online")) == 1
+
 
 class ByTopic:
     """paho, which publishes a new token of its user to `$auth/token`."""
@@ -106,6 +112,9 @@ class ByTopic:
         code = self._make().connect()
         # paho tells the codes of 3.1.1 in the words of 5.
         return {5: f"CONNACK {code:#x}", 4: {0x87: "CONNACK 5"}.get(code, f"{code:#x}")}[self._version]
+
+    def publish(self) -> None:
+        assert self._client.publish("chat/room1", "still here") == 0
 
 
 class ByAuth:
@@ -137,6 +146,9 @@ class ByAuth:
     def again(self) -> str:
         return f"CONNACK {self._connect(self._open()):#x}"
 
+    def publish(self) -> None:
+        self._client.ask("publish", "chat/room1", "still here")
+
 
 @pytest.fixture(scope="module")
 def driver(official: Callable[[], Any]) -> Any:
@@ -145,38 +157,35 @@ def driver(official: Callable[[], Any]) -> Any:
 
 
 @pytest.fixture
-def renewing(
-    request: pytest.FixtureRequest, service: Any, tenant: Callable[..., Any], driver: Any
-) -> tuple[Renewing, Any, str]:
-    """The client of this row, connected; its organization; the id of the key that makes its tokens."""
-    organization = tenant(service, ttl=TTL_SECONDS)
-    key_id, key = organization.create_key("issuer")
-    about = (service, organization, key)
-    made: Renewing
-    match request.param:
-        case "official" | "official, mobile" as name:
-            preset, version = ("mobile", 4) if "mobile" in name else ("desktop", 5)
-            client = driver.open(
-                REAL_TIME, preset=preset, tokenServiceUrl=service.http_url, reconnectPeriod=SOON_MS
-            )
-            made = Official(client, *about, version)
-        case "official, page":
-            window = request.getfixturevalue("visit")("127.0.0.1")
-            window.make(REAL_TIME, tokenServiceUrl=service.http_url, reconnectPeriod=SOON_MS)
-            made = Official(window, *about, 5)
-        case "paho 3.1.1" | "paho 5" as name:
-            made = ByTopic(request.getfixturevalue("paho"), *about, 5 if name == "paho 5" else 4)
-        case "AUTH":
-            made = ByAuth(driver, *about)
-    return made, organization, key_id
+def connect(request: pytest.FixtureRequest, driver: Any) -> Callable[..., Renewing]:
+    """Connect the client of a row to a service, with tokens of an organization that a key makes."""
+
+    def connect(name: str, service: Any, organization: Any, key: str, clock: dict[str, float]) -> Renewing:
+        about = (service, organization, key)
+        options = {"tokenServiceUrl": service.http_url, "reconnectPeriod": SOON_MS}
+        match name:
+            case "official" | "official, mobile":
+                preset, version = ("desktop", 5) if name == "official" else ("mobile", 4)
+                return Official(driver.open(clock, preset=preset, **options), *about, version)
+            case "official, page":
+                window = request.getfixturevalue("visit")("127.0.0.1")
+                window.make(clock, **options)
+                return Official(window, *about, 5)
+            case "AUTH":
+                return ByAuth(driver, *about)
+        return ByTopic(request.getfixturevalue("paho"), *about, 5 if name == "paho 5" else 4)
+
+    return connect
 
 
 @pytest.mark.parametrize("kind", TABLE["revocations"])
-@pytest.mark.parametrize("renewing", TABLE["clients"], indirect=True)
+@pytest.mark.parametrize("name", TABLE["clients"])
 def test_client_whose_token_was_renewed_is_revoked(
-    request: pytest.FixtureRequest, renewing: tuple[Renewing, Any, str], kind: str
+    service: Any, tenant: Callable[..., Any], connect: Callable[..., Renewing], name: str, kind: str
 ) -> None:
-    client, organization, key_id = renewing
+    organization = tenant(service, ttl=3600)
+    key_id, key = organization.create_key("issuer")
+    client = connect(name, service, organization, key, REAL_TIME)
     client.renew()
     what = {
         "token": {"token_id": client.token_id},
@@ -187,5 +196,22 @@ def test_client_whose_token_was_renewed_is_revoked(
     }[kind]
 
     assert organization.call("POST", "/v2/tokens/revoke", **what)["sessions_closed"] == 1
-    expected = TABLE["clients"][request.node.callspec.params["renewing"]]
+    expected = TABLE["clients"][name]
     assert (client.ended(), client.again()) == (expected["ended"], expected["again"])
+
+
+def test_every_client_outlives_its_first_token_on_its_first_connection(
+    slower: Any, tenant: Callable[..., Any], connect: Callable[..., Renewing]
+) -> None:
+    organization = tenant(slower.service)
+    clients = [
+        connect(name, slower.service, organization, organization.key, slower.clock)
+        for name in TABLE["clients"]
+    ]
+    began = slower.now()
+    slower.wait_until(began + 20)
+    for client in clients:
+        client.renew()
+    slower.wait_until(began + 65)
+    for client in clients:
+        client.publish()
