@@ -114,7 +114,7 @@ class ByTopic:
         return {5: f"CONNACK {code:#x}", 4: {0x87: "CONNACK 5"}.get(code, f"{code:#x}")}[self._version]
 
     def publish(self) -> None:
-        assert self._client.publish("chat/room1", "still here") == 0
+        assert self._client.publish("chat/room1", "still here") in (0, 0x10)
 
 
 class ByAuth:
