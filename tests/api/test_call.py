@@ -25,6 +25,7 @@ def call() -> Call[None, None]:
         key=None,
         organization=None,
         idempotency_key=None,
+        origin=None,
         now=0.0,
     )
 

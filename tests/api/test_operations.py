@@ -34,16 +34,6 @@ async def test_j20_jwks_has_its_media_type(world: Any) -> None:
     assert list(described["responses"]["200"]["content"]) == ["application/jwk-set+json"]
 
 
-@pytest.mark.parametrize(("path", "word"), [("refresh", "refresh"), ("exchange", "exchange")])
-@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE"])
-async def test_what_comes_with_a_later_version_is_404_and_said(
-    world: Any, method: str, path: str, word: str
-) -> None:
-    answer = await world.ask(method, f"/v2/tokens/{path}", body={"token_id": "tok_x"})
-    assert f"this version does not {word} tokens" in world.refused(answer, 404, "not_found")["detail"]
-    assert answer.headers["access-control-allow-origin"] == "*"
-
-
 async def test_jwks_verifies_our_tokens_and_holds_nothing_private(world: Any) -> None:
     answer = await world.ask("GET", "/.well-known/jwks.json")
     assert answer.status_code == 200

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from structlog.testing import capture_logs
 
-from tokenmq.errors import NotFound, Unavailable
+from tokenmq.errors import ExpiredToken, NotFound, Unavailable
 from tokenmq.services import upkeep
 from tokenmq.services.tokens import RevokeRequest
 
@@ -76,3 +76,23 @@ async def test_task_goes_on_after_a_failure_and_ends_when_stopped(world, monkeyp
     assert [line["event"] for line in lines] == ["upkeep_failed", "defect"]
     assert lines[1]["error"] == "KeyError" and "test_upkeep.py:" in lines[1]["traceback"]
     assert "hunter2" not in repr(lines)
+
+
+async def test_who_was_connected_is_written_and_what_the_store_knows_is_learnt(world):
+    token = await world.issue(renewable=False, ttl_seconds=60)
+    identity = world.services.authenticator.connect(world.credentials(token), world.now)
+    stay = world.services.families.connected(identity, "c1")
+    heal = world.fail_commits()
+    with pytest.raises(Unavailable):
+        await world.services.upkeep.once(world.now)
+    heal()
+    await world.services.upkeep.once(world.now)
+    stored = await world.services.store.families.get(world.org_id, token.family.token_id)
+    assert (stored.connected, stored.clients) == (0, (("c1", None),))
+    # It is not renewable: its client is not told to try again.
+    with pytest.raises(ExpiredToken):
+        world.services.authenticator.connect(world.credentials(token), world.now + 60)
+    world.services.families.left(stay, world.now + 61)
+    await world.restart()
+    stored = await world.services.store.families.get(world.org_id, token.family.token_id)
+    assert stored.clients == (("c1", world.now + 61),)
