@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
@@ -34,14 +33,15 @@ class Scene:
         self.info: dict[str, Any] = self.client.ask("connectWithToken", config)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def connected(
     fast: Any, organization: Any, network: Callable[[Any], Any], official: Callable[[], Any]
 ) -> Callable[..., Scene]:
-    """Connect a stand-in in a process of its own; with a key unless another proof is given."""
+    """Connect a stand-in, with a key unless another proof is given."""
+    shared = official()
 
-    def connected(on: Any = fast, org: Any = organization, **proof: Any) -> Scene:
-        return Scene(on, org, network(on.service), official(), **proof)
+    def connected(on: Any = fast, org: Any = organization, process: Any = shared, **proof: Any) -> Scene:
+        return Scene(on, org, network(on.service), process, **proof)
 
     return connected
 
@@ -57,9 +57,9 @@ def seconds(text: str) -> float:
 
 
 def test_laptop_that_sleeps_past_the_expiry_comes_back_in_the_grace(
-    fast: Any, connected: Callable[..., Scene]
+    fast: Any, connected: Callable[..., Scene], official: Callable[[], Any]
 ) -> None:
-    scene = connected()
+    scene = connected(process=official())
     scene.process.sleep()
     fast.wait_until(seconds(scene.info["expiresAt"]) + 20)
     # The token service is not there at once, so that the client tries to connect first.
@@ -75,11 +75,11 @@ def test_laptop_that_sleeps_past_the_expiry_comes_back_in_the_grace(
 
 
 def test_stolen_old_password_opens_nothing_from_another_client_id(
-    fast: Any, connected: Callable[..., Scene], official: Callable[[], Any], failed: type[Exception]
+    fast: Any, connected: Callable[..., Scene], failed: type[Exception]
 ) -> None:
     scene = connected()
-    scene.client.wait_for("tokenRefreshed")
-    thief = official().open(fast.clock, preset="server")
+    scene.client.ask("refreshToken")
+    thief = scene.process.open(fast.clock, preset="server")
     credentials = scene.info["mqttCredentials"]
     with pytest.raises(failed, match=STOPPED):
         thief.ask("connect", {"host": scene.way.host, **credentials})
@@ -91,19 +91,31 @@ def test_stolen_old_password_opens_nothing_from_another_client_id(
         scene.client.ask("forceReconnect")
 
 
+def test_first_password_opens_no_connection_where_the_organization_says_so(
+    fast: Any, tenant: Callable[..., Any], connected: Callable[..., Scene]
+) -> None:
+    strict = tenant(fast.service)
+    strict.set(superseded_reconnect=False)
+    scene = connected(org=strict)
+    scene.client.ask("refreshToken")
+    scene.way.websocket.cut()
+
+    assert scene.client.wait_for("authError")["message"] == NOT_AUTHORIZED
+    assert len(scene.client.told("online")) == 1
+
+
 def test_refresh_whose_answer_is_lost_is_repeated_with_the_same_password(
     organization: Any, connected: Callable[..., Scene]
 ) -> None:
     scene = connected()
     scene.way.http.is_mute = True
-    deadline = time.monotonic() + 30
-    while scene.way.refreshes == 0:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    time.sleep(0.1)
+    scene.client.ask("refreshToken")
+    assert (scene.way.refreshes, scene.client.told("tokenRefreshed")) == (1, [])
     scene.way.http.is_mute = False
-    scene.client.wait_for("tokenRefreshed", 2)
+    scene.client.wait_for("tokenRefreshed")
+    scene.client.ask("refreshToken")
 
+    assert len(scene.client.told("tokenRefreshed")) == 2
     assert scene.client.told("tokenError") == scene.client.told("authError") == []
     assert organization.call("GET", f"/v2/tokens/{scene.info['tokenId']}")["status"] == "active"
 
