@@ -151,14 +151,34 @@ def test_revoked_client_stops_for_good_and_says_so_once(
     assert [len(scene.client.told(event)) for event in ("authError", "reconnecting", "online")] == [1, 1, 1]
 
 
-def test_token_that_cannot_be_renewed_is_asked_for_only_at_its_end(
-    organization: Any, connected: Callable[..., Scene]
-) -> None:
+@pytest.fixture(scope="module")
+def ending(fast: Any, tenant: Callable[..., Any], connected: Callable[..., Scene]) -> dict[str, Scene]:
+    """A token that is not renewable, and a family that ends after two minutes, at the same time."""
+    organization, short = tenant(fast.service), tenant(fast.service)
     parent = organization.create_token("visitor", renewable=False)
-    scene = connected(externalToken=parent["token"])
+    short.set(max_ttl_seconds=60, family_max_seconds=120)
+    return {
+        "not renewable": connected(org=organization, externalToken=parent["token"]),
+        "family": connected(org=short),
+    }
+
+
+def test_token_that_cannot_be_renewed_is_asked_for_only_at_its_end(ending: dict[str, Scene]) -> None:
+    scene = ending["not renewable"]
 
     assert scene.info["refreshRecommendedAt"] == scene.info["expiresAt"]
     given_up = scene.client.wait_for("tokenError")
     assert (given_up["type"], given_up["cause"]) == ("REFRESH_FAILED", "TOKEN_EXPIRED")
     assert scene.way.refreshes == TRIES
-    assert len(scene.client.wait_for("authError")) > 0
+    assert scene.client.wait_for("authError")["message"] == NOT_AUTHORIZED
+
+
+def test_family_is_refreshed_until_its_end_and_asked_for_no_more_after(ending: dict[str, Scene]) -> None:
+    scene = ending["family"]
+
+    given_up = scene.client.wait_for("tokenError")
+    assert (given_up["type"], given_up["cause"]) == ("REFRESH_FAILED", "TOKEN_EXPIRED")
+    # The second of them gives it what is left of the two minutes.
+    assert len(scene.client.told("tokenRefreshed")) == 2
+    assert scene.way.refreshes == 2 + TRIES
+    assert scene.client.wait_for("authError")["message"] == NOT_AUTHORIZED
