@@ -1,8 +1,9 @@
-"""The part of docs/conformance.md that is made from tests/interop/matrix/matrix.json.
+"""The parts of docs/conformance.md that are made from what the interop tests run.
 
-It stands between `<!-- clients -->` and `<!-- end -->`: the scenarios, and which client was
-run through which of them. The versions are those that are pinned; of programs that the
-system brings, the one that matrix.json names.
+Between `<!-- clients -->` and `<!-- end -->` stand the scenarios of matrix.json, and which
+client was run through which of them; between `<!-- renewals -->` and its end, what the
+clients of revocations.json saw. The versions are those that are pinned; of programs that
+the system brings, the one that the file names.
 """
 
 from __future__ import annotations
@@ -13,25 +14,60 @@ from pathlib import Path
 from typing import Any, Final
 
 ROOT: Final = Path(__file__).parents[1]
-_MATRIX: Final = ROOT / "tests" / "interop" / "matrix" / "matrix.json"
-_MARKED: Final = re.compile(r"(<!-- clients -->\n).*?(<!-- end -->)", re.DOTALL)
+_INTEROP: Final = ROOT / "tests" / "interop"
+_MATRIX: Final = _INTEROP / "matrix" / "matrix.json"
+_REVOCATIONS: Final = _INTEROP / "renewal" / "clients" / "revocations.json"
 
 
 def filled(page: str) -> str:
     """Return the page with what stands between its marks made anew."""
-    matrix = json.loads(_MATRIX.read_bytes())
+    for mark, made in (
+        ("clients", _clients(json.loads(_MATRIX.read_bytes()))),
+        ("renewals", _renewals(json.loads(_REVOCATIONS.read_bytes()))),
+    ):
+        before, begin, rest = page.partition(f"<!-- {mark} -->\n")
+        _, end, after = rest.partition("<!-- end -->")
+        page = f"{before}{begin}\n{made}\n\n{end}{after}"
+    return page
+
+
+def _clients(matrix: dict[str, Any]) -> str:
     scenarios = [f"| {name} | {what} |" for name, what in matrix["scenarios"].items()]
-    parts = [
-        "| client | version of MQTT | what was run | result |",
-        "| --- | --- | --- | --- |",
-        *(_row(name, client, matrix) for name, client in matrix["clients"].items()),
-        "",
-        "| what was run | what must be seen |",
-        "| --- | --- |",
-        *scenarios,
-    ]
-    made = "\n".join(parts)
-    return _MARKED.sub(lambda marked: f"{marked[1]}\n{made}\n\n{marked[2]}", page)
+    return "\n".join(
+        [
+            "| client | version of MQTT | what was run | result |",
+            "| --- | --- | --- | --- |",
+            *(_row(name, client, matrix) for name, client in matrix["clients"].items()),
+            "",
+            "| what was run | what must be seen |",
+            "| --- | --- |",
+            *scenarios,
+        ]
+    )
+
+
+def _renewals(table: dict[str, Any]) -> str:
+    rows = (
+        f"| {_pinned(row)} | {row['mqtt']} | {row['renewal']} | {row['ended']} | {row['again']} |"
+        for row in table["clients"].values()
+    )
+    revocations = (f"| {name} | {what} |" for name, what in table["revocations"].items())
+    return "\n".join(
+        [
+            "| client | version of MQTT | renews by | its connection ends with | its next CONNECT |",
+            "| --- | --- | --- | --- | --- |",
+            *rows,
+            "",
+            "| revoked by | what the request names |",
+            "| --- | --- |",
+            *revocations,
+        ]
+    )
+
+
+def _pinned(row: dict[str, str]) -> str:
+    name = row["client"]
+    return f"{name} {_version(name, row)}" if "pinned_in" in row else name
 
 
 def _row(name: str, client: dict[str, str], matrix: dict[str, Any]) -> str:

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs what the interop tests drive and Python does not bring: mosquitto's clients and broker,
-# PostgreSQL, Node and npm, and curl for the examples of the pages (as root, and only if the commands
-# are missing), mqtt.js (into .interop).
+# PostgreSQL, Node and npm, Chromium, and curl for the examples of the pages (as root, and only if the
+# commands are missing), mqtt.js (into .interop).
 # No package starts a service: a policy-rc.d forbids it meanwhile and is put back afterwards. Nor does
 # PostgreSQL's make a cluster: a file beside createcluster.conf says so meanwhile and is removed.
 set -eu
@@ -52,6 +52,7 @@ have mosquitto_sub && have mosquitto_pub || missing="$missing mosquitto-clients"
 have node || missing="$missing nodejs"
 have npm || missing="$missing npm"
 have curl || missing="$missing curl"
+have chromium || missing="$missing chromium"
 have_postgresql || missing="$missing postgresql"
 
 if [ -n "$missing" ]; then

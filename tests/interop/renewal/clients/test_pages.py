@@ -1,0 +1,79 @@
+"""The stand-in for the official client in pages of other origins than the service's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.interop
+
+LIVES = 3
+
+
+@pytest.fixture(scope="module")
+def organization(slower: Any, tenant: Callable[[Any], Any], origin_of: Callable[[str], str]) -> Any:
+    """An organization that lets one site in."""
+    organization = tenant(slower.service)
+    organization.set(allowed_origins=[origin_of("app.example")])
+    return organization
+
+
+def test_page_of_another_origin_outlives_three_tokens_on_one_connection(
+    slower: Any,
+    organization: Any,
+    network: Callable[[Any], Any],
+    visit: Callable[[str], Any],
+) -> None:
+    way = network(slower.service)
+    token = organization.create_token("page")["token"]
+    window = visit("app.example")
+    window.make(slower.clock, tokenServiceUrl=way.token_service_url)
+    window.ask(
+        "connectWithToken", {"host": way.host, "organizationId": organization.id, "externalToken": token}
+    )
+    window.ask("subscribe", "chat/#")
+    for life in range(LIVES):
+        assert window.ask("transmit", "chat/room1", f"in life {life}", 1)
+        assert window.wait_for("message", life + 1)["payload"] == f"in life {life}"
+        window.wait_for("tokenRefreshed", life + 1)
+    slower.wait_until(slower.now() + 10)  # past the end of the third
+    assert window.ask("transmit", "chat/room1", "after it", 1)
+
+    assert len(window.told("online")) == 1
+    assert window.told("offline") == window.told("authError") == window.told("tokenError") == []
+    assert way.refreshes == LIVES
+    # The browser asked first, once a path.
+    assert (
+        way.http.sent(b"OPTIONS /v2/tokens/exchange ") == way.http.sent(b"OPTIONS /v2/tokens/refresh ") == 1
+    )
+
+
+def test_page_of_an_origin_that_is_not_allowed_reads_why_and_opens_no_websocket(
+    slower: Any, organization: Any, visit: Callable[[str], Any], failed: Any
+) -> None:
+    token = organization.create_token("page")["token"]
+    window = visit("attacker.example")
+    window.make(slower.clock, tokenServiceUrl=slower.service.http_url)
+    config = {"host": slower.service.websocket_url, "organizationId": organization.id, "externalToken": token}
+    with pytest.raises(failed, match=r"^the organization does not allow this page's origin$") as refused:
+        window.ask("connectWithToken", config)
+
+    assert (refused.value.status, refused.value.type) == (403, "INVALID_RESPONSE")
+    assert window.upgrade(slower.service.websocket_url) == "refused"
+
+
+def test_page_that_another_organization_allows_is_refused_at_connect(
+    slower: Any, organization: Any, visit: Callable[[str], Any], failed: Any
+) -> None:
+    # The demo's organization lets localhost in, so the upgrade is let through.
+    token = organization.create_token("page")
+    window = visit("localhost")
+    window.make(slower.clock)
+    credentials = {"username": token["mqtt_username"], "password": token["token"]}
+
+    assert window.upgrade(slower.service.websocket_url) == "open"
+    with pytest.raises(failed, match=r"^Authentication failed: incorrect username or password$"):
+        window.ask("connect", {"host": slower.service.websocket_url, **credentials})
+    assert len(window.told("authError")) == 1
