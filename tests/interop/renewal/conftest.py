@@ -39,10 +39,10 @@ class Fast:
         clock: the same clock as stand-ins are told of it, in milliseconds.
     """
 
-    def __init__(self, start_service: Callable[..., Any], speed: float) -> None:
+    def __init__(self, start_service: Callable[..., Any], speed: float, **changes: str) -> None:
         origin = float(int(time.time()))
         command = [sys.executable, str(HERE / "fast_clock.py"), str(speed), str(origin)]
-        self.service = start_service(command=command)
+        self.service = start_service(command=command, **changes)
         self.speed = speed
         self.clock = {"origin": origin * 1000, "speed": speed}
         self._origin = origin
@@ -376,12 +376,12 @@ def failed() -> type[Failed]:
 
 
 @pytest.fixture(scope="session")
-def start_fast(start_service: Callable[..., Any]) -> Callable[[float], Fast]:
-    """Start a service whose clock is so many times as fast."""
-    return lambda speed: Fast(start_service, speed)
+def start_fast(start_service: Callable[..., Any]) -> Callable[..., Fast]:
+    """Start a service whose clock is so many times as fast, with more variables if any are given."""
+    return lambda speed, **changes: Fast(start_service, speed, **changes)
 
 
 @pytest.fixture(scope="session")
-def fast(start_fast: Callable[[float], Fast]) -> Fast:
+def fast(start_fast: Callable[..., Fast]) -> Fast:
     """A service where a minute lasts three seconds."""
     return start_fast(20)

@@ -121,7 +121,7 @@ def test_refresh_whose_answer_is_lost_is_repeated_with_the_same_password(
 
 
 def test_first_password_opens_a_connection_after_the_service_was_killed(
-    start_fast: Callable[[float], Any], tenant: Callable[..., Any], connected: Callable[..., Scene]
+    start_fast: Callable[..., Any], tenant: Callable[..., Any], connected: Callable[..., Scene]
 ) -> None:
     unhurried = start_fast(1)
     scene = connected(unhurried, tenant(unhurried.service, ttl=3600))

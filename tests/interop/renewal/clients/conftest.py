@@ -1,16 +1,22 @@
-"""Web pages in headless Chromium: served from origins of their own, holding the stand-in."""
+"""Web pages in headless Chromium, served from origins of their own; an identity provider for them."""
 
 from __future__ import annotations
 
+import base64
 import http.server
+import json
 import os
 import shutil
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from playwright.sync_api import Browser, Page, sync_playwright
 
 HERE = Path(__file__).parent
@@ -139,6 +145,114 @@ def origin_of(site: int) -> Callable[[str], str]:
 
 
 @pytest.fixture(scope="session")
-def slower(start_fast: Callable[[float], Any]) -> Any:
+def slower(start_fast: Callable[..., Any]) -> Any:
     """A service where a minute lasts six seconds: a page that stalls for half a second loses nothing."""
-    return start_fast(10)
+    return start_fast(10, TOKENMQ_PROVIDERS_INSECURE_UPSTREAMS="127.0.0.1")
+
+
+class IdentityProvider:
+    """An identity provider on loopback: it publishes keys, and signs with the one that it says.
+
+    Attributes:
+        issuer: what it is called; its address.
+        asked: when its keys were fetched, monotonic seconds.
+    """
+
+    def __init__(self) -> None:
+        self._keys: dict[str, Signing] = {}
+        self.asked: list[float] = []
+        handler = type("Bound", (Publishing,), {"provider": self})
+        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        self._thread = threading.Thread(target=self._server.serve_forever)
+        self._thread.start()
+        self.issuer = f"http://127.0.0.1:{self._server.server_port}"
+
+    def rotate(self, kid: str, alg: str) -> None:
+        """Make a key, RS256 or ES256, in place of all that were."""
+        self._keys = {kid: Signing(alg)}
+
+    def sign(self, **claims: Any) -> str:
+        """Make a token of its user `sub`, with an hour to live by the clock of `iat`."""
+        ((kid, key),) = self._keys.items()
+        claims = {"iss": self.issuer, "aud": "app", "exp": claims["iat"] + 3600, **claims}
+        signed = f"{_part({'alg': key.alg, 'kid': kid})}.{_part(claims)}"
+        return f"{signed}.{_base64url(key.sign(signed.encode()))}"
+
+    def document(self, path: str) -> dict[str, Any] | None:
+        """Return what it publishes at a path."""
+        if path == "/.well-known/openid-configuration":
+            return {"issuer": self.issuer, "jwks_uri": f"{self.issuer}/keys"}
+        if path == "/keys":
+            self.asked.append(time.monotonic())
+            return {"keys": [{"kid": kid, "use": "sig", **key.public()} for kid, key in self._keys.items()]}
+        return None
+
+    def close(self) -> None:
+        """End it."""
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+
+class Publishing(http.server.BaseHTTPRequestHandler):
+    """Answers for an identity provider."""
+
+    provider: IdentityProvider
+
+    def do_GET(self) -> None:
+        body = self.provider.document(self.path)
+        self.send_response(404 if body is None else 200)
+        self.send_header("Content-Type", "application/json")
+        self.end_headers()
+        self.wfile.write(json.dumps(body).encode())
+
+    def log_message(self, *words: object) -> None:
+        """Say nothing."""
+
+
+class Signing:
+    """A key of an identity provider, by what the standards say of it: RFC 7518 §3.3, §3.4, §6."""
+
+    def __init__(self, alg: str) -> None:
+        self.alg = alg
+        self._rsa = rsa.generate_private_key(65_537, 2_048) if alg == "RS256" else None
+        self._ec = ec.generate_private_key(ec.SECP256R1())
+
+    def sign(self, data: bytes) -> bytes:
+        if self._rsa is not None:
+            return self._rsa.sign(data, padding.PKCS1v15(), hashes.SHA256())
+        r, s = decode_dss_signature(self._ec.sign(data, ec.ECDSA(hashes.SHA256())))
+        return r.to_bytes(32, "big") + s.to_bytes(32, "big")
+
+    def public(self) -> dict[str, str]:
+        if self._rsa is not None:
+            modulus = self._rsa.public_key().public_numbers().n
+            return {"kty": "RSA", "alg": "RS256", "n": _number(modulus, 256), "e": "AQAB"}
+        point = self._ec.public_key().public_numbers()
+        return {
+            "kty": "EC",
+            "alg": "ES256",
+            "crv": "P-256",
+            "x": _number(point.x, 32),
+            "y": _number(point.y, 32),
+        }
+
+
+def _number(number: int, size: int) -> str:
+    return _base64url(number.to_bytes(size, "big"))
+
+
+def _part(document: dict[str, Any]) -> str:
+    return _base64url(json.dumps(document).encode())
+
+
+def _base64url(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+@pytest.fixture(scope="module")
+def identity_provider() -> Iterator[IdentityProvider]:
+    """Run an identity provider."""
+    provider = IdentityProvider()
+    yield provider
+    provider.close()
