@@ -250,9 +250,29 @@ def _base64url(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def identity_provider() -> Iterator[IdentityProvider]:
     """Run an identity provider."""
     provider = IdentityProvider()
     yield provider
     provider.close()
+
+
+@pytest.fixture(scope="session")
+def home(
+    slower: Any, tenant: Callable[[Any], Any], origin_of: Callable[[str], str], identity_provider: Any
+) -> Any:
+    """The organization of these pages: it lets one site in, with users of an identity provider."""
+    organization = tenant(slower.service)
+    organization.set(allowed_origins=[origin_of("app.example")])
+    organization.call(
+        "POST",
+        "/v2/providers",
+        provider="oidc",
+        name="login",
+        issuer=identity_provider.issuer,
+        audience="app",
+        accept_open_policy=True,
+    )
+    identity_provider.rotate("first", "RS256")
+    return organization
