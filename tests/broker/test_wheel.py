@@ -60,3 +60,15 @@ def test_what_is_added_meanwhile_for_later_is_not_due():
     for name in wheel.due(5.0):
         wheel.add(6.0, name)
     assert list(wheel.due(6.0)) == ["a"]
+
+
+def test_what_comes_and_goes_leaves_nothing_behind():
+    wheel = Wheel()
+    for second in range(10_000):
+        wheel.remove(wheel.add(2_592_000 + second, "one"), "one")
+    wheel.add(5_000_000, "two")
+    assert len(wheel) == 1
+    assert len(wheel._buckets) == 1
+    assert len(wheel._seconds) < 200
+    assert list(wheel.due(5_000_000)) == ["two"]
+    assert not wheel._buckets

@@ -308,3 +308,26 @@ class TestEntry:
         for text in secrets:
             made = entry(Action.REVOKE, f"client:{text}", actor=SYSTEM, org_id=None, now=0, name=f"<{text}>")
             assert text not in repr(made) and "[hidden]" in made.object and "[hidden]" in made.details
+
+
+async def test_refresh_exchange_and_reuse(world):
+    """One row for each change; a repeat of the same answer changes nothing and leaves none."""
+    token = await world.issue()
+    renewals, family = world.services.renewals, token.family
+
+    async def refresh(text, later):
+        return await renewals.refresh(family.token_id, text, origin=None, now=world.now + later, trace=TRACE)
+
+    first = await refresh(token.text, 60)
+    await refresh(token.text, 61)
+    await world.services.exchange.exchange(
+        first.text, key=None, organization=world.organization, origin=None, now=world.now + 62, trace=TRACE
+    )
+    await refresh(first.text, 63)
+    with pytest.raises(InvalidToken):
+        await refresh(token.text, 200)
+    page = await world.services.audit.list(ALL, key=world.administrator, org_id=None, limit=4, cursor=None)
+    assert [told.row.action for told in page.items] == ["refresh_reuse", "refresh", "exchange", "refresh"]
+    assert {told.user_id for told in page.items} == {family.user_id}
+    assert {told.row.address for told in page.items} == {"192.0.2.7"}
+    await verified(world)

@@ -124,6 +124,7 @@ async def serving(
             services.store.kept,
             tarpit=tarpit,
             refused_keys=services.refused_keys,
+            trail=services.store.audit,
         )
         hub.restore(await services.store.kept.load())
         services.attach(hub)

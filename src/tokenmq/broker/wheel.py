@@ -7,11 +7,14 @@ connections (monotonic clock). Memory follows what is in it, not what has been.
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from math import ceil
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item", bound=Hashable)
+
+# Seconds whose items are gone and that are still in order; more than that, and they are sorted out.
+_SPARE = 64
 
 
 class Wheel(Generic[Item]):
@@ -30,6 +33,9 @@ class Wheel(Generic[Item]):
         if bucket is None:
             self._buckets[second] = {item: None}
             heappush(self._seconds, second)
+            if len(self._seconds) > 2 * len(self._buckets) + _SPARE:
+                self._seconds = list(self._buckets)
+                heapify(self._seconds)
         else:
             bucket[item] = None
         return second
@@ -39,6 +45,8 @@ class Wheel(Generic[Item]):
         bucket = self._buckets.get(second)
         if bucket is not None:
             bucket.pop(item, None)
+            if not bucket:  # what is due in a month and comes and goes by the second adds up
+                del self._buckets[second]
 
     def due(self, moment: float) -> Iterator[Item]:
         """Take out everything due at this moment, one after the other, the earliest second first.
@@ -47,15 +55,15 @@ class Wheel(Generic[Item]):
         """
         while self._seconds and self._seconds[0] <= moment:
             second = heappop(self._seconds)
-            bucket = self._buckets[second]
             try:
-                while bucket:
-                    yield bucket.popitem()[0]
+                while bucket := self._buckets.get(second):
+                    item, _ = bucket.popitem()
+                    if not bucket:
+                        del self._buckets[second]
+                    yield item
             finally:
-                if bucket:
+                if second in self._buckets:
                     heappush(self._seconds, second)
-                else:
-                    del self._buckets[second]
 
     def __len__(self) -> int:
         return sum(map(len, self._buckets.values()))

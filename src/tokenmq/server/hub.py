@@ -35,13 +35,14 @@ from tokenmq.server.operating import Operating
 from tokenmq.server.peer import Peer
 from tokenmq.server.refusals import Refusals
 from tokenmq.server.reporting import Reporter
-from tokenmq.services.auditing import Trace
+from tokenmq.services.auditing import Trace, superseded
 from tokenmq.services.authenticate import Authenticator
 from tokenmq.services.families import Families
 from tokenmq.services.organizations import Organizations
 from tokenmq.services.refused_keys import RefusedKeys
 from tokenmq.services.remembered import Stay
 from tokenmq.services.tarpit import Tarpit
+from tokenmq.stores.audit import AuditStore
 from tokenmq.stores.kept import KeptStore
 from tokenmq.tokens.records import OrganizationRecord
 from tokenmq.tracebacks import told
@@ -65,6 +66,7 @@ class Hub(Operating):
     Args:
         tarpit: says how long the answer to failed credentials waits; None: not at all.
         refused_keys: told of every refusal; None: nobody is.
+        trail: where passwords are noted that open a connection though later ones exist; None: nowhere.
     """
 
     def __init__(
@@ -77,6 +79,7 @@ class Hub(Operating):
         *,
         tarpit: Tarpit | None = None,
         refused_keys: RefusedKeys | None = None,
+        trail: AuditStore | None = None,
     ) -> None:
         self.broker = Broker(settings, self._identify)
         self.authenticator = authenticator
@@ -98,6 +101,7 @@ class Hub(Operating):
         self._deadlines: Wheel[Link] = Wheel()
         self._tarpit = tarpit
         self._refused_keys = refused_keys
+        self._trail = trail
         self._refusals: Refusals[Link] = Refusals()
         # Of connections that a token opened, what their families are to know of their end.
         self._stays: dict[Link, Stay] = {}
@@ -249,7 +253,8 @@ class Hub(Operating):
             return
         self._stays[link] = stay
         if identity.shown_gen is not None:
-            # What the audit trail is to know of, too.
+            if self._trail is not None:
+                self._trail.note((superseded(identity, Trace(link.peer.address), clock.now()),))
             self.report(
                 "superseded_password",
                 org_id=identity.org_id,

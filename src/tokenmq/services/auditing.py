@@ -7,12 +7,13 @@ from typing import Any
 
 import msgspec
 
+from tokenmq.access.identity import Identity
 from tokenmq.stores.audit import MAX_DETAILS_BYTES, SYSTEM, USER, Action, AuditEntry
 from tokenmq.tokens.jwt import PATTERN as TOKEN
 from tokenmq.tokens.records import KeyRecord
 from tokenmq.tokens.secret import PATTERN as KEY
 
-__all__ = ["NO_TRACE", "SYSTEM", "USER", "Action", "AuditEntry", "Trace", "entry", "of_key"]
+__all__ = ["NO_TRACE", "SYSTEM", "USER", "Action", "AuditEntry", "Trace", "entry", "of_key", "superseded"]
 
 _HIDDEN = "[hidden]"
 _encode = msgspec.json.Encoder().encode
@@ -77,6 +78,21 @@ def entry(
         address=trace.address,
         request_id=trace.request_id,
         details=_details(details) if details else "{}",
+    )
+
+
+def superseded(identity: Identity, trace: Trace, now: float) -> AuditEntry:
+    """Return what says to the audit trail that a superseded password has opened a connection."""
+    return entry(
+        Action.SUPERSEDED_RECONNECT,
+        f"token:{identity.token_id}",
+        actor=USER,
+        org_id=identity.org_id,
+        user_id=identity.user_id,
+        now=now,
+        trace=trace,
+        shown=identity.shown_gen,
+        generation=identity.gen,
     )
 
 

@@ -69,7 +69,7 @@ class Exchange:
             if unverified_issuer(token) in (None, self._verifier.issuer):
                 raise
         else:
-            return await self._renewals.exchange_own(shown, organization=organization, now=now)
+            return await self._renewals.exchange_own(shown, organization=organization, now=now, trace=trace)
         if ttl_seconds is not None and key is None:
             raise InvalidRequest(("ttl", "needs a key"))
         user = await self._proofs.prove(organization.id, token, provider=provider, now=now)

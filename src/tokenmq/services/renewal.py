@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from tokenmq.errors import ExpiredToken, Forbidden, InvalidToken, TokenmqError
+from tokenmq.services.auditing import NO_TRACE, USER, Action, AuditEntry, Trace, entry
 from tokenmq.services.families import Families
 from tokenmq.services.keys import Keys
 from tokenmq.services.live import Door
@@ -37,6 +38,12 @@ from tokenmq.tokens.records import FamilyRecord, OrganizationRecord
 MAX_A_MINUTE = 30
 REUSED = "a superseded password was used"
 
+_ACTIONS = {
+    Verdict.ROTATE: Action.REFRESH,
+    Verdict.REMINT: Action.REFRESH,
+    Verdict.CHILD: Action.EXCHANGE,
+    Verdict.REUSE: Action.REFRESH_REUSE,
+}
 _MADE = frozenset({Verdict.ROTATE, Verdict.REMINT, Verdict.CHILD})
 _log = structlog.get_logger("tokenmq.services")
 
@@ -75,7 +82,9 @@ class Renewals:
         self._generations = Rate("generations", quota=MAX_A_MINUTE)
         self._children = Rate("children", quota=MAX_A_MINUTE)
 
-    async def refresh(self, token_id: str, password: str, *, origin: str | None, now: float) -> IssuedToken:
+    async def refresh(
+        self, token_id: str, password: str, *, origin: str | None, now: float, trace: Trace = NO_TRACE
+    ) -> IssuedToken:
         """Give the next password of a family to whoever holds one; durable before it returns.
 
         Live connections of the family go on under it, with no packet from their clients.
@@ -85,6 +94,7 @@ class Renewals:
             password: any password of it that was not superseded long ago.
             origin: of the web page that asks; None = none.
             now: unix seconds.
+            trace: where the request came from.
 
         Raises: InvalidToken (not of this family, revoked, replaced, its key is gone; a reuse,
             which revokes the family), ExpiredToken (the family is over), Forbidden (not
@@ -114,12 +124,19 @@ class Renewals:
             renewed = family.renewed(record, verdict, jti=showing.jti, kid=showing.kid, now=now)
             new = self._sign(renewed, self._signing.keyring.current(now))
         outcome = await self._store.families.refresh(
-            showing, applied=lambda shown: self._apply(shown, new, now)
+            showing,
+            audit=lambda shown: _noted(shown, now, trace),
+            applied=lambda shown: self._apply(shown, new, now),
         )
         return self._answer(outcome, new, organization, now)
 
     async def exchange_own(
-        self, shown: Claims | LapsedClaims, *, organization: OrganizationRecord, now: float
+        self,
+        shown: Claims | LapsedClaims,
+        *,
+        organization: OrganizationRecord,
+        now: float,
+        trace: Trace = NO_TRACE,
     ) -> IssuedToken:
         """Make a child family for whoever holds a password of ours; durable before it returns.
 
@@ -127,6 +144,7 @@ class Renewals:
             shown: from `Verifier.read_lapsed`.
             organization: the one that the caller names.
             now: unix seconds.
+            trace: where the request came from.
 
         Raises: InvalidToken (another organization's, revoked, replaced, its key is gone; a
             reuse, which revokes the family), ExpiredToken (the password has expired, or the
@@ -152,7 +170,9 @@ class Renewals:
             )
             new = self._sign(child, self._signing.keyring.current(now))
         outcome = await self._store.families.exchange(
-            showing, applied=lambda shown: self._apply(shown, new, now)
+            showing,
+            audit=lambda shown: _noted(shown, now, trace),
+            applied=lambda shown: self._apply(shown, new, now),
         )
         self._families.note_shown(claims)
         return self._answer(outcome, new, organization, now)
@@ -216,7 +236,6 @@ class Renewals:
             token_ids = [ended.token_id for ended in shown.ended]
             live.revoke(record.org_id, token_ids, reason=REUSED, keep_retained=False)
         if shown.verdict is Verdict.REUSE:
-            # What the audit trail is to know of, too.
             _log.warning(
                 "reuse_detected",
                 org_id=record.org_id,
@@ -267,6 +286,27 @@ class Renewals:
         again = self._sign(record, key)
         self._verifier.remember(again.text, again.claims)
         return issued(again.text, record, organization.settings, now)
+
+
+def _noted(shown: Shown, now: float, trace: Trace) -> tuple[AuditEntry, ...]:
+    """Return what says a refresh, an exchange or a reuse to the audit trail; a repeat changes nothing."""
+    action = _ACTIONS.get(shown.verdict)
+    if action is None:
+        return ()
+    record = shown.record
+    told = entry(
+        action,
+        f"token:{record.token_id}",
+        actor=USER,
+        org_id=record.org_id,
+        user_id=record.user_id,
+        now=now,
+        trace=trace,
+        generation=record.gen,
+        parent=record.parent_id if shown.verdict is Verdict.CHILD else None,
+        revoked=len(shown.ended) or None,
+    )
+    return (told,)
 
 
 def _claims(shown: Claims | LapsedClaims) -> Claims:

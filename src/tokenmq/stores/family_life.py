@@ -16,6 +16,7 @@ from tokenmq.tokens.records import FamilyRecord
 from tokenmq.tokens.settings import OrganizationSettings
 
 if TYPE_CHECKING:
+    from tokenmq.stores.audit import Audit
     from tokenmq.stores.base import EndedFamily
 
 Result = TypeVar("Result")
@@ -98,7 +99,9 @@ class Shown:
 class FamilyLifeStore(Protocol):
     """The life of token families."""
 
-    async def refresh(self, showing: Showing, *, applied: Callable[[Shown], Result]) -> Result:
+    async def refresh(
+        self, showing: Showing, *, audit: Audit[Shown] = (), applied: Callable[[Shown], Result]
+    ) -> Result:
         """Judge a password by the family as it is at the commit, and make what it is due.
 
         One step: `tokens.family.judge_refresh`, then a new generation, the newest minted
@@ -111,7 +114,9 @@ class FamilyLifeStore(Protocol):
         """
         ...
 
-    async def exchange(self, showing: Showing, *, applied: Callable[[Shown], Result]) -> Result:
+    async def exchange(
+        self, showing: Showing, *, audit: Audit[Shown] = (), applied: Callable[[Shown], Result]
+    ) -> Result:
         """Judge a password by the family as it is at the commit, and make its child family.
 
         As `refresh`, with `tokens.family.judge_exchange`.

@@ -13,7 +13,7 @@ async def refresh(call: Call[RefreshBody, AnyQuery]) -> Answer:
     """Refresh a token."""
     body = call.body
     token = await call.services.renewals.refresh(
-        body.token_id, body.current_token_password, origin=call.origin, now=call.now
+        body.token_id, body.current_token_password, origin=call.origin, now=call.now, trace=call.trace
     )
     return ok(views.issued(token, now=call.now))
 

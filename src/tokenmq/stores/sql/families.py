@@ -120,13 +120,17 @@ class SqlFamilies:
             selection = replace(selection, opened_by=self._writer.on_loop(selection.opened_by))
         return await self._writer.submit(_REVOKING, Revocation(selection, now, reason), applied, audit)
 
-    async def refresh(self, showing: Showing, *, applied: Callable[[Shown], Result]) -> Result:
+    async def refresh(
+        self, showing: Showing, *, audit: Audit[Shown] = (), applied: Callable[[Shown], Result]
+    ) -> Result:
         """Judge a password at the commit, and make what it is due."""
-        return await self._writer.submit(REFRESHING, showing, applied)
+        return await self._writer.submit(REFRESHING, showing, applied, audit)
 
-    async def exchange(self, showing: Showing, *, applied: Callable[[Shown], Result]) -> Result:
+    async def exchange(
+        self, showing: Showing, *, audit: Audit[Shown] = (), applied: Callable[[Shown], Result]
+    ) -> Result:
         """Judge a password at the commit, and make its child family."""
-        return await self._writer.submit(EXCHANGING, showing, applied)
+        return await self._writer.submit(EXCHANGING, showing, applied, audit)
 
     async def note(self, usages: Sequence[FamilyUsage]) -> list[FamilyFacts]:
         """Store what was seen of families."""
