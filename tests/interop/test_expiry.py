@@ -30,5 +30,6 @@ def test_connection_ends_within_a_second_of_the_tokens_end_and_connect_is_refuse
     assert paho(expiring.token, version=4).connect() == 0x87
     for client in expiring.renewed.values():
         assert client.is_connected
-        assert client.publish("chat/room1", "still") == 0
-        assert client.receive() == ("chat/room1", b"still")
+        assert client.publish("chat/expiry", "still") == 0
+        while client.receive() != ("chat/expiry", b"still"):
+            pass  # what others have published since

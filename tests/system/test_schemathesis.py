@@ -64,6 +64,15 @@ class Tenant:
             "key_id": make("POST", "/v2/keys", kind="pk", name=mark)["id"],
             "organization_id": make("POST", "/v2/organizations", name=f"{mark} inc", **by)["id"],
             "kid": make("POST", "/v2/signing-keys", **by)["kid"],
+            "provider_id": make(
+                "POST",
+                "/v2/providers",
+                provider="auth0",
+                name=mark,
+                domain=f"{mark}.example",
+                audience="api",
+                enabled=False,
+            )["id"],
             "client_id": f"{mark}-client",
             "username": "ann",  # whatever is asked for comes back
             "topic": f"{mark}/topic",

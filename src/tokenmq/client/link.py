@@ -251,7 +251,8 @@ class Link:
             if not self._client.want_write():
                 self._writable.clear()
                 await self._writable.wait()
-            if self._client.loop_write():
+            # What was written may have been DISCONNECT, or the connection was lost: then it is closed.
+            if self._client.loop_write() or sock.fileno() < 0:
                 return
             if self._client.want_write():
                 try:
