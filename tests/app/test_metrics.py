@@ -23,6 +23,7 @@ from tokenmq.server.hub import Hub
 from tokenmq.server.peer import Peer
 from tokenmq.services import bootstrap
 from tokenmq.services.bundle import Services
+from tokenmq.services.key_requests import KeyRequest
 from tokenmq.services.revocation import RevokeRequest
 from tokenmq.services.tokens import Replacing
 from tokenmq.stores.sql import SqlStore
@@ -56,7 +57,7 @@ class World:
         self.services = services
         self.hub = hub
         self.tally = Tally()
-        self.write = make_metrics(hub, services.store, self.tally)
+        self.write = make_metrics(hub, services.store, services.keys, self.tally)
 
     def read(self) -> dict[str, Any]:
         """Return every sample: `name` or `name{label=value}` to its value."""
@@ -198,6 +199,16 @@ async def test_metrics_are_what_they_say(world: World) -> None:
     }
     assert {name: read.get(name) for name in expected} == expected
     assert read["tokenmq_commit_seconds_count"] >= 4
+
+
+async def test_keys_that_end_soon_are_counted(world: World) -> None:
+    demo = await bootstrap.demo(world.services, None, now=NOW)
+    maker = world.services.keys.authenticate(demo.secret_key, NOW)
+    assert world.read()["tokenmq_keys_expiring"] == 0
+    for days in (10, 20):
+        request = KeyRequest("pk", "short", expires_at=NOW + days * 86_400, expires_at_given=True)
+        await world.services.keys.create(request, key=maker, org_id=demo.organization.id, now=NOW)
+    assert world.read()["tokenmq_keys_expiring"] == 1
 
 
 async def test_a_clock_that_was_set_is_told(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,6 +26,7 @@ from tokenmq.broker import operating
 from tokenmq.broker.broker import Broker
 from tokenmq.histogram import Histogram
 from tokenmq.server.hub import Hub
+from tokenmq.services.keys import Keys
 from tokenmq.stores.base import Store
 
 # Operations that make tokens, and what comes of them.
@@ -38,16 +39,17 @@ _MAKING = {
 }
 
 
-def make_metrics(hub: Hub, store: Store, tally: Tally) -> Callable[[], bytes]:
+def make_metrics(hub: Hub, store: Store, keys: Keys, tally: Tally) -> Callable[[], bytes]:
     """Return what writes all metrics of this process, in the text format of Prometheus.
 
     Args:
         hub: the broker's owner.
         store: what is written to.
+        keys: servers' keys, which may end soon.
         tally: how requests were answered.
     """
     registry = CollectorRegistry()
-    registry.register(_Figures(hub, store, tally))
+    registry.register(_Figures(hub, store, keys, tally))
     ProcessCollector(registry=registry)
     return lambda: generate_latest(registry)
 
@@ -55,9 +57,10 @@ def make_metrics(hub: Hub, store: Store, tally: Tally) -> Callable[[], bytes]:
 class _Figures(Collector):
     """All metrics of ours."""
 
-    def __init__(self, hub: Hub, store: Store, tally: Tally) -> None:
+    def __init__(self, hub: Hub, store: Store, keys: Keys, tally: Tally) -> None:
         self._hub = hub
         self._store = store
+        self._keys = keys
         self._tally = tally
         self._started = clock.now() - clock.mono()
 
@@ -90,6 +93,11 @@ class _Figures(Collector):
                 outcomes[outcome] += count
         outcomes["revoked"] = self._hub.broker.counters.revoked
         yield _by_one("tokenmq_tokens", "Tokens, by what came of them.", "outcome", outcomes)
+        yield GaugeMetricFamily(
+            "tokenmq_keys_expiring",
+            "Servers' keys that end within 14 days.",
+            value=len(self._keys.expiring(clock.now())),
+        )
 
     def _of_store(self) -> Iterator[Metric]:
         writer = self._store.writer

@@ -149,7 +149,7 @@ def _admin_server(settings: Settings, services: Services, hub: Hub, tally: Tally
     # Most starts need no metrics, and need not wait for the import.
     from tokenmq.app.metrics import make_metrics
 
-    metrics = make_metrics(hub, services.store, tally)
+    metrics = make_metrics(hub, services.store, services.keys, tally)
     return admin_server(create_admin_app(services, settings.http, metrics), settings)
 
 
