@@ -28,8 +28,9 @@ def test_connection_ends_within_a_second_of_the_tokens_end_and_connect_is_refuse
     assert not service.is_active(expiring.token["token"])
     assert paho(expiring.token).connect() == 0x87
     assert paho(expiring.token, version=4).connect() == 0x87
-    for client in expiring.renewed.values():
+    for version, client in expiring.renewed.items():
         assert client.is_connected
-        assert client.publish("chat/expiry", "still") == 0
-        while client.receive() != ("chat/expiry", b"still"):
+        payload = b"still %d" % version
+        assert client.publish("chat/room1", payload) == 0
+        while client.receive() != ("chat/room1", payload):
             pass  # what others have published since

@@ -23,7 +23,9 @@ PATIENCE_SECONDS = 20
 PAGE = """<!doctype html><script src="/mqtt.js"></script><script type="module">
 import { TokenSource } from "/token-source.mjs";
 import { run } from "/page.mjs";
-const tell = (what) => fetch("/tell", { method: "POST", body: JSON.stringify(what) });
+let told = Promise.resolve();  // one after the other: what is told first arrives first
+const post = (what) => fetch("/tell", { method: "POST", body: JSON.stringify(what) });
+const tell = (what) => (told = told.then(() => post(what)));
 run(globalThis.mqtt, TokenSource, PLAN, tell).catch((error) => tell({ event: "failed", what: `${error}` }));
 </script>"""
 
