@@ -228,3 +228,29 @@ async def test_a_foreign_session_is_as_one_that_is_not_there(world: Any) -> None
     first, second = (world.refused(answer, 404, "not_found") for answer in answers)
     assert first == second and not client.transport.closed
     client.link.lost()
+
+
+async def audited(world: Any, **query: str) -> list[dict[str, Any]]:
+    answer = await world.ask("GET", "/v2/audit", key=world.keys["sk"], params=query)
+    return list(answer.json()["entries"])
+
+
+async def test_n6_what_an_operator_ends_leaves_its_row(world: Any) -> None:
+    """Removed messages, ended sessions, terminated users; what was not there leaves none."""
+    key = world.keys["sk"]
+    await publish(world, topic="n6/a", payload="x", retain=True)
+    await connected(world, "n6")
+    await world.ask("DELETE", "/v2/sessions/n6", key=key)
+    await connected(world, "n6")
+    await world.ask("POST", "/v2/utilities/users/ann/terminate", key=key)
+    for _ in range(2):
+        await world.ask("DELETE", "/v2/utilities/retained/n6/a", key=key)
+        await world.ask("DELETE", "/v2/sessions/n6", key=key)
+        await world.ask("POST", "/v2/utilities/users/nobody/terminate", key=key)
+    await world.token(user_id="later")  # rows are written behind, by whatever commits next
+    (removed,) = await audited(world, object="topic:n6/a")
+    (ended,) = await audited(world, object="session:n6")
+    terminated = (await audited(world, action="user_terminated"))[0]
+    assert [row["action"] for row in (removed, ended)] == ["retained_deleted", "session_deleted"]
+    assert (terminated["user_id"], terminated["details"]) == ("ann", {"sessions": 1})
+    assert all(row["actor"].startswith("key:") for row in (removed, ended, terminated))

@@ -13,6 +13,30 @@ from tokenmq.api.schemas import answers, requests
 METRICS = b"text/plain; version=0.0.4; charset=utf-8"
 
 
+HEALTH_ENDPOINTS: tuple[Endpoint, ...] = (
+    Endpoint(
+        "GET",
+        "/healthz",
+        "healthz",
+        "Tell that the process answers",
+        operations.healthz,
+        Access.EVERYBODY,
+        answers.Health,
+        requests.AnyQuery,
+    ),
+    Endpoint(
+        "GET",
+        "/readyz",
+        "readyz",
+        "Tell that a token could be made now",
+        operations.readyz,
+        Access.EVERYBODY,
+        answers.Health,
+        requests.AnyQuery,
+    ),
+)
+
+
 def admin_endpoints(metrics: Callable[[], bytes]) -> tuple[Endpoint, ...]:
     """Return the endpoints; `metrics` writes all metrics."""
 
@@ -31,24 +55,5 @@ def admin_endpoints(metrics: Callable[[], bytes]) -> tuple[Endpoint, ...]:
             requests.AnyQuery,
             media_type=METRICS,
         ),
-        Endpoint(
-            "GET",
-            "/healthz",
-            "healthz",
-            "Tell that the process answers",
-            operations.healthz,
-            Access.EVERYBODY,
-            answers.Health,
-            requests.AnyQuery,
-        ),
-        Endpoint(
-            "GET",
-            "/readyz",
-            "readyz",
-            "Tell that a token could be made now",
-            operations.readyz,
-            Access.EVERYBODY,
-            answers.Health,
-            requests.AnyQuery,
-        ),
+        *HEALTH_ENDPOINTS,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tokenmq.api.admin_table import HEALTH_ENDPOINTS
 from tokenmq.api.answer import JWK_SET
 from tokenmq.api.broker_table import BROKER_ENDPOINTS
 from tokenmq.api.call import Access, Endpoint
@@ -320,26 +321,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         requests.AnyQuery,
         media_type=JWK_SET,
     ),
-    Endpoint(
-        "GET",
-        "/healthz",
-        "healthz",
-        "Tell that the process answers",
-        operations.healthz,
-        Access.EVERYBODY,
-        answers.Health,
-        requests.AnyQuery,
-    ),
-    Endpoint(
-        "GET",
-        "/readyz",
-        "readyz",
-        "Tell that a token could be made now",
-        operations.readyz,
-        Access.EVERYBODY,
-        answers.Health,
-        requests.AnyQuery,
-    ),
+    *HEALTH_ENDPOINTS,
     Endpoint(
         "GET",
         "/openapi.json",

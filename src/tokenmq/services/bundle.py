@@ -155,8 +155,8 @@ class Services:
             upkeep=Upkeep(
                 store, keys, families, refused_keys, audit_seconds=audit.retention_days * DAY_SECONDS
             ),
-            sessions=Sessions(door),
-            messages=Messages(door),
+            sessions=Sessions(door, store.audit),
+            messages=Messages(door, store.audit),
             key_sets=key_sets,
             providers=providers,
             proofs=proofs,

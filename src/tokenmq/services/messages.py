@@ -18,11 +18,13 @@ from tokenmq.errors import (
     TokenmqError,
     Unavailable,
 )
+from tokenmq.services.auditing import NO_TRACE, Action, Trace, entry, of_key
 from tokenmq.services.broker_views import RetainedView
 from tokenmq.services.keys import authorise
 from tokenmq.services.live import Door
 from tokenmq.services.paging import Page, Position, check_limit, page_of, read_cursor
 from tokenmq.services.servers import server_identity
+from tokenmq.stores.audit import AuditStore
 from tokenmq.tokens import base64url, ids
 from tokenmq.tokens.records import KeyRecord, OrganizationRecord
 from tokenmq.topics.filter import check_filter
@@ -40,8 +42,9 @@ _DIGEST_BYTES = 16
 class Messages:
     """What goes into the running broker, and what it retains."""
 
-    def __init__(self, door: Door) -> None:
+    def __init__(self, door: Door, trail: AuditStore) -> None:
         self._door = door
+        self._trail = trail
 
     async def publish(
         self,
@@ -96,7 +99,9 @@ class Messages:
         page = [view for _, view in nsmallest(size + 1, found, key=_first)]
         return page_of(page, size, listing, _position)
 
-    async def clear_retained(self, topic: str, *, key: KeyRecord, org_id: str) -> None:
+    async def clear_retained(
+        self, topic: str, *, key: KeyRecord, org_id: str, now: float, trace: Trace = NO_TRACE
+    ) -> None:
         """Remove the retained message of a topic; durable before it returns.
 
         Raises: Forbidden, NotFound (also: the topic has none), NotKept.
@@ -104,6 +109,9 @@ class Messages:
         authorise(key, _RETAINED, org_id)
         if not await self._door.live.clear_retained(org_id, topic):
             raise NotFound("the topic has no retained message")
+        about = f"topic:{topic}"
+        told = entry(Action.RETAINED_DELETED, about, actor=of_key(key), org_id=org_id, now=now, trace=trace)
+        self._trail.note((told,))
 
 
 def _position(view: RetainedView) -> Position:

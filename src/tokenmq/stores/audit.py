@@ -67,7 +67,6 @@ class Action(enum.StrEnum):
     USER_ERASED = "user_erased"
     SESSION_DELETED = "session_deleted"
     RETAINED_DELETED = "retained_deleted"
-    HISTORY_ERASED = "history_erased"
 
 
 class AuditEntry(msgspec.Struct, frozen=True, kw_only=True, gc=False):

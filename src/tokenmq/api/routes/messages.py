@@ -38,5 +38,7 @@ async def retained(call: Call[None, RetainedQuery]) -> Answer:
 async def clear_retained(call: Call[Keyed, OrganizationQuery]) -> Answer:
     """Remove the retained message of a topic."""
     topic = call.params["topic"]
-    await call.services.messages.clear_retained(topic, key=call.caller(), org_id=call.about().id)
+    await call.services.messages.clear_retained(
+        topic, key=call.caller(), org_id=call.about().id, now=call.now, trace=call.trace
+    )
     return ok(RetainedDeleted(deleted=True, topic=topic))

@@ -28,12 +28,16 @@ async def listing(call: Call[None, SessionListQuery]) -> Answer:
 async def delete(call: Call[Keyed, OrganizationQuery]) -> Answer:
     """End one session."""
     client_id = call.params["client_id"]
-    await call.services.sessions.end(client_id, key=call.caller(), org_id=call.about().id)
+    await call.services.sessions.end(
+        client_id, key=call.caller(), org_id=call.about().id, now=call.now, trace=call.trace
+    )
     return ok(SessionDeleted(client_id, deleted=True))
 
 
 async def terminate(call: Call[Keyed, OrganizationQuery]) -> Answer:
     """End all sessions of a user."""
     org_id, name = call.about().id, call.params["username"]
-    count = await call.services.sessions.end_user(name, key=call.caller(), org_id=org_id)
+    count = await call.services.sessions.end_user(
+        name, key=call.caller(), org_id=org_id, now=call.now, trace=call.trace
+    )
     return ok(UserTerminated(username(user_of(name, org_id), org_id), count))
