@@ -45,12 +45,14 @@ def listed(instance, *, key=None, user_id=None, limit=None, cursor=None):
 
 
 async def end(instance, client_id, *, key=None):
-    await instance.services.sessions.end(client_id, key=key or instance.key, org_id=instance.organization.id)
+    await instance.services.sessions.end(
+        client_id, key=key or instance.key, org_id=instance.organization.id, now=instance.clock.now
+    )
 
 
 async def end_user(instance, name, *, key=None):
     return await instance.services.sessions.end_user(
-        name, key=key or instance.key, org_id=instance.organization.id
+        name, key=key or instance.key, org_id=instance.organization.id, now=instance.clock.now
     )
 
 
@@ -70,7 +72,7 @@ async def topics_retained(instance, topic_filter="#", **more):
 
 async def clear(instance, topic, *, key=None):
     await instance.services.messages.clear_retained(
-        topic, key=key or instance.key, org_id=instance.organization.id
+        topic, key=key or instance.key, org_id=instance.organization.id, now=instance.clock.now
     )
 
 
@@ -311,8 +313,13 @@ async def test_sessions_of_another_organization_are_not_there(instance):
     foreign = instance.services.sessions
     assert foreign.list(organization.id, key=key, user_id=None, limit=None, cursor=None).items == []
     with pytest.raises(NotFound):
-        await foreign.end("c1", key=key, org_id=organization.id)
-    assert await foreign.end_user(client.session.identity.username, key=key, org_id=organization.id) == 0
+        await foreign.end("c1", key=key, org_id=organization.id, now=instance.clock.now)
+    assert (
+        await foreign.end_user(
+            client.session.identity.username, key=key, org_id=organization.id, now=instance.clock.now
+        )
+        == 0
+    )
     assert not client.closed
 
 
@@ -502,7 +509,9 @@ async def test_retained_messages_of_another_organization_are_not_there(instance)
         with pytest.raises(NotFound):
             await call
     with pytest.raises(NotFound):
-        await instance.services.messages.clear_retained("chat/a", key=key, org_id=organization.id)
+        await instance.services.messages.clear_retained(
+            "chat/a", key=key, org_id=organization.id, now=instance.clock.now
+        )
     assert await topics_retained(instance) == ["chat/a"]
 
 
