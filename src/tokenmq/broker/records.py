@@ -167,8 +167,45 @@ class RetainedRecord(msgspec.Struct, frozen=True):
         return (self.org_id, self.topic)
 
 
+class HistoryRecord(msgspec.Struct, frozen=True):
+    """One recorded message, and who published it.
+
+    Attributes:
+        id: names it for good, and grows from one message to the next.
+        retain: as its publisher asked for.
+        forward: encoded MQTT 5 properties that go on to receivers, without their length.
+        at: unix seconds at which the broker took it in.
+        expires_at: unix seconds (MQTT 5 §3.3.2.3.3); None: it does not expire.
+        user_id: whose token published it; `server` for a key.
+        most: how many messages of its topic are recorded at most, this one included.
+    """
+
+    id: int
+    org_id: str
+    topic: str
+    payload: bytes
+    qos: int
+    retain: bool
+    forward: bytes
+    at: float
+    expires_at: float | None
+    user_id: str
+    most: int
+
+    @property
+    def key(self) -> int:
+        """Return what the record is found by."""
+        return self.id
+
+
 Record: TypeAlias = (
-    SessionRecord | SubscriptionRecord | MessageRecord | DeliveryRecord | ReceivedRecord | RetainedRecord
+    SessionRecord
+    | SubscriptionRecord
+    | MessageRecord
+    | DeliveryRecord
+    | ReceivedRecord
+    | RetainedRecord
+    | HistoryRecord
 )
 
 
