@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tokenmq.broker import revoking
 from tokenmq.mqtt import codec
 from tokenmq.mqtt.packets import Connect
 from tokenmq.mqtt.wire import packet, write_text, write_variable
@@ -123,4 +124,4 @@ async def test_v74_many_links_that_fight_for_few_client_ids_leave_one_session_ea
     assert set(tenant.sessions) == standing and len(standing) <= 10
     for client in clients:
         client.link.lost()
-    assert not tenant.sessions and not broker.connected_families(families)
+    assert not tenant.sessions and not revoking.connected_families(broker, families)

@@ -17,10 +17,9 @@ broker has it kept after each entry and tells when it is.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
 from typing import Any
 
-from tokenmq.access.identity import Identity, Renewal
+from tokenmq.access.identity import Identity
 from tokenmq.broker import connecting, publishing, renewing, retaining, subscribing, suspending
 from tokenmq.broker.backlog import Backlog
 from tokenmq.broker.counters import Counters
@@ -219,60 +218,9 @@ class Broker:
             if session.version == 5:
                 self.send(outbox, Disconnect(reason_code=code, reason_string=text))
 
-    def revoke_families(self, token_ids: Collection[str], code: ReasonCode, text: str) -> int:
-        """End every session of these token families, and what they left; return how many there were."""
-        self.counters.revoked += len(token_ids)
-        count = self._revoke(self.lives.of_families(token_ids), code, text)
-        self.lives.keep_those_that_left(token_ids)
-        return count
-
-    def forget_retained(self, org_id: str, token_ids: Collection[str]) -> None:
-        """Clear the topics on which these families have left a message; the store has done so."""
-        tenant = self.tenants.get(org_id)
-        if tenant is not None:
-            for token_id in token_ids:
-                retaining.disown(self, tenant, token_id)
-
-    def renew_family(self, token_id: str, renewal: Renewal) -> int:
-        """Move the connections of a token family to its newest password; return how many there were."""
-        return renewing.renew_family(self, token_id, renewal)
-
     def reauthenticate(self, session: Session, identity: Identity) -> None:
         """Move a connection to another password of its user, perhaps of another family."""
         renewing.reauthenticate(self, session, identity)
-
-    def close_families(self, token_ids: Collection[str], code: ReasonCode, text: str) -> int:
-        """Close every connection of these token families; return how many there were."""
-        return self._disconnect_all(self.lives.of_families(token_ids), code, text)
-
-    def revoke_key(self, key_id: str, code: ReasonCode, text: str) -> int:
-        """End every session of a key; return how many there were."""
-        return self._revoke(self.lives.of_key(key_id), code, text)
-
-    def limit_key(self, key_id: str, ends_at: float) -> None:
-        """Have the connections of a key end at this moment, unless they end before it."""
-        for session in self.lives.of_key(key_id):
-            until = session.identity.expires_at
-            if session.connected and (until is None or until > ends_at):
-                self.lives.renew(session, session.identity.ending(ends_at))
-
-    def end_tenant(self, org_id: str, code: ReasonCode, text: str) -> int:
-        """End every session of an organization and forget it; return how many there were."""
-        tenant = self.tenants.pop(org_id, None)
-        return self._revoke(list(tenant.sessions.values()), code, text) if tenant else 0
-
-    def close_all(self, code: ReasonCode, text: str) -> int:
-        """Close every connection, as at shutdown; return how many there were."""
-        sessions = [session for tenant in self.tenants.values() for session in tenant.sessions.values()]
-        return self._disconnect_all(sessions, code, text)
-
-    def connected_families(self, token_ids: Collection[str]) -> set[str]:
-        """Return those of these families that have a connection now."""
-        return {
-            token_id
-            for token_id in token_ids
-            if any(session.connected for session in self.lives.of_families((token_id,)))
-        }
 
     def go_on(self) -> None:
         """Send the next page to those who are to get more, as far as that goes in one turn."""
@@ -376,22 +324,3 @@ class Broker:
                 max_bytes=settings.max_queued_bytes,
             )
             session.tenant.routes.end_of(session.subscriptions.values())
-
-    def _disconnect_all(self, sessions: Iterable[Session], code: ReasonCode, text: str) -> int:
-        connected = [session for session in sessions if session.connected]
-        for session in connected:
-            self.disconnect(session.outbox, code, text)
-        return len(connected)
-
-    def _revoke(self, sessions: Iterable[Session], code: ReasonCode, text: str) -> int:
-        """End sessions for good: nothing of them goes on, no will is published."""
-        count = 0
-        for session in sessions:
-            count += not session.ended
-            session.disowned = True
-            session.will = None
-            if session.connected:
-                self.disconnect(session.outbox, code, text)
-            else:
-                self.lives.end(session)
-        return count

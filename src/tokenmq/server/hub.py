@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Collection
 from functools import partial
 
 import structlog
 
 from tokenmq import clock
-from tokenmq.access.identity import Identity, Renewal
-from tokenmq.broker import restoring
+from tokenmq.access.identity import Identity
+from tokenmq.broker import restoring, revoking
 from tokenmq.broker.broker import Broker
 from tokenmq.broker.effects import Close, Report
 from tokenmq.broker.keeping import Batch
@@ -35,6 +34,7 @@ from tokenmq.server.operating import Operating
 from tokenmq.server.peer import Peer
 from tokenmq.server.refusals import Refusals
 from tokenmq.server.reporting import Reporter
+from tokenmq.server.telling import Telling
 from tokenmq.services.auditing import Trace, superseded
 from tokenmq.services.authenticate import Authenticator
 from tokenmq.services.families import Families
@@ -44,7 +44,6 @@ from tokenmq.services.remembered import Stay
 from tokenmq.services.tarpit import Tarpit
 from tokenmq.stores.audit import AuditStore
 from tokenmq.stores.kept import KeptStore
-from tokenmq.tokens.records import OrganizationRecord
 from tokenmq.tracebacks import told
 
 _log = structlog.get_logger("tokenmq.hub")
@@ -54,7 +53,7 @@ _log = structlog.get_logger("tokenmq.hub")
 _TICK_SECONDS = 0.25
 
 
-class Hub(Operating):
+class Hub(Operating, Telling):
     """All links, the core and the timer of one process; the services' `Live`.
 
     Attributes:
@@ -113,7 +112,7 @@ class Hub(Operating):
         for org_id in {session.identity.org_id for session in kept.sessions} | {
             retained.org_id for retained in kept.retained
         }:
-            broker.set_rules(org_id, self._rules(org_id))
+            broker.set_rules(org_id, self.rules_of(org_id))
         restoring.restore(broker, kept)
         self.settle()
 
@@ -168,7 +167,7 @@ class Hub(Operating):
     def go_on(self) -> None:
         """Let those have their next page who are to get more than one."""
         self._going_on = False
-        self._enter()
+        self.come_in()
         self.broker.go_on()
         self.settle()
 
@@ -176,7 +175,7 @@ class Hub(Operating):
         """Go on with what waited for the store."""
         if error is not None:
             _log.error("not_stored", reason=str(error), changes=len(batch.changes))
-        self._enter()
+        self.come_in()
         batch.settled(kept=error is None)
         self.settle()
 
@@ -274,66 +273,13 @@ class Hub(Operating):
         link.outbox.closed = False
         self.broker.refuse(link.outbox, code, text, **fields)
 
-    # Live: what services tell and ask
-
-    def connected(self, org_id: str, token_ids: Collection[str]) -> set[str]:  # noqa: ARG002 - ids are unique
-        """Return those of these families that have a live connection."""
-        return self.broker.connected_families(token_ids)
-
-    def opened_by(self, org_id: str, client_id: str) -> str | None:
-        """Return the family whose token opened the session of this client id."""
-        tenant = self.broker.tenants.get(org_id)
-        session = tenant.sessions.get(client_id) if tenant else None
-        return session.identity.token_id if session else None
-
-    def revoke(self, org_id: str, token_ids: Collection[str], *, reason: str, keep_retained: bool) -> int:
-        """End the sessions of revoked families, and what they have left on topics."""
-        self._enter()
-        count = self.broker.revoke_families(token_ids, ReasonCode.NOT_AUTHORIZED, reason)
-        if not keep_retained:
-            self.broker.forget_retained(org_id, token_ids)
-        return self._settled(count)
-
-    def renew(self, org_id: str, token_id: str, renewal: Renewal) -> int:  # noqa: ARG002 - ids are unique
-        """Move the connections of a family to its newest password."""
-        self._enter()
-        return self._settled(self.broker.renew_family(token_id, renewal))
-
-    def displace(self, org_id: str, token_ids: Collection[str], *, reason: str) -> int:  # noqa: ARG002
-        """Close the connections of replaced families."""
-        self._enter()
-        return self._settled(self.broker.close_families(token_ids, ReasonCode.ADMINISTRATIVE_ACTION, reason))
-
-    def end_key(self, org_id: str, key_id: str, *, reason: str) -> int:  # noqa: ARG002
-        """End the sessions of a key that was revoked."""
-        self._enter()
-        return self._settled(self.broker.revoke_key(key_id, ReasonCode.NOT_AUTHORIZED, reason))
-
-    def limit_key(self, org_id: str, key_id: str, ends_at: float) -> None:  # noqa: ARG002
-        """Have the server connections of a key end at this moment, if not before."""
-        self._enter()
-        self.broker.limit_key(key_id, ends_at)
-        self.settle()
-
-    def end_organization(self, org_id: str) -> int:
-        """Close every connection of an organization that is gone."""
-        self._enter()
-        count = self.broker.end_tenant(org_id, ReasonCode.NOT_AUTHORIZED, "organization deleted")
-        return self._settled(count)
-
-    def organization_changed(self, organization: OrganizationRecord) -> None:
-        """Put an organization's settings in force."""
-        if organization.id in self.broker.tenants:
-            self._enter()
-            self.broker.set_rules(organization.id, self._rules(organization.id))
-            self.settle()
-
     def shut_down(self) -> None:
         """Tell every connection that the server goes, and close it."""
-        self._enter()
+        self.come_in()
         self.broker.keeping.flush()
         self._refusals.answer(math.inf)
-        self._settled(self.broker.close_all(ReasonCode.SERVER_SHUTTING_DOWN, "server shutting down"))
+        revoking.close_all(self.broker, ReasonCode.SERVER_SHUTTING_DOWN, "server shutting down")
+        self.settle()
 
     def _identify(self, identity: Identity, client_id: str, token: bytes, now: float) -> Identity:
         """Tell who a connection is under another token.
@@ -350,22 +296,19 @@ class Hub(Operating):
 
     def enter(self, org_id: str) -> None:
         """Tell the core what time it is, and have it know an organization."""
-        self._enter()
+        self.come_in()
         self._ensure_tenant(org_id)
 
-    def _enter(self) -> None:
+    def come_in(self) -> None:
         """Tell the core what time it is."""
         self.broker.moment.now = clock.now()
 
     def _ensure_tenant(self, org_id: str) -> None:
         if org_id not in self.broker.tenants:
-            self.broker.set_rules(org_id, self._rules(org_id))
+            self.broker.set_rules(org_id, self.rules_of(org_id))
 
-    def _settled(self, count: int) -> int:
-        self.settle()
-        return count
-
-    def _rules(self, org_id: str) -> TenantRules:
+    def rules_of(self, org_id: str) -> TenantRules:
+        """Return what an organization has set that the core obeys."""
         settings = self._organizations.settings_of(org_id)
         return TenantRules(
             policy=self._organizations.policy_of(org_id),
