@@ -94,13 +94,13 @@ class Server:
         fields = {"kind": "sk", "name": "chaos", "organization_id": organization["id"]}
         self._key = str((await self._post("/v2/keys", fields, key=admin))["key"])
 
-    async def mint(self, user_id: str) -> Pass:
+    async def mint(self, user_id: str, *, ttl_seconds: int = TOKEN_TTL_SECONDS) -> Pass:
         """Make a token for the topics of a run."""
         body = {
             "user_id": user_id,
             "permissions": ["publish", "subscribe"],
             "topics": ["load/#", "kept/#", "wills/#"],
-            "ttl": TOKEN_TTL_SECONDS,
+            "ttl": ttl_seconds,
         }
         made = await self._post("/v2/tokens", body)
         return Pass(str(made["mqtt_username"]), str(made["token"]).encode(), str(made["token_id"]))
