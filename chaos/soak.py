@@ -24,7 +24,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from chaos.server import HOST, Pass, Server
+from bench.ours import HOST
+
+from chaos.server import Pass, Server
 from chaos.state import ClientState
 from tokenmq.errors import ProtocolError
 from tokenmq.mqtt import codec
