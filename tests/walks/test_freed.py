@@ -149,15 +149,12 @@ def test_nothing_that_ends_is_left_to_the_collector(
     assert not any(tenant.sessions for tenant in world.broker.tenants.values())
 
 
-@pytest.mark.parametrize("version", [4, 5])
-def test_what_was_there_at_the_start_is_not_left_to_the_collector(
-    world: Any, collected: Any, version: int
-) -> None:
+def test_what_was_there_at_the_start_is_not_left_to_the_collector(world: Any, collected: Any) -> None:
     """The collector of the process never looks at what was there when it began to serve."""
-    bob = world.joined("bob", version=version, **going_on(version))
+    bob = world.joined("bob", **going_on(5))
     bob.subscribe("chat/#", qos=2)
     bob.link.lost()
-    world.joined("alice", version=version).publish("chat/a", qos=2)
+    world.joined("alice").publish("chat/a", qos=2)
     world.restart()
     with collected(made_before=True) as found:
         world.clock.advance(world.settings.max_session_expiry_seconds)
