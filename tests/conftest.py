@@ -32,7 +32,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import settings
 
 from tokenmq.config import Secret, database_address
+from tokenmq.stores.folder import prepare_folder
 from tokenmq.stores.sql import SqlStore
+from tokenmq.stores.sql.dialect import DATABASE_NAME
 from tokenmq.stores.sql.postgresql import open_postgresql
 from tokenmq.stores.sql.tables import metadata
 
@@ -414,7 +416,7 @@ class Postgresql:
     @functools.cached_property
     def _prepared(self) -> str:
         url = self.database()
-        asyncio.run(_open_and_close(url))
+        asyncio.run(_open_and_close(open_url(url)))
         return url
 
     def emptied(self) -> str:
@@ -508,8 +510,8 @@ def open_url(url: str, **options: Any) -> Awaitable[SqlStore]:
     )
 
 
-async def _open_and_close(url: str) -> None:
-    store = await open_url(url)
+async def _open_and_close(opening: Awaitable[SqlStore]) -> None:
+    store = await opening
     await store.close()
 
 
@@ -517,6 +519,26 @@ async def _open_and_close(url: str) -> None:
 def open_database() -> Callable[..., Awaitable[SqlStore]]:
     """Return `open_url`."""
     return open_url
+
+
+@pytest.fixture(scope="session")
+def open_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Awaitable[SqlStore]]:
+    """Open the SQLite store of a data folder; where there is none yet, it begins with empty tables.
+
+    Migrating takes ten times as long as opening, so it is done once, and the file copied. Tests
+    of migrating call `SqlStore.open_folder` itself, and every service of the tests does.
+    """
+    migrated = tmp_path_factory.mktemp("migrated") / "data"
+    asyncio.run(_open_and_close(SqlStore.open_folder(migrated)))
+    empty = (migrated / DATABASE_NAME).read_bytes()
+
+    async def open_folder(folder: Path) -> SqlStore:
+        prepare_folder(folder)
+        if not (folder / DATABASE_NAME).exists():
+            (folder / DATABASE_NAME).write_bytes(empty)
+        return await SqlStore.open_folder(folder)
+
+    return open_folder
 
 
 # The databases that everything about the store is tested on.
@@ -527,7 +549,7 @@ DATABASES = ("sqlite", pytest.param("postgresql", marks=pytest.mark.interop))
 def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Awaitable[SqlStore]]:
     """Open the store of a test; what is in it stays when it is opened again."""
     if request.param == "sqlite":
-        return functools.partial(SqlStore.open_folder, tmp_path / "data")
+        return functools.partial(request.getfixturevalue("open_folder"), tmp_path / "data")
     server: Postgresql = request.getfixturevalue("postgresql")
     return functools.partial(open_url, server.emptied())
 
