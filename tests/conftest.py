@@ -17,7 +17,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Generator, Iterator
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
@@ -44,6 +44,35 @@ settings.load_profile("untimed")
 
 # Time that a start or an end may take on a machine that is busy with other things.
 PATIENCE_SECONDS = 30
+
+
+def _is_required(node: pytest.Item | pytest.Collector) -> bool:
+    """Whether it may not be skipped: tests with other programs, where those are required."""
+    if os.environ.get("TOKENMQ_REQUIRE_INTEROP") != "1":
+        return False
+    return node.get_closest_marker("interop") is not None or "interop" in node.path.parts
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Let a required test fail that is skipped, whoever skips it."""
+    report = yield
+    if report.skipped and not hasattr(report, "wasxfail") and _is_required(item):
+        report.outcome = "failed"
+        report.longrepr = f"it is required and was skipped: {report.longrepr}"
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Let a required file fail that is skipped as a whole."""
+    report = yield
+    if report.skipped and _is_required(collector):
+        report.outcome = "failed"
+        report.longrepr = f"it is required and was skipped: {report.longrepr}"
+    return report
 
 
 @pytest.fixture(scope="session")
