@@ -295,6 +295,7 @@ class Lives:
             self._broker.keeping.flush()
         if session.backlog is not None:
             sharing.pass_on(self._broker, tenant, session.backlog.forget_all())
+            session.backlog = None  # they hold each other: only the garbage collector would free them
 
     def _stop_timers(self, session: Session) -> None:
         if session.expiry_second is not None:

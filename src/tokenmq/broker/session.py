@@ -68,7 +68,7 @@ class Session(Receiver):
         identity: who owns it, with the rights of its newest connection.
         scope: what that identity may do.
         number: its name in the store; 0 for one that ends with its connection.
-        backlog: messages that it is to get one by one; None where all come as runs.
+        backlog: messages that it is to get one by one; None where all come as runs, and at the end.
         expiry_seconds: how long it outlives its connection.
         is_kept: the store has it; nothing may hang on it there before.
         will: what is published if its connection is lost.
