@@ -133,7 +133,9 @@ class Arriving:
     def append(self, publication: Publication) -> None:
         """Put a publication behind all others."""
         self._queue.append(publication)
-        self._count(publication.message.size + _OVERHEAD_BYTES)
+        size = publication.message.size + _OVERHEAD_BYTES
+        self.size += size
+        self._unstored.bytes += size
         if publication.is_owed_puback:
             self.unanswered += 1
         elif publication.is_received:
@@ -154,15 +156,13 @@ class Arriving:
     def pop(self) -> None:
         """Take the first one out."""
         publication = self._queue.popleft()
-        self._count(-publication.message.size - _OVERHEAD_BYTES)
+        size = publication.message.size + _OVERHEAD_BYTES
+        self.size -= size
+        self._unstored.bytes -= size
         if publication.is_owed_puback:
             self.unanswered -= 1
         elif self.unreceived.get(publication.packet.packet_id) is publication:
             del self.unreceived[publication.packet.packet_id]
-
-    def _count(self, size: int) -> None:
-        self.size += size
-        self._unstored.bytes += size
 
 
 def arrive(

@@ -122,6 +122,9 @@ class Backlog:
         if message is None or not delivery.stands:
             return
         delivery.pending = False
+        if not self._due and self._has_room(message.size):
+            self._send(delivery)
+            return
         self._due.append(delivery, message)
         lost = 0
         while len(self._due) > self._max_messages or self._due.bytes > self._max_bytes:
@@ -235,14 +238,18 @@ class Backlog:
 
     def pump(self) -> None:
         """Send what is due as far as link and window allow [MQTT-3.3.4-9]."""
-        session = self.session
-        while self._due and session.connected and not session.outbox.paused:
-            if len(session.inflight) >= session.window:
-                return
-            under_way = self._inflight_bytes
-            if under_way and under_way + self._due.next_bytes > self._max_inflight_bytes:
-                return
+        while self._due and self._has_room(self._due.next_bytes):
             self._send(self._due.pop())
+
+    def _has_room(self, size: int) -> bool:
+        """Tell whether a message of so many bytes may go out now; one alone may, whatever its size."""
+        session, under_way = self.session, self._inflight_bytes
+        return (
+            session.connected
+            and not session.outbox.paused
+            and len(session.inflight) < session.window
+            and not (under_way and under_way + size > self._max_inflight_bytes)
+        )
 
     def _send(self, delivery: Delivery) -> None:
         session, message = self.session, delivery.message

@@ -63,26 +63,22 @@ class Queues:
     """All that waits for receivers, in all organizations.
 
     Attributes:
+        limit: bytes that it may take.
         bytes: what it takes.
         shares: of the organizations.
     """
 
-    __slots__ = ("_counters", "_limit", "bytes", "shares")
+    __slots__ = ("_counters", "bytes", "limit", "shares")
 
     def __init__(self, limit: int, counters: Counters) -> None:
-        self._limit = limit
+        self.limit = limit
         self._counters = counters
         self.bytes = 0
         self.shares: Largest[Share] = Largest()
 
-    @property
-    def is_over(self) -> bool:
-        """Whether it is more than it may be."""
-        return self.bytes > self._limit
-
     def relieve(self) -> None:
         """Let queues give their oldest until all of it is within the limit."""
-        while self.bytes > self._limit:
+        while self.bytes > self.limit:
             self._counters.crowded_out += self.shares.first().queues.first().give_oldest()
 
 
@@ -113,8 +109,9 @@ class Share:
             own: bytes of the entry itself.
         """
         self._count(queue, held, size, own)
-        if self._all.is_over:
-            self._all.relieve()
+        queues = self._all
+        if queues.bytes > queues.limit:
+            queues.relieve()
 
     def leave(self, queue: Queue, held: object, size: int, own: int) -> None:
         """Count out an entry that was taken out of a queue; with what it was counted by."""
