@@ -153,6 +153,7 @@ class Session(Receiver):
             max_queued_bytes=settings.max_queued_bytes,
             dirty=tenant.dirty,
             overflowed=tenant.overflowed,
+            share=tenant.share,
             counters=tenant.counters,
             moment=moment,
         )
@@ -268,10 +269,12 @@ class Session(Receiver):
     def wait(self, size: int) -> None:
         """Have a packet wait for the store."""
         self.waiting += size
+        self.tenant.unstored.bytes += size
 
     def go_on(self, size: int) -> None:
         """Have it wait no longer; its link may read on."""
         self.waiting -= size
+        self.tenant.unstored.bytes -= size
         if self.connected and self.outbox.held:
             self.touch()
 
