@@ -35,7 +35,7 @@ from tokenmq.broker.renewing import Identify
 from tokenmq.broker.session import Session
 from tokenmq.broker.subscription import Subscription
 from tokenmq.broker.tenant import Tenant, TenantRules
-from tokenmq.broker.watching import Watch
+from tokenmq.broker.watch import Watch
 from tokenmq.broker.wheel import Wheel
 from tokenmq.config import BrokerSettings
 from tokenmq.errors import ProtocolError

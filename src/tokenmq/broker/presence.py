@@ -31,7 +31,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from tokenmq.access.permission import Permission
-from tokenmq.broker.watching import Watch
+from tokenmq.broker.watch import Watch
 from tokenmq.mqtt.codes import ReasonCode
 from tokenmq.topics.filter import matches
 from tokenmq.topics.tree import FilterTree

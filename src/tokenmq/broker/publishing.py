@@ -15,7 +15,7 @@ from tokenmq.broker import arriving, renewing, stating
 from tokenmq.broker.message import Message
 from tokenmq.broker.records import ReceivedRecord
 from tokenmq.broker.refusals import Refusal, refusal
-from tokenmq.broker.watching import PREFIX
+from tokenmq.broker.watch import PREFIX
 from tokenmq.mqtt.codes import ReasonCode
 from tokenmq.mqtt.packets import Puback, Publish, Pubrec
 

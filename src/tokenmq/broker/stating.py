@@ -16,7 +16,7 @@ from tokenmq.broker import publishing
 from tokenmq.broker.presence import is_present
 from tokenmq.broker.refusals import Refusal, Why, reserved
 from tokenmq.broker.session import reserved_name
-from tokenmq.broker.watching import PREFIX
+from tokenmq.broker.watch import PREFIX
 from tokenmq.errors import InvalidTopicName
 from tokenmq.mqtt.codes import ReasonCode
 from tokenmq.mqtt.packets import Puback, Publish, Pubrec

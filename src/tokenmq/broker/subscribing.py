@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from tokenmq.broker import retaining, suspending, watching
+from tokenmq.broker import retaining, suspending, watch, watching
 from tokenmq.broker.records import SubscriptionRecord
 from tokenmq.broker.subscription import Subscription
 from tokenmq.errors import InvalidTopicFilter
@@ -151,12 +151,12 @@ def _judge(broker: Broker, session: Session, request: Request, new: set[str]) ->
     settings = broker.settings
     try:
         group, inner = split_share(topic_filter)
-        watched = inner[len(watching.PREFIX) :] if inner.startswith(watching.PREFIX) else None
+        watched = inner[len(watch.PREFIX) :] if inner.startswith(watch.PREFIX) else None
         if group is not None and watched is not None:
             return ReasonCode.TOPIC_FILTER_INVALID, "presence cannot be shared"
         most_bytes = settings.max_topic_bytes
         if watched is not None:
-            most_bytes = min(most_bytes, watching.MAX_FILTER_BYTES)
+            most_bytes = min(most_bytes, watch.MAX_FILTER_BYTES)
         check_filter(
             inner if watched is None else watched,
             max_bytes=most_bytes,
@@ -201,7 +201,7 @@ def _subscription(session: Session, request: Request, identifier: int | None) ->
     return Subscription(
         session,
         request.topic_filter,
-        qos=0 if request.topic_filter.startswith(watching.PREFIX) else request.qos,
+        qos=0 if request.topic_filter.startswith(watch.PREFIX) else request.qos,
         no_local=request.no_local,
         retain_as_published=request.retain_as_published,
         identifier=identifier or 0,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tokenmq.broker.records import SubscriptionRecord
-from tokenmq.broker.watching import PREFIX
+from tokenmq.broker.watch import PREFIX
 from tokenmq.topics.filter import begins_with_wildcard, split_share
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from collections.abc import Callable, Collection, Iterable
 from typing import TYPE_CHECKING
 
 from tokenmq.access.permission import Permission
-from tokenmq.broker import sharing, watching, wills
+from tokenmq.broker import sharing, watch, watching, wills
 from tokenmq.mqtt.codes import ReasonCode
 from tokenmq.topics.filter import matches
 
@@ -56,8 +56,8 @@ def why_not(tenant: Tenant, scope: Scope, topic_filter: str) -> str | None:
     One that begins with `$presence/` asks for the presence on what follows, all of it.
     """
     permission = Permission.SUBSCRIBE
-    if topic_filter.startswith(watching.PREFIX):
-        permission, topic_filter = Permission.PRESENCE, topic_filter[len(watching.PREFIX) :]
+    if topic_filter.startswith(watch.PREFIX):
+        permission, topic_filter = Permission.PRESENCE, topic_filter[len(watch.PREFIX) :]
     if not tenant.knows(topic_filter):
         return f"nobody can subscribe to {topic_filter.partition('/')[0]}"
     decision = scope.on_filter(permission, topic_filter)

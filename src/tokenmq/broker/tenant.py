@@ -15,7 +15,7 @@ from tokenmq.broker.presence import Presence
 from tokenmq.broker.retained import RetainedMessages
 from tokenmq.broker.routing import Routes
 from tokenmq.broker.session import Session
-from tokenmq.broker.watching import Watch
+from tokenmq.broker.watch import Watch
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from tokenmq.services.live import Door, Live
 from tokenmq.services.messages import Messages
 from tokenmq.services.organizations import Organizations
 from tokenmq.services.policies import Policies
+from tokenmq.services.presence import PresenceLookup
 from tokenmq.services.proofs import Proofs
 from tokenmq.services.providers import Providers
 from tokenmq.services.refused_keys import RefusedKeys
@@ -60,6 +61,7 @@ class Services:
     refused_keys: RefusedKeys
     sessions: Sessions
     messages: Messages
+    presence: PresenceLookup
     key_sets: KeySets
     providers: Providers
     proofs: Proofs
@@ -160,6 +162,7 @@ class Services:
             ),
             sessions=Sessions(door, store.audit),
             messages=Messages(door, store.audit),
+            presence=PresenceLookup(door),
             key_sets=key_sets,
             providers=providers,
             proofs=proofs,
