@@ -85,17 +85,20 @@ def anyio_backend() -> tuple[str, dict[str, bool]]:
 
 
 @pytest.fixture
-def collected() -> Callable[[], AbstractContextManager[Counter[str]]]:
+def collected() -> Callable[..., AbstractContextManager[Counter[str]]]:
     """Return what counts, by class, which objects of ours only the garbage collector finds to be of no use.
 
-    Whatever is made within is to be let go of within; the count is there at the end.
+    What is let go of within is counted, at the end; of what was made before, with `made_before`,
+    which takes longer.
     """
 
     @contextmanager
-    def count() -> Iterator[Counter[str]]:
+    def count(*, made_before: bool = False) -> Iterator[Counter[str]]:
         found: Counter[str] = Counter()
-        gc.collect()
-        gc.freeze()  # it is asked about what comes now
+        if made_before:
+            gc.collect()
+        else:
+            gc.freeze()
         gc.disable()
         try:
             yield found

@@ -147,3 +147,43 @@ def test_nothing_that_ends_is_left_to_the_collector(
         scene(world, version)
     assert found == {}
     assert not any(tenant.sessions for tenant in world.broker.tenants.values())
+
+
+def test_what_was_there_at_the_start_is_not_left_to_the_collector(world: Any, collected: Any) -> None:
+    """The collector of the process never looks at what was there when it began to serve."""
+    bob = world.joined("bob", **going_on(5))
+    bob.subscribe("chat/#", qos=2)
+    bob.link.lost()
+    world.joined("alice").publish("chat/a", qos=2)
+    world.restart()
+    with collected(made_before=True) as found:
+        world.clock.advance(world.settings.max_session_expiry_seconds)
+        world.tick()
+    assert found == {}
+    assert not any(tenant.sessions for tenant in world.broker.tenants.values())
+
+
+@pytest.mark.parametrize("version", [4, 5])
+def test_who_was_present_and_who_watched_is_not_left_to_the_collector(
+    world: Any, timers: Any, collected: Any, version: int
+) -> None:
+    def enter(user_id: str) -> Any:
+        client = world.client(version)
+        permissions = ("publish", "subscribe", "presence")
+        client.connect(world.person(user_id, permissions=permissions), user_id)
+        return client
+
+    with collected() as found:
+        eve, bob, carol = enter("eve"), enter("bob"), enter("carol")
+        eve.subscribe("$presence/chat/#", qos=1)
+        bob.subscribe("chat/a")
+        bob.publish("$presence/chat/a", b'{"status":"here"}')
+        timers.ring()
+        carol.subscribe("chat/+", qos=1)
+        bob.link.lost()
+        timers.ring()
+        eve.link.lost()
+        carol.link.lost()
+        timers.ring()
+        del eve, bob, carol, enter
+    assert found == {}

@@ -212,7 +212,7 @@ class Backlog:
         """
         gone = list(self.deliveries.values())
         self.deliveries.clear()
-        self._due.clear()
+        self._due.end()
         for delivery in gone:
             if delivery.message is not None:
                 self._let_go(delivery.message)
