@@ -200,9 +200,9 @@ async def test_the_end_of_a_held_link_leaves_nothing_behind(make_instance):
     ann, reader = await listening(instance)
     ann.send_bytes(burst(5, 5))
     ann.link.lost()
+    assert not instance.hub.slowed._links
     wait(instance, 5)
     assert numbers(reader.received()) == [10]
-    assert not instance.hub.slowed._links
 
 
 async def test_a_rate_and_a_slow_store_hold_together(make_instance):
@@ -217,6 +217,7 @@ async def test_a_rate_and_a_slow_store_hold_together(make_instance):
     wait(instance, 30)
     assert not ann.closed
     assert not ann.transport.reading
+    assert ann.session.waiting_bytes < 3 * 900 + 3 * 512  # no more than the two that could come at once
     instance.store.go_on()
     await instance.kept()
     for _ in range(4):
