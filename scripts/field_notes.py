@@ -188,6 +188,10 @@ _OF_ONE = {
     "OrganizationSettings.family_max_seconds": "From the first issue to the absolute end of a family; "
     "no life may be longer.",
     "OrganizationSettings.max_connections": "Connections at one time; beyond, CONNECT gets 0x97.",
+    "OrganizationSettings.max_publish_bytes_per_second": "Bytes a second that one client may publish; "
+    "0: as `[broker]` has it, which holds where it is lower.",
+    "OrganizationSettings.max_publish_messages_per_second": "Messages a second that one client may publish; "
+    "0: as `[broker]` has it, which holds where it is lower.",
     "OrganizationSettings.max_retained_messages": "Retained messages at one time; beyond, PUBACK 0x97.",
     "OrganizationSettings.max_sessions": "Sessions that outlive their connections, at one time; beyond, "
     "CONNECT gets 0x97.",

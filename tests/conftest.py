@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import gc
 import itertools
 import json
 import os
@@ -17,7 +18,9 @@ import sys
 import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Generator, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
@@ -79,6 +82,36 @@ def pytest_make_collect_report(
 def anyio_backend() -> tuple[str, dict[str, bool]]:
     """Run `async def` tests on uvloop, which is what the service runs on."""
     return "asyncio", {"use_uvloop": True}
+
+
+@pytest.fixture
+def collected() -> Callable[[], AbstractContextManager[Counter[str]]]:
+    """Return what counts, by class, which objects of ours only the garbage collector finds to be of no use.
+
+    Whatever is made within is to be let go of within; the count is there at the end.
+    """
+
+    @contextmanager
+    def count() -> Iterator[Counter[str]]:
+        found: Counter[str] = Counter()
+        gc.collect()
+        gc.freeze()  # it is asked about what comes now
+        gc.disable()
+        try:
+            yield found
+            gc.set_debug(gc.DEBUG_SAVEALL)
+            gc.collect()
+            ours = (
+                type(one) for one in gc.garbage if type(one).__module__.startswith(("tokenmq.", "uvicorn."))
+            )
+            found.update(kind.__name__ for kind in ours)
+        finally:
+            gc.set_debug(0)
+            gc.garbage.clear()
+            gc.enable()
+            gc.unfreeze()
+
+    return count
 
 
 def environment(folder: Path, **changes: str) -> dict[str, str]:

@@ -20,7 +20,7 @@ from __future__ import annotations
 from typing import Any
 
 from tokenmq.access.identity import Identity
-from tokenmq.broker import connecting, publishing, renewing, retaining, subscribing, suspending
+from tokenmq.broker import connecting, pacing, publishing, renewing, retaining, subscribing, suspending
 from tokenmq.broker.backlog import Backlog
 from tokenmq.broker.counters import Counters
 from tokenmq.broker.effects import Close, Effect, Report
@@ -35,6 +35,7 @@ from tokenmq.broker.renewing import Identify
 from tokenmq.broker.session import Session
 from tokenmq.broker.subscription import Subscription
 from tokenmq.broker.tenant import Tenant, TenantRules
+from tokenmq.broker.waiting import Queues, Unstored
 from tokenmq.broker.wheel import Wheel
 from tokenmq.config import BrokerSettings
 from tokenmq.errors import ProtocolError
@@ -66,6 +67,8 @@ class Broker:
         settings: limits, as configured.
         identify: who a connection is under another token.
         counters: totals since the start.
+        queues: what waits for receivers.
+        unstored: what waits for the store.
         dirty: outboxes with something to write; the caller writes and clears it.
         effects: what else is to be done, in order; the caller performs and clears it.
         events: tells connections about themselves.
@@ -84,6 +87,8 @@ class Broker:
         self.settings = settings
         self.identify = identify
         self.counters = Counters()
+        self.queues = Queues(settings.max_all_queued_bytes, self.counters)
+        self.unstored = Unstored(settings.max_unstored_bytes)
         self.dirty: list[Outbox] = []
         self.effects: list[Effect] = []
         self.events = Events()
@@ -106,10 +111,18 @@ class Broker:
         tenant = self.tenants.get(org_id)
         if tenant is None:
             self.tenants[org_id] = Tenant(
-                org_id, rules, dirty=self.dirty, unfinished=self.unfinished, counters=self.counters
+                org_id,
+                rules,
+                dirty=self.dirty,
+                unfinished=self.unfinished,
+                counters=self.counters,
+                queues=self.queues,
+                unstored=self.unstored,
             )
             return
         former, tenant.rules = tenant.rules, rules
+        if former.publish_rates != rules.publish_rates:
+            pacing.apply(tenant, self.settings)
         if (former.policy, former.dollar_trees) == (rules.policy, rules.dollar_trees):
             return
         tenant.routes.end_all()
@@ -322,5 +335,6 @@ class Broker:
                 self.keeping,
                 max_messages=settings.max_queued_messages,
                 max_bytes=settings.max_queued_bytes,
+                max_inflight_bytes=settings.max_inflight_bytes,
             )
             session.tenant.routes.end_of(session.subscriptions.values())

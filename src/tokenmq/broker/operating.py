@@ -12,7 +12,7 @@ from heapq import nsmallest
 from typing import TYPE_CHECKING
 
 from tokenmq.broker import arriving, retaining
-from tokenmq.broker.refusals import Refusal, Why
+from tokenmq.broker.refusals import FULL, Refusal, Why
 from tokenmq.broker.session import Session
 from tokenmq.mqtt.codes import ReasonCode
 
@@ -53,6 +53,10 @@ def post(broker: Broker, publisher: Identity, packet: Publish, told: Told) -> No
         text = f"the message has {size} bytes, at most {most} are accepted"
         broker.counters.refuse(Why.SIZE)
         told(Refusal(ReasonCode.PACKET_TOO_LARGE, text, Why.SIZE))
+        return
+    if broker.unstored.is_over:  # whoever has a connection is not read from; this is all there is to do
+        broker.counters.refuse(Why.STORE)
+        told(FULL)
         return
     broker.lives.follow(session)
     arriving.arrive(broker, session, packet, None, told)

@@ -257,7 +257,7 @@ def _answer(session: Session, first: bytes, packet: Publish, receivers: int) -> 
 
 def _keep_lane(broker: Broker, session: Session, packet: Publish) -> None:
     """Leave a lane for the packets that follow, where there can be one."""
-    if packet.topic_alias is not None or packet.topic.startswith("$"):
+    if packet.topic_alias is not None or packet.topic.startswith("$") or session.outbox.pace is not None:
         return
     topic = packet.topic.encode()
     if topic not in session.lanes:

@@ -48,11 +48,10 @@ class Target:
         qos: the highest QoS that its matching subscriptions were granted.
         retain_as_published: one of them asked for that.
         identifiers: the identifiers of all its matching subscriptions, MQTT 5 only.
-        for_own: what it receives of its own messages: the same target without the
-            subscriptions that said No Local; None for nothing [MQTT-3.8.3-3].
+        no_local: one of them said No Local.
     """
 
-    __slots__ = ("for_own", "identifiers", "qos", "retain_as_published", "session")
+    __slots__ = ("_others", "identifiers", "no_local", "qos", "retain_as_published", "session")
 
     def __init__(self, session: Session, subscriptions: list[Subscription]) -> None:
         self.session = session
@@ -60,9 +59,18 @@ class Target:
         self.retain_as_published = any(s.retain_as_published for s in subscriptions)
         self.identifiers = tuple(s.identifier for s in subscriptions if s.identifier)
         others = [subscription for subscription in subscriptions if not subscription.no_local]
-        self.for_own: Target | None = self
-        if len(others) < len(subscriptions):
-            self.for_own = Target(session, others) if others else None
+        self.no_local = len(others) < len(subscriptions)
+        self._others = Target(session, others) if self.no_local and others else None
+
+    @property
+    def for_own(self) -> Target | None:
+        """What it receives of its own messages.
+
+        The same target without the subscriptions that said No Local; None for nothing
+        [MQTT-3.8.3-3].
+        """
+        # Not kept as an attribute: a target that held itself would not be freed as its route ends.
+        return self._others if self.no_local else self
 
 
 class Route:
@@ -112,7 +120,7 @@ class Route:
             if (
                 session.version != version
                 or target.identifiers
-                or target.for_own is not target
+                or target.no_local
                 or session.max_packet_bytes < max_packet_bytes
                 or session.aliases is not None
             ):

@@ -68,7 +68,7 @@ class Session(Receiver):
         identity: who owns it, with the rights of its newest connection.
         scope: what that identity may do.
         number: its name in the store; 0 for one that ends with its connection.
-        backlog: messages that it is to get one by one; None where all come as runs.
+        backlog: messages that it is to get one by one; None where all come as runs, and at the end.
         expiry_seconds: how long it outlives its connection.
         is_kept: the store has it; nothing may hang on it there before.
         will: what is published if its connection is lost.
@@ -153,6 +153,7 @@ class Session(Receiver):
             max_queued_bytes=settings.max_queued_bytes,
             dirty=tenant.dirty,
             overflowed=tenant.overflowed,
+            share=tenant.share,
             counters=tenant.counters,
             moment=moment,
         )
@@ -268,10 +269,12 @@ class Session(Receiver):
     def wait(self, size: int) -> None:
         """Have a packet wait for the store."""
         self.waiting += size
+        self.tenant.unstored.bytes += size
 
     def go_on(self, size: int) -> None:
         """Have it wait no longer; its link may read on."""
         self.waiting -= size
+        self.tenant.unstored.bytes -= size
         if self.connected and self.outbox.held:
             self.touch()
 

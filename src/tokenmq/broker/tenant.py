@@ -14,6 +14,7 @@ from tokenmq.broker.outbox import Outbox
 from tokenmq.broker.retained import RetainedMessages
 from tokenmq.broker.routing import Routes
 from tokenmq.broker.session import Session
+from tokenmq.broker.waiting import Queues, Share, Unstored
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,8 @@ class TenantRules:
         max_connections: at one time.
         max_sessions: that outlive their connections, at one time.
         max_retained_messages: at one time.
+        max_publish_messages_per_second: of one client; 0: as configured for all.
+        max_publish_bytes_per_second: likewise.
     """
 
     policy: Policy
@@ -39,13 +42,21 @@ class TenantRules:
     max_connections: int = 20_000
     max_sessions: int = 10_000
     max_retained_messages: int = 10_000
+    max_publish_messages_per_second: int = 0
+    max_publish_bytes_per_second: int = 0
+
+    @property
+    def publish_rates(self) -> tuple[int, int]:
+        """How fast one client may publish."""
+        return self.max_publish_messages_per_second, self.max_publish_bytes_per_second
 
 
 class Tenant:
     """The state of one organization.
 
     Attributes:
-        dirty, unfinished, counters: the broker's own, for its sessions.
+        dirty, unfinished, counters, unstored: the broker's own, for its sessions.
+        share: what waits in their queues.
         overflowed: sessions whose queue lost something that they were not told of.
         sessions: by client id, those without a connection too.
         connected: how many of them have a connection.
@@ -66,7 +77,9 @@ class Tenant:
         "routes",
         "rules",
         "sessions",
+        "share",
         "unfinished",
+        "unstored",
     )
 
     def __init__(
@@ -77,12 +90,16 @@ class Tenant:
         dirty: list[Outbox],
         unfinished: dict[Session, None],
         counters: Counters,
+        queues: Queues,
+        unstored: Unstored,
     ) -> None:
         self.org_id = org_id
         self.rules = rules
         self.dirty = dirty
         self.unfinished = unfinished
         self.counters = counters
+        self.share = Share(queues)
+        self.unstored = unstored
         self.overflowed: dict[Session, None] = {}
         self.sessions: dict[str, Session] = {}
         self.connected = 0

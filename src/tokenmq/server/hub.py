@@ -34,6 +34,7 @@ from tokenmq.server.operating import Operating
 from tokenmq.server.peer import Peer
 from tokenmq.server.refusals import Refusals
 from tokenmq.server.reporting import Reporter
+from tokenmq.server.slowing import Slowed
 from tokenmq.server.telling import Telling
 from tokenmq.services.auditing import Trace, superseded
 from tokenmq.services.authenticate import Authenticator
@@ -60,6 +61,7 @@ class Hub(Operating, Telling):
         broker: the core.
         authenticator: makes identities out of what a CONNECT shows.
         connection_limits: what every connection is held to.
+        slowed: links over their publish rate.
         lag_seconds: how late the timer was, each time: so long others had kept the loop.
 
     Args:
@@ -91,6 +93,7 @@ class Hub(Operating, Telling):
             topic_alias_maximum=settings.topic_alias_maximum,
             max_topic_bytes=settings.max_topic_bytes,
         )
+        self.slowed = Slowed(self.broker)
         self.lag_seconds = Histogram()
         self._reporter = Reporter()
         self._families = families
@@ -135,6 +138,7 @@ class Hub(Operating, Telling):
         """Do what time asks for: expiries, keep alive, CONNECT that does not come."""
         self.broker.moment.now = now
         self.broker.tick()
+        self.slowed.tick(mono)
         for link in self._deadlines.due(mono):
             self._look_at(link, mono)
         self._refusals.answer(mono)
@@ -190,6 +194,7 @@ class Hub(Operating, Telling):
     def unwatch(self, link: Link) -> None:
         """Forget a link that is gone."""
         self._refusals.forget(link)
+        self.slowed.forget(link)
         self._forget_stay(link)
         if link.deadline_second is not None:
             self._deadlines.remove(link.deadline_second, link)
@@ -318,11 +323,15 @@ class Hub(Operating, Telling):
             max_connections=settings.max_connections,
             max_sessions=settings.max_sessions,
             max_retained_messages=settings.max_retained_messages,
+            max_publish_messages_per_second=settings.max_publish_messages_per_second,
+            max_publish_bytes_per_second=settings.max_publish_bytes_per_second,
         )
 
     def _look_at(self, link: Link, mono: float) -> None:
         """Close a link whose deadline has passed; packets since may have moved it."""
         link.deadline_second = None
+        if link.waits_for_us:  # what it has sent since is not read, so that is no silence
+            link.connection.touch(mono)
         deadline = link.connection.expires_at_mono
         if deadline is not None and mono >= deadline:
             self.broker.fail(
