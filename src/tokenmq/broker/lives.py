@@ -18,7 +18,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tokenmq.access.identity import Identity
-from tokenmq.broker import pacing, sharing, suspending, wills
+from tokenmq.broker import pacing, sharing, suspending, watching, wills
 from tokenmq.broker.events import warn_at
 from tokenmq.broker.outbox import Outbox
 from tokenmq.broker.records import ReceivedRecord, SessionRecord
@@ -241,6 +241,7 @@ class Lives:
             reason=reason,
             **fields,
         )
+        watching.parted(session, fields.get("code"))
         session.detach(self._broker.nowhere)
         if session.expiry_seconds and not session.disowned:  # [MQTT-3.1.2-23] [MQTT311-4.1.0-1]
             self._go_away(session)

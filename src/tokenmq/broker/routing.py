@@ -142,7 +142,9 @@ class Routes:
         self._weight = 0
 
     def subscribe(self, subscription: Subscription) -> None:
-        """Add a subscription and end the routes that it changes."""
+        """Add a subscription and end the routes that it changes; who watches presence gets no messages."""
+        if subscription.watched is not None:
+            return
         if subscription.group is None:
             self._subscriptions.insert(subscription.inner_filter, subscription)
         else:
@@ -156,6 +158,8 @@ class Routes:
 
     def unsubscribe(self, subscription: Subscription) -> None:
         """Remove a subscription and end the routes that it changes."""
+        if subscription.watched is not None:
+            return
         if subscription.group is None:
             self._subscriptions.remove(subscription.inner_filter, subscription)
         else:
@@ -165,6 +169,13 @@ class Routes:
                 del self._groups[group.name]
                 self._shared.remove(group.topic_filter, group)
         self._end_matching(subscription.inner_filter)
+
+    def overlapping(self, topic_filter: str) -> list[Subscription]:
+        """Return the subscriptions, shared ones too, that share a topic with a filter."""
+        found = self._subscriptions.overlapping(topic_filter)
+        for group in self._shared.overlapping(topic_filter):
+            found += group.members.values()
+        return found
 
     def end_of(self, subscriptions: Iterable[Subscription]) -> None:
         """End the routes of a session whose connection or rights are others now."""

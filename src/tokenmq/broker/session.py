@@ -16,6 +16,7 @@ from tokenmq.access.identity import Identity
 from tokenmq.broker.blocks import PLAIN, Block
 from tokenmq.broker.moment import Moment
 from tokenmq.broker.outbox import Outbox
+from tokenmq.broker.presence import member_id
 from tokenmq.broker.receiver import Receiver
 from tokenmq.broker.records import SessionRecord, Will
 from tokenmq.config import BrokerSettings
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from tokenmq.broker.retaining import Replay
     from tokenmq.broker.subscription import Subscription
     from tokenmq.broker.tenant import Tenant
+    from tokenmq.broker.watching import Watcher
     from tokenmq.mqtt.packets import connect
 
 # User properties whose names begin so are the broker's own (the wire contract, section 3).
@@ -79,6 +81,7 @@ class Session(Receiver):
         arriving: publications that wait for the store, or behind one that does.
         joining: new filters that wait for the store.
         waiting: bytes that SUBSCRIBE and UNSUBSCRIBE take which wait for the store, about.
+        watchers: by filter, for the subscriptions by which it watches who is present; or None.
         replays: subscriptions whose retained messages it is still to get, by filter.
         disowned: its owner's rights were revoked; nothing of it goes on.
         judgements: why publishing to a topic is refused, None where it is not.
@@ -101,6 +104,7 @@ class Session(Receiver):
     __slots__ = (
         "_judged_bytes",
         "_lane_bytes",
+        "_member_id",
         "arriving",
         "backlog",
         "blocks",
@@ -131,6 +135,7 @@ class Session(Receiver):
         "unreleased",
         "waiting",
         "warning_second",
+        "watchers",
         "will",
         "will_second",
     )
@@ -171,6 +176,8 @@ class Session(Receiver):
         self.joining: set[str] = set()
         self.waiting = 0
         self.replays: dict[str, Replay] | None = None
+        self.watchers: dict[str, Watcher] | None = None
+        self._member_id = ""
         self.disowned = False
         self.expiry_second: int | None = None
         self.warning_second: int | None = None
@@ -259,6 +266,14 @@ class Session(Receiver):
         """The time, unix seconds."""
         return self._moment.now
 
+    @property
+    def member_id(self) -> str:
+        """What others know it by who watch where it is present."""
+        if not self._member_id:
+            tenant = self.tenant
+            self._member_id = member_id(tenant.salt, tenant.org_id, self.identity.owner, self.client_id)
+        return self._member_id
+
     # What of it waits for the store
 
     @property
@@ -320,7 +335,7 @@ class Session(Receiver):
         super().resume()
         if self.backlog is not None:
             self.backlog.pump()
-        if self.replays:
+        if self.replays or self.watchers:
             self.tenant.unfinished[self] = None
 
     def count_expired(self) -> None:

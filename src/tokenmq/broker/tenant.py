@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from tokenmq.access.policy import Policy
 from tokenmq.broker.counters import Counters
 from tokenmq.broker.outbox import Outbox
+from tokenmq.broker.presence import Presence
 from tokenmq.broker.retained import RetainedMessages
 from tokenmq.broker.routing import Routes
 from tokenmq.broker.session import Session
 from tokenmq.broker.waiting import Queues, Share, Unstored
+from tokenmq.broker.watch import Watch
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,9 @@ class Tenant:
         kept: how many of them outlive their connections.
         away: those without a connection, by owner, the one that has been away longest first.
         retained: the retained messages.
+        due: the broker's own: watches that have something to tell.
+        salt: the broker's own: keeps what sessions are called in presence from being guessed.
+        presence: who is present where somebody watches; None where nobody does.
     """
 
     __slots__ = (
@@ -70,12 +75,15 @@ class Tenant:
         "connected",
         "counters",
         "dirty",
+        "due",
         "kept",
         "org_id",
         "overflowed",
+        "presence",
         "retained",
         "routes",
         "rules",
+        "salt",
         "sessions",
         "share",
         "unfinished",
@@ -89,17 +97,21 @@ class Tenant:
         *,
         dirty: list[Outbox],
         unfinished: dict[Session, None],
+        due: dict[Watch, None],
         counters: Counters,
         queues: Queues,
         unstored: Unstored,
+        salt: bytes,
     ) -> None:
         self.org_id = org_id
         self.rules = rules
         self.dirty = dirty
         self.unfinished = unfinished
+        self.due = due
         self.counters = counters
         self.share = Share(queues)
         self.unstored = unstored
+        self.salt = salt
         self.overflowed: dict[Session, None] = {}
         self.sessions: dict[str, Session] = {}
         self.connected = 0
@@ -107,6 +119,13 @@ class Tenant:
         self.away: dict[tuple[str, str], dict[Session, None]] = {}
         self.retained = RetainedMessages()
         self.routes = Routes()
+        self.presence: Presence | None = None
+
+    def presence_of(self) -> Presence:
+        """Return who is present, for those who begin to ask."""
+        if self.presence is None:
+            self.presence = Presence(self)
+        return self.presence
 
     def knows(self, topic: str) -> bool:
         """Tell whether a topic or filter lies in a tree that this tenant has."""

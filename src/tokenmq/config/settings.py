@@ -130,6 +130,17 @@ class BrokerSettings:
             "read from.",
         ),
     ] = 64 * MIB
+    max_presence_filters: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=100_000,
+            description="Filters whose presence an organization watches at one time, however many do.",
+        ),
+    ] = 10_000
+    max_presence_states: Annotated[
+        int, Meta(ge=0, le=1_000, description="Topics on which a session may say something of itself.")
+    ] = 16
     max_session_expiry_seconds: Annotated[
         int,
         Meta(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import os
 from functools import partial
 
 import structlog
@@ -22,6 +23,7 @@ from tokenmq.broker.outbox import Outbox
 from tokenmq.broker.reasons import reason_code
 from tokenmq.broker.records import Kept
 from tokenmq.broker.tenant import TenantRules
+from tokenmq.broker.watching import COLLECT_SECONDS
 from tokenmq.broker.wheel import Wheel
 from tokenmq.config import BrokerSettings
 from tokenmq.errors import InvalidToken, ProtocolError, TokenmqError, Unavailable
@@ -54,6 +56,10 @@ _log = structlog.get_logger("tokenmq.hub")
 _TICK_SECONDS = 0.25
 
 
+# A key of BLAKE2b of half the longest size.
+_SALT_BYTES = 32
+
+
 class Hub(Operating, Telling):
     """All links, the core and the timer of one process; the services' `Live`.
 
@@ -82,7 +88,7 @@ class Hub(Operating, Telling):
         refused_keys: RefusedKeys | None = None,
         trail: AuditStore | None = None,
     ) -> None:
-        self.broker = Broker(settings, self._identify)
+        self.broker = Broker(settings, self._identify, salt=os.urandom(_SALT_BYTES))
         self.authenticator = authenticator
         self.connection_limits = ConnectionLimits(
             connect_timeout_seconds=settings.connect_timeout_seconds,
@@ -100,6 +106,7 @@ class Hub(Operating, Telling):
         self._organizations = organizations
         self._kept = kept
         self._going_on = False
+        self._collecting = False
         self._deadlines: Wheel[Link] = Wheel()
         self._tarpit = tarpit
         self._refused_keys = refused_keys
@@ -167,6 +174,16 @@ class Hub(Operating, Telling):
         if broker.unfinished and not self._going_on:
             self._going_on = True
             asyncio.get_running_loop().call_soon(self.go_on)
+        if broker.due and not self._collecting:
+            self._collecting = True
+            asyncio.get_running_loop().call_later(COLLECT_SECONDS, self.flush)
+
+    def flush(self) -> None:
+        """Tell those who watch who has come and gone."""
+        self._collecting = False
+        self.come_in()
+        self.broker.flush()
+        self.settle()
 
     def go_on(self) -> None:
         """Let those have their next page who are to get more than one."""
