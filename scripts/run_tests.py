@@ -33,6 +33,8 @@ FOLDERS: Final = {
 LOOK_SECONDS: Final = 0.2
 # What pytest returns when no test was selected: of one part alone that is no failure.
 NOTHING_SELECTED: Final = 5
+# What a shell returns for a program that Ctrl-C has ended.
+INTERRUPTED: Final = 130
 
 
 def parts() -> dict[str, list[str]]:
@@ -63,9 +65,9 @@ class Part:
     began: float = field(default_factory=time.monotonic)
     seconds: float = 0.0
 
-    def has_ended(self) -> bool:
-        """Tell whether it has, and note when."""
-        if self.process.poll() is None:
+    def has_just_ended(self) -> bool:
+        """Tell once that it has, and note when."""
+        if self.seconds or self.process.poll() is None:
             return False
         self.seconds = time.monotonic() - self.began
         return True
@@ -108,7 +110,9 @@ def run(options: list[str]) -> int:
             # A terminal tells all of its processes; to be told twice cuts pytest's own ending short.
             for part in running:
                 part.process.wait()
-            raise
+                if part.has_just_ended():
+                    part.show()
+            return INTERRUPTED
         print()
         for part in ended:
             print(f"{part.name}: exit code {part.process.returncode} after {part.seconds:.0f} s")
@@ -120,7 +124,7 @@ def as_they_end(parts: list[Part]) -> Iterator[Part]:
     running = list(parts)
     while running:
         time.sleep(LOOK_SECONDS)
-        for part in [part for part in running if part.has_ended()]:
+        for part in [part for part in running if part.has_just_ended()]:
             running.remove(part)
             part.show()
             yield part

@@ -163,7 +163,11 @@ class Service:
                 stdout=subprocess.PIPE,
                 stderr=log,
             )
-        self.ready = ready = self._first_line()
+        try:
+            self.ready = ready = self._first_line()
+        except BaseException:  # nobody has it yet who could end it
+            self.kill()
+            raise
         self.started_in = time.monotonic() - began
         self.http_url: str = ready["http_url"]
         self.websocket_url: str = ready.get("websocket_url", "")
@@ -178,7 +182,6 @@ class Service:
         readable, _, _ = select.select([self.process.stdout], [], [], PATIENCE_SECONDS)
         line = self.process.stdout.readline() if readable else b""
         if not line:
-            self.kill()
             pytest.fail(f"the service did not start:\n{self.log_path.read_text()}")
         ready: dict[str, str] = json.loads(line)
         return ready
