@@ -190,6 +190,26 @@ def test_the_first_subscription_joins_and_the_last_leaves(world, timers):
     assert brief(told(eve, timers)) == [("leave", "ann", 0)]
 
 
+def test_watches_that_overlap_the_same_subscription_hear_each_change_once(world, timers):
+    eve, eva = watcher(world), watcher(world, "chat/#", user_id="eva")
+    ann, bob = enter(world, "ann"), enter(world, "bob")
+    ann.subscribe("chat/a")
+    late = watcher(world, "chat/+", user_id="late")
+    assert people(late.snapshot) == ["ann"]
+    bob.subscribe("chat/a")
+    timers.ring()
+    assert brief(bodies(late.received())) == [("join", "bob", 2)]
+    for client in (eve, eva):
+        assert brief(bodies(client.received())) == [("join", "ann", 1), ("join", "bob", 2)]
+    for client in (ann, bob):
+        unsubscribe(client, "chat/a")
+    timers.ring()
+    for client in (eve, eva, late):
+        assert brief(bodies(client.received())) == [("leave", "ann", 1), ("leave", "bob", 0)]
+    presence = world.broker.tenants[ORG].presence
+    assert not presence.members and not presence._audiences and not len(presence._audience_tree)
+
+
 def test_several_connections_of_a_user_are_several_members(world, timers):
     eve = watcher(world)
     for n in (1, 2):
@@ -286,6 +306,20 @@ def test_a_takeover_that_does_not_subscribe_again_leaves_after_a_while(world, ti
     world.tick()
     (left,) = told(eve, timers)
     assert (left["user_id"], left["reason"]) == ("ann", "unsubscribed")
+
+
+def test_what_is_held_stays_through_a_change_of_rights_and_goes_when_it_is_ended(world, timers):
+    eve, ann = watcher(world, "chat/#"), enter(world, "ann")
+    ann.subscribe("chat/a", "chat/b")
+    told(eve, timers)
+    again = enter(world, "ann")
+    deploy(world, EVERYTHING)
+    again.subscribe("chat/a")
+    unsubscribe(again, "chat/a")
+    assert told(eve, timers) == []
+    again.subscribe("chat/b")
+    unsubscribe(again, "chat/b")
+    assert brief(told(eve, timers)) == [("leave", "ann", 0)]
 
 
 def test_a_takeover_of_a_session_that_goes_on_changes_nothing(world, timers):
@@ -536,7 +570,8 @@ def test_a_state_is_told_and_shown(world, timers, payload):
 
 def test_of_several_states_within_a_batch_the_last_is_told(world, timers):
     eve, ann = watcher(world), enter(world, "ann")
-    ann.subscribe("chat/a")
+    watcher(world, "chat/b", user_id="eva")
+    ann.subscribe("chat/a", "chat/b")
     for payload in (b"1", b"2"):
         state(ann, "chat/a", payload)
     unsubscribe(ann, "chat/a")

@@ -19,12 +19,12 @@ from tokenmq.access.permission import Permission
 from tokenmq.broker import watching
 from tokenmq.mqtt.packets import Disconnect, Publish, Suback, Unsubscribe
 
-PEOPLE = 4
+PEOPLE = 3
 TOPICS = [
     "/".join(levels) for depth in (1, 2, 3) for levels in itertools.product(("a", "b", "c"), repeat=depth)
 ]
-FILTERS = ("a", "a/b", "a/b/c", "a/+", "a/#", "a/+/c", "b/#", "#", "+/b")
-WATCHED = ("a", "a/b", "a/#", "a/+", "+/b", "#", "a/b/c", "b/a")
+FILTERS = ("a", "a/b", "a/+", "a/#", "b/#", "#")
+WATCHED = ("a", "a/b", "a/#", "+/b", "b/a")
 STATED = ("a", "a/b", "b/a")
 EVERYTHING = ("subscribe", "presence")
 # What a token grants: all, all but messages of a part, no presence, nothing that matters.
@@ -52,8 +52,8 @@ programs = st.lists(
         st.tuples(st.just("narrow"), who, st.integers(0, len(RIGHTS) - 1)),
         st.tuples(st.sampled_from(("flush", "turn", "wait"))),
     ),
-    min_size=4,
-    max_size=40,
+    min_size=12,
+    max_size=60,
 )
 
 
@@ -186,6 +186,8 @@ class Runner:
         self.ids = itertools.count(1)
 
     def run(self, program):
+        for n, person in enumerate(self.people):
+            self.connect(n, person, clean=True, lasts=n % 2 == 0)
         for op, *rest in program:
             if op in ("flush", "turn", "wait"):
                 getattr(self, op)()
@@ -290,7 +292,10 @@ class Runner:
         self.collect()
         person.client.send(Unsubscribe(next(self.ids) % 60_000 + 1, (name,)))
         self.collect()
-        person.filters.pop(name, None)
+        if person.filters.pop(name, None) is not None and person.may(
+            "subscribe", name.removeprefix("$share/g/")
+        ):
+            person.held.discard(name.removeprefix("$share/g/"))
         self.replays[n].pop(name, None)
 
     def state(self, n, person, topic, payload):

@@ -185,6 +185,7 @@ class Presence:
         audience = self._audiences.get(subscription.inner_filter)
         if audience is not None:
             member.audiences[audience] -= 1
+            member.held.discard(audience)  # its client has said what it wants
             self._leave_if_over(member, audience, UNSUBSCRIBED)
         self._forget_states(member)
         self._rest(member)
