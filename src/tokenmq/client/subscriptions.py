@@ -9,11 +9,18 @@ from typing import Final
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from tokenmq.client.inbox import Delivery, Mailbox, MessageCallback, Reader
+from tokenmq.client.messages import Message
 from tokenmq.client.wire import Received
-from tokenmq.topics.filter import split_share
+from tokenmq.topics.filter import matches, split_share
 from tokenmq.topics.tree import FilterTree
 
 CAPACITY: Final = 10_000
+
+# User properties of a SUBSCRIBE that asks for history, and of its answer.
+COUNT: Final = "tokenmq-history"
+SINCE: Final = "tokenmq-history-since"
+AFTER: Final = "tokenmq-history-after"
+RECORDED: Final = "tokenmq-history-recorded"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -30,6 +37,25 @@ class Subscription:
     qos: int
     user_properties: tuple[tuple[str, str], ...] = ()
 
+    @property
+    def is_recorded(self) -> bool | None:
+        """Whether anything is recorded there; None where the broker was not asked for history."""
+        told = dict(self.user_properties).get(RECORDED)
+        return None if told is None else told == "true"
+
+
+@dataclasses.dataclass(slots=True, eq=False)
+class Replay:
+    """What of its history a subscription begins with.
+
+    Attributes:
+        asked: the user properties of the first SUBSCRIBE.
+        last_id: of the newest message that has come; from there it goes on.
+    """
+
+    asked: list[tuple[str, str]]
+    last_id: int = 0
+
 
 @dataclasses.dataclass(slots=True, eq=False)
 class Wish:
@@ -39,6 +65,15 @@ class Wish:
     options: SubscribeOptions
     mailbox: Mailbox
     reader: Reader | None = None
+    history: Replay | None = None
+
+    def asked(self) -> list[tuple[str, str]]:
+        """Return the user properties to subscribe with."""
+        if self.history is None:
+            return []
+        if self.history.last_id:
+            return [(AFTER, str(self.history.last_id))]
+        return self.history.asked
 
 
 class Subscriptions:
@@ -73,11 +108,17 @@ class Subscriptions:
     def __iter__(self) -> Iterator[Wish]:
         return iter(tuple(self._wishes.values()))
 
-    def add(self, topic_filter: str, options: SubscribeOptions, callback: MessageCallback | None) -> Wish:
+    def add(
+        self,
+        topic_filter: str,
+        options: SubscribeOptions,
+        callback: MessageCallback | None,
+        history: Replay | None = None,
+    ) -> Wish:
         """Remember a subscription, before it is asked for: its messages may overtake the answer."""
         before = self._wishes.get(topic_filter)
         reader = Reader(callback) if callback else None
-        wish = Wish(topic_filter, options, reader.mailbox if reader else self.messages, reader)
+        wish = Wish(topic_filter, options, reader.mailbox if reader else self.messages, reader, history)
         if before is not None:
             self._leave(before)
         self._mailboxes.insert(split_share(topic_filter)[1], wish.mailbox)
@@ -109,12 +150,17 @@ class Subscriptions:
         if known is not None and one.message.dup:
             known.received = one
             return
+        self._note(one.message)
         mailboxes = self._wanting(one.message.topic)
         delivery = Delivery(one, len(mailboxes), self._finished)
         if one.message.qos == 1:
             self._unacknowledged[one.packet_id] = delivery
         for mailbox in mailboxes:
             self._put(mailbox, delivery)
+
+    def wants(self, topic: str) -> bool:
+        """Whether any subscription matches a topic."""
+        return any(True for _ in self._mailboxes.matching(topic))
 
     def connected(self, *, session_present: bool) -> None:
         """Without the session of before, the broker repeats nothing and waits for nothing."""
@@ -127,6 +173,13 @@ class Subscriptions:
         readers = [wish.reader for wish in self if wish.reader] + list(self._for_all.values())
         for reader in readers:
             await reader.close()
+
+    def _note(self, message: Message) -> None:
+        """Remember how far the history of its subscriptions has come."""
+        if message.user_properties and (number := message.history_id) is not None:
+            for wish in self:
+                if wish.history is not None and matches(split_share(wish.topic_filter)[1], message.topic):
+                    wish.history.last_id = max(wish.history.last_id, number)
 
     def _wanting(self, topic: str) -> list[Mailbox]:
         """Return who gets a message: nobody twice, and somebody always."""
