@@ -90,7 +90,9 @@ def test_users_are_counted_once() -> None:
     assert PresenceSnapshot("x", members).user_ids == ("a", "b")
 
 
-@pytest.mark.parametrize("payload", [b"", b"\xff", b"[]", b"{}", b'{"event": 5}', b'{"event":"x","page":"1"}'])
+@pytest.mark.parametrize(
+    "payload", [b"", b"\xff", b"[]", b"{}", b'{"event": 5}', b'{"event":"x","page":"1"}']
+)
 def test_what_is_no_event_is_an_error(payload: bytes) -> None:
     with pytest.raises(msgspec.DecodeError):
         Roster("a").told(payload)

@@ -8,7 +8,7 @@ import pytest
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from tokenmq.client.messages import Message
-from tokenmq.client.subscriptions import Subscriptions
+from tokenmq.client.subscriptions import Replay, Subscription, Subscriptions
 from tokenmq.client.wire import Received
 from tokenmq.errors import TokenError
 
@@ -216,3 +216,29 @@ async def test_the_end_comes_after_what_is_there() -> None:
     other = Receiving()
     other.all.messages.close(None)
     assert [message async for message in other.all.messages] == []
+
+
+async def test_history_goes_on_after_the_last_message_that_has_come(receiving: Receiving) -> None:
+    first = [("tokenmq-history", "50")]
+    wish = receiving.all.add("chat/+", SubscribeOptions(qos=1), None, Replay(first))
+    plain = receiving.add("chat/#")
+    assert wish.asked() == first and plain.asked() == []
+
+    def receive(topic: str, number: str) -> None:
+        told = (("tokenmq-history-id", number),)
+        receiving.all.received(Received(Message(topic, b"", user_properties=told), 0))
+
+    for topic, number in (("chat/a", "128"), ("chat/b", "64"), ("chat/a/b", "640"), ("chat/a", "no")):
+        receive(topic, number)
+    assert wish.asked() == [("tokenmq-history-after", "128")] and plain.asked() == []
+
+
+@pytest.mark.parametrize(("told", "is_recorded"), [((), None), ("true", True), ("false", False)])
+def test_an_answer_says_whether_anything_is_recorded(told: Any, is_recorded: bool | None) -> None:
+    properties = (("tokenmq-history-recorded", told),) if told else ()
+    assert Subscription("a", 1, properties).is_recorded is is_recorded
+
+
+async def test_a_topic_is_wanted_by_whatever_matches_it(receiving: Receiving) -> None:
+    receiving.add("$presence/chat/#")
+    assert receiving.all.wants("$presence/chat/a") and not receiving.all.wants("$presence/a")
