@@ -321,7 +321,7 @@ def chat_backend(tmp_path: Path) -> Iterator[Callable[..., ChatBackend]]:
     started: list[ChatBackend] = []
 
     def start(service: Service, **where: str) -> ChatBackend:
-        places = {"TOKENMQ_URL": service.http_url, "TOKENMQ_WEBSOCKET_URL": service.websocket_url, **where}
+        places = {"TOKENMQ_URL": service.http_url, "CHAT_BROKER": service.websocket_url, **where}
         started.append(ChatBackend(service.secret_key, tmp_path / "backend.log", **places))
         return started[-1]
 

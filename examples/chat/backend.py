@@ -22,7 +22,7 @@ FILES = {
     "/token-source.mjs": HERE.parents[1] / "clients" / "js" / "token-source.mjs",
     "/mqtt.js": Path(os.environ.get("MQTTJS", HERE / "node_modules" / "mqtt" / "dist" / "mqtt.min.js")),
 }
-BROKER = os.environ.get("TOKENMQ_WEBSOCKET_URL", "ws://127.0.0.1:8083/mqtt")
+BROKER = os.environ.get("CHAT_BROKER", "ws://127.0.0.1:8083/mqtt")
 TTL_SECONDS = int(os.environ.get("CHAT_TTL", "3600"))
 api = AsyncServerApi(os.environ.get("TOKENMQ_URL", "http://127.0.0.1:8080"), os.environ["TOKENMQ_KEY"])
 

@@ -82,13 +82,11 @@ async def test_a_subscription_begins_with_what_was_said_and_goes_on(
     assert not any(one.history_gap for one in told)
     carol, _ = make_client()
     await connect(carol, "carol", permissions=READING)
-    heard: list[Any] = []
-    await carol.subscribe(room, after=ids[1], callback=heard.append)
+    heard: asyncio.Queue[Any] = asyncio.Queue()
+    await carol.subscribe(room, after=ids[1], callback=heard.put_nowait)
     await alice.publish(room, "again")
     async with asyncio.timeout(PATIENCE_SECONDS):
-        while len(heard) < 3:
-            await asyncio.sleep(0)
-    assert [one.text for one in heard] == ["4", "live", "again"]
+        assert [(await heard.get()).text for _ in range(3)] == ["4", "live", "again"]
     assert (await bob.subscribe("response/x", history=1)).is_recorded is False
 
 

@@ -18,8 +18,8 @@ from tokenmq.client import (
     PresenceLeave,
     PresenceSnapshot,
     PresenceUpdate,
+    sync,
 )
-from tokenmq.client import sync
 from tokenmq.server_api import AsyncServerApi
 
 pytestmark = pytest.mark.system

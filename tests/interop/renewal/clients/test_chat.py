@@ -100,7 +100,7 @@ def join(
     backend = chat_backend(
         quick.service,
         TOKENMQ_URL=way.token_service_url,
-        TOKENMQ_WEBSOCKET_URL=way.host,
+        CHAT_BROKER=way.host,
         MQTTJS=str(Path(node()[1]["NODE_PATH"]) / "mqtt" / "dist" / "mqtt.min.js"),
         CHAT_TTL="60",
     )
@@ -135,7 +135,7 @@ def test_chat_goes_on_through_three_tokens_and_a_broker_that_is_started_again(qu
     bob.sees_last("alice", "Hello Bob, is anybody else here?")
     bob.say("Only you. \N{GRINNING FACE} What was said before I came is here too.")
     alice.sees_last("bob", "Only you. \N{GRINNING FACE} What was said before I came is here too.")
-    if picture := os.environ.get("TOKENMQ_CHAT_PICTURE"):
+    if picture := os.environ.get("CHAT_PICTURE"):
         alice.page.screenshot(path=picture)
 
     markup = "<img src=x onerror=alert(1)><script>alert(2)</script>"
