@@ -44,7 +44,7 @@ FILTERS_A_PACKET: Final = 50
 SHOW_SECONDS: Final = 10.0
 HOLD_SECONDS: Final = 5.0
 # How presence is subscribed to.
-WATCHING: Final = SubscribeOptions(qos=1)
+WATCHING: Final = SubscribeOptions(qos=0)
 
 
 class Engine:
@@ -209,18 +209,23 @@ class Engine:
         Raises: Denied.
         """
         self.watches.states[topic] = state
-        try:
-            await self._say(topic, state)
-        except Denied:
-            if self.watches.states.get(topic) is state:
-                del self.watches.states[topic]
-            raise
+        if not state:
+            # On another connection there is nothing to take back.
+            del self.watches.states[topic]
+        await self._say(topic, state)
 
     async def _say(self, topic: str, state: bytes) -> None:
         """Publish a state; without a connection, or when it is lost, the next one will. Raises: Denied."""
-        if self.is_connected:
-            with contextlib.suppress(NotDelivered):
-                await self.outbox.send_now(PREFIX + topic, state)
+        if not self.is_connected:
+            return
+        try:
+            await self.outbox.send_now(PREFIX + topic, state)
+        except Denied:
+            if self.watches.states.get(topic) == state:
+                del self.watches.states[topic]
+            raise
+        except NotDelivered:
+            return
 
     # What the keeper tells
 

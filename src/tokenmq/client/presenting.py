@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncGenerator
 from typing import Any
 
-from tokenmq.client.messages import encode
 from tokenmq.client.messaging import Messaging
 from tokenmq.client.presence import PresenceEvent, PresenceSnapshot
 from tokenmq.errors import ConnectError
@@ -58,11 +58,13 @@ class Presenting(Messaging):
     async def set_presence_state(self, topic: str, state: Any) -> None:
         """Say something of this client to those who watch a topic that it is subscribed to.
 
-        The state is JSON, at most 1 KiB, one for each topic; it is gone with the connection, so it
-        is said again after each reconnect. Without a connection it is said on the next one.
+        The state is what JSON can say, at most 1 KiB, one for each topic; None takes it back. It is gone
+        with the connection, so it is said again after each reconnect. Without a connection it is said
+        on the next one.
 
         Raises: Denied where this client is not present, or has no `presence` on the topic;
             InvalidTopicName.
         """
         check_name(topic)
-        await self._working().set_presence_state(topic, encode(state))
+        told = b"" if state is None else json.dumps(state, ensure_ascii=False, separators=(",", ":")).encode()
+        await self._working().set_presence_state(topic, told)
