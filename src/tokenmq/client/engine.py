@@ -28,11 +28,12 @@ from tokenmq.client.outbox import Outbox
 from tokenmq.client.presence import PREFIX
 from tokenmq.client.requests import Requests
 from tokenmq.client.source import TokenSource
+from tokenmq.client.states import States
 from tokenmq.client.subscriptions import Replay, Subscription, Subscriptions, Wish
 from tokenmq.client.tokens import Token
 from tokenmq.client.watches import Watches
 from tokenmq.client.wire import Connack, LinkOptions, Outcome, Received
-from tokenmq.errors import ConnectError, Denied, NotDelivered, TokenError, TokenmqError
+from tokenmq.errors import ConnectError, Denied, TokenError, TokenmqError
 
 AUTH_EVENTS: Final = "$auth/events"
 AUTH_TOKEN: Final = "$auth/token"
@@ -86,6 +87,7 @@ class Engine:
             drops_oldest=options.drop_oldest_on_queue_full,
             on_denied=lambda denied: events.tell("denied", denied),
         )
+        self.states = States(self.outbox.send_now, lambda denied: events.tell("denied", denied))
         self.requests = Requests(
             options.response_topic_pattern.replace("{client_id}", link_options.client_id)
         )
@@ -203,30 +205,6 @@ class Engine:
         else:
             self._unwatched.add(subscription)
 
-    async def set_presence_state(self, topic: str, state: bytes) -> None:
-        """Say something of this client where it is present, now and on each connection to come.
-
-        Raises: Denied.
-        """
-        self.watches.states[topic] = state
-        if not state:
-            # On another connection there is nothing to take back.
-            del self.watches.states[topic]
-        await self._say(topic, state)
-
-    async def _say(self, topic: str, state: bytes) -> None:
-        """Publish a state; without a connection, or when it is lost, the next one will. Raises: Denied."""
-        if not self.is_connected:
-            return
-        try:
-            await self.outbox.send_now(PREFIX + topic, state)
-        except Denied:
-            if self.watches.states.get(topic) == state:
-                del self.watches.states[topic]
-            raise
-        except NotDelivered:
-            return
-
     # What the keeper tells
 
     async def connected(self, connack: Connack) -> None:
@@ -247,8 +225,7 @@ class Engine:
         self._tell_status("connected")
         if suspended:
             self._narrowed(suspended)
-        for topic, state in self.watches.states.items():
-            self._begin(self._say_again(topic, state))
+        self._begin(self.states.say_again())
 
     def disconnected(self, outcome: Outcome | None) -> None:
         """The connection has ended."""
@@ -352,13 +329,6 @@ class Engine:
             if outcome.is_failure:
                 self.subscriptions.forget(wish)
                 self._events.tell("denied", _denied(wish.topic_filter, outcome))
-
-    async def _say_again(self, topic: str, state: bytes) -> None:
-        """Say on a new connection what was said on the one before."""
-        try:
-            await self._say(topic, state)
-        except Denied as denied:
-            self._events.tell("denied", denied)
 
     def _tell_status(self, word: str) -> None:
         self._events.tell("status", self.is_connected, word)

@@ -67,4 +67,4 @@ class Presenting(Messaging):
         """
         check_name(topic)
         told = b"" if state is None else json.dumps(state, ensure_ascii=False, separators=(",", ":")).encode()
-        await self._working().set_presence_state(topic, told)
+        await self._working().states.put(topic, told)

@@ -102,11 +102,7 @@ class Watch:
 
 
 class Watches:
-    """All watches of a client, and what it says of itself where it is present.
-
-    Attributes:
-        states: by topic, what is to be said again on each connection, for it is gone with the last one.
-    """
+    """All watches of a client."""
 
     def __init__(
         self, subscribe: Callable[[str], Awaitable[None]], unsubscribe: Callable[[str], None]
@@ -121,7 +117,6 @@ class Watches:
         self._unsubscribe = unsubscribe
         self._watches: dict[str, Watch] = {}
         self._lock = asyncio.Lock()
-        self.states: dict[str, bytes] = {}
 
     @property
     def subscriptions(self) -> list[str]:
