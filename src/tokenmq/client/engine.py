@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import copy
 import dataclasses
 import json
 from collections.abc import Callable, Coroutine, Sequence
@@ -26,10 +27,11 @@ from tokenmq.client.messages import Message
 from tokenmq.client.options import Options
 from tokenmq.client.outbox import Outbox
 from tokenmq.client.presence import PREFIX
+from tokenmq.client.replays import Replay
 from tokenmq.client.requests import Requests
 from tokenmq.client.source import TokenSource
 from tokenmq.client.states import States
-from tokenmq.client.subscriptions import Replay, Subscription, Subscriptions, Wish
+from tokenmq.client.subscriptions import Subscription, Subscriptions, Wish
 from tokenmq.client.tokens import Token
 from tokenmq.client.watches import Watches
 from tokenmq.client.wire import Connack, LinkOptions, Outcome, Received
@@ -216,6 +218,7 @@ class Engine:
             await self._subscribe_again()
         elif self._unwatched:
             self._link.leave(sorted(self._unwatched))
+        await self._ask_for_history(session_present=connack.session_present)
         self._unwatched.clear()
         await self._listen_to_events()
         self.outbox.connected(self._link, receive_maximum=connack.receive_maximum)
@@ -308,24 +311,30 @@ class Engine:
         self._events.tell("narrowed", suspended)
 
     async def _subscribe_again(self) -> None:
-        """Ask for everything on a new session; what is replayed goes on where it was."""
-        wishes = list(self.subscriptions)
-        plain = [wish for wish in wishes if wish.history is None]
+        """Ask for everything on a new session, but what has a history."""
+        plain = [wish for wish in self.subscriptions if wish.history is None]
         for start in range(0, len(plain), FILTERS_A_PACKET):
-            await self._subscribe_some(plain[start : start + FILTERS_A_PACKET])
-        for wish in wishes:
-            if wish.history is not None:
-                await self._subscribe_some([wish])
+            some = plain[start : start + FILTERS_A_PACKET]
+            outcomes = await self._link.subscribe([(wish.topic_filter, wish.options) for wish in some])
+            self._answered(some, outcomes)
         for subscription in self.watches.subscriptions:
             (outcome,) = await self._link.subscribe([(subscription, WATCHING)])
             if outcome.is_failure:
                 self.watches.refused(subscription, _denied(subscription, outcome))
 
-    async def _subscribe_some(self, some: Sequence[Wish]) -> None:
-        """Ask for wishes in one packet, whose user properties hold for all of them."""
-        filters = [(wish.topic_filter, wish.options) for wish in some]
-        outcomes = await self._link.subscribe(filters, some[0].asked())
-        for wish, outcome in zip(some, outcomes, strict=True):
+    async def _ask_for_history(self, *, session_present: bool) -> None:
+        """Ask for what was published meanwhile, on a session that goes on too; no retained message again."""
+        for wish in self.subscriptions:
+            if wish.history is not None:
+                options = copy.copy(wish.options)
+                if session_present:
+                    options.retainHandling = max(options.retainHandling, 1)
+                (outcome,) = await self._link.subscribe([(wish.topic_filter, options)], wish.asked())
+                self._answered([wish], [outcome])
+
+    def _answered(self, wishes: Sequence[Wish], outcomes: Sequence[Outcome]) -> None:
+        """Forget what is refused on another connection, and tell."""
+        for wish, outcome in zip(wishes, outcomes, strict=True):
             if outcome.is_failure:
                 self.subscriptions.forget(wish)
                 self._events.tell("denied", _denied(wish.topic_filter, outcome))

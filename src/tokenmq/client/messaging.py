@@ -14,7 +14,8 @@ from tokenmq.client.inbox import Mailbox, MessageCallback
 from tokenmq.client.messages import Message, Payload, Properties, PublishResult, encode
 from tokenmq.client.moments import Moment, written
 from tokenmq.client.options import Options
-from tokenmq.client.subscriptions import AFTER, COUNT, SINCE, Replay, Subscription
+from tokenmq.client.replays import AFTER, COUNT, SINCE, Replay
+from tokenmq.client.subscriptions import Subscription
 from tokenmq.errors import ConnectError, InvalidRequest
 from tokenmq.topics.filter import check_filter, split_share
 from tokenmq.topics.name import check_name
@@ -57,7 +58,7 @@ class Messaging:
 
         With `history`, `since` or `after` (MQTT 5, permission `history`) recorded messages come first,
         oldest first, then live ones, none missing and none twice; each has `history_id`, `published_at`,
-        `published_by`. On a new session it goes on after the last that has come; where that is not
+        `published_by`. After a reconnect it goes on after the last that has come; where that is not
         possible, the next message has `history_gap`.
 
         Args:

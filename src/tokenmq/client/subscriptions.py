@@ -9,18 +9,13 @@ from typing import Final
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from tokenmq.client.inbox import Delivery, Mailbox, MessageCallback, Reader
-from tokenmq.client.messages import Message
+from tokenmq.client.messages import HISTORY_GAP
+from tokenmq.client.replays import RECORDED, Replay
 from tokenmq.client.wire import Received
 from tokenmq.topics.filter import matches, split_share
 from tokenmq.topics.tree import FilterTree
 
 CAPACITY: Final = 10_000
-
-# User properties of a SUBSCRIBE that asks for history, and of its answer.
-COUNT: Final = "tokenmq-history"
-SINCE: Final = "tokenmq-history-since"
-AFTER: Final = "tokenmq-history-after"
-RECORDED: Final = "tokenmq-history-recorded"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -45,19 +40,6 @@ class Subscription:
 
 
 @dataclasses.dataclass(slots=True, eq=False)
-class Replay:
-    """What of its history a subscription begins with.
-
-    Attributes:
-        asked: the user properties of the first SUBSCRIBE.
-        last_id: of the newest message that has come; from there it goes on.
-    """
-
-    asked: list[tuple[str, str]]
-    last_id: int = 0
-
-
-@dataclasses.dataclass(slots=True, eq=False)
 class Wish:
     """What is subscribed to again on each new session."""
 
@@ -69,11 +51,7 @@ class Wish:
 
     def asked(self) -> list[tuple[str, str]]:
         """Return the user properties to subscribe with."""
-        if self.history is None:
-            return []
-        if self.history.last_id:
-            return [(AFTER, str(self.history.last_id))]
-        return self.history.asked
+        return [] if self.history is None else self.history.asked()
 
 
 class Subscriptions:
@@ -150,8 +128,12 @@ class Subscriptions:
         if known is not None and one.message.dup:
             known.received = one
             return
-        self._note(one.message)
         mailboxes = self._wanting(one.message.topic)
+        if one.message.user_properties and (number := one.message.history_id) is not None:
+            mailboxes, one = self._new_to(mailboxes, one, number)
+            if not mailboxes:
+                self._acknowledge(one)
+                return
         delivery = Delivery(one, len(mailboxes), self._finished)
         if one.message.qos == 1:
             self._unacknowledged[one.packet_id] = delivery
@@ -164,6 +146,9 @@ class Subscriptions:
 
     def connected(self, *, session_present: bool) -> None:
         """Without the session of before, the broker repeats nothing and waits for nothing."""
+        for wish in self:
+            if wish.history is not None:
+                wish.history.begins(session_present=session_present)
         if not session_present:
             self._unacknowledged.clear()
 
@@ -174,12 +159,25 @@ class Subscriptions:
         for reader in readers:
             await reader.close()
 
-    def _note(self, message: Message) -> None:
-        """Remember how far the history of its subscriptions has come."""
-        if message.user_properties and (number := message.history_id) is not None:
-            for wish in self:
-                if wish.history is not None and matches(split_share(wish.topic_filter)[1], message.topic):
-                    wish.history.last_id = max(wish.history.last_id, number)
+    def _new_to(self, mailboxes: list[Mailbox], one: Received, number: int) -> tuple[list[Mailbox], Received]:
+        """Leave out those whose history has had this message before; what it told of a gap is told later."""
+        had: dict[Mailbox, bool] = {}
+        is_after_gap = False
+        for wish in self:
+            if matches(split_share(wish.topic_filter)[1], one.message.topic):
+                is_new = wish.history is None or wish.history.takes(
+                    number, is_after_gap=one.message.history_gap
+                )
+                if is_new and wish.history is not None:
+                    is_after_gap = wish.history.takes_gap() or is_after_gap
+                had[wish.mailbox] = had.get(wish.mailbox, True) and not is_new
+        if had and all(had.values()):
+            return [], one
+        if is_after_gap and not one.message.history_gap:
+            told = (*one.message.user_properties, (HISTORY_GAP, "true"))
+            message = dataclasses.replace(one.message, user_properties=told)
+            one = dataclasses.replace(one, message=message)
+        return [mailbox for mailbox in mailboxes if not had.get(mailbox)], one
 
     def _wanting(self, topic: str) -> list[Mailbox]:
         """Return who gets a message: nobody twice, and somebody always."""
