@@ -248,7 +248,7 @@ async def test_rules_of_history_are_read_and_set_and_history_is_erased(backend: 
     assert await backend.call(lambda api: api.set_history_rules(rules["rules"]), (200, rules)) == rules
     request = backend.asked[-1]
     assert (request.method, request.url.path) == ("PUT", "/v2/history/rules") and backend.body() == rules
-    erased = (200, {"deleted": 3})
+    erased = (200, {"erased": 3})
     assert await backend.call(lambda api: api.erase_history("chat/#"), erased) == erased[1]
     assert await backend.call(lambda api: api.erase_history(user_id="alice"), erased) == erased[1]
     assert [(one.method, one.url.query) for one in backend.asked[-2:]] == [

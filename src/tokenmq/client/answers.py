@@ -363,7 +363,7 @@ class HistoryRules(TypedDict):
 class Erased(TypedDict):
     """How many recorded messages were erased."""
 
-    deleted: int
+    erased: int
 
 
 def grants_of(token: IssuedToken | TokenInfo) -> list[Grant]:

@@ -185,7 +185,7 @@ async def test_clients_and_backends_that_block_read_it_too(room: str, service: A
             assert [one["payload"] for one in api.history(room)] == ["2", "1", "0"]
             assert [one["payload"] for one in api.history(room, order="asc", limit=2)] == ["0", "1"]
             assert api.history_page(room, limit=1)["recorded"] is True
-            assert api.erase_history(room) == {"deleted": 3}
+            assert api.erase_history(room) == {"erased": 3}
             assert list(api.history(room)) == []
 
     await asyncio.to_thread(block)
