@@ -179,3 +179,21 @@ def test_name_that_no_user_can_have_is_refused_with_its_reason(join: Any) -> Non
     window = join("server")
     window.page.wait_for_function("document.querySelector('input[name=name]').validationMessage")
     assert "server" in window.page.evaluate("document.querySelector('input[name=name]').validationMessage")
+
+
+def test_who_may_not_know_sees_that_and_nothing_else(quick: Any, join: Any) -> None:
+    denied = {"mallory": "presence", "trudy": "history"}
+    every = ["publish", "subscribe", "presence", "history"]
+    rules: list[dict[str, Any]] = [
+        {"user": name, "permissions": [permission], "topics": [ROOM], "effect": "deny"}
+        for name, permission in denied.items()
+    ]
+    rules.append({"user": "*", "permissions": every, "topics": ["chat/#"]})
+    answer = quick.service.call("PUT", "/v2/acl", json={"version": "1", "rules": rules})
+    assert answer.status_code == 200, answer.text
+    publish(quick.service, "a secret")
+    for name in denied:
+        window = join(name)
+        expect(window.page.locator("#status")).to_contain_text("not allowed", timeout=PATIENCE_MS)
+        assert window.said() == []
+    join("alice").sees_last("server", "a secret")
