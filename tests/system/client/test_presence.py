@@ -149,6 +149,30 @@ async def test_a_watch_that_is_left_is_over(make_client: Make, connect: Make, ro
         break
 
 
+async def test_a_watch_that_is_left_without_a_connection_is_over_on_the_next(
+    make_client: Make, connect: Make, watch: Make, room: str, service: Any, proxy_to: Make
+) -> None:
+    proxy = await proxy_to(*service.mqtt)
+    alice, heard = make_client()
+    user_id = f"alice-{room[-8:]}"
+    await connect(alice, user_id, host=proxy.url, permissions=PRESENT)
+
+    def subscribed() -> set[str]:
+        (session,) = service.call("GET", f"/v2/sessions?user_id={user_id}").json()["sessions"]
+        return {one["topic"] for one in session["subscriptions"]}
+
+    watching = watch(alice, room)
+    await watching.next(PresenceSnapshot)
+    assert subscribed() == {f"$presence/{room}"}
+    await proxy.cut()
+    await heard.wait_for("disconnected")
+    await watching.leave()
+    await proxy.start()
+    assert await heard.wait_for("connected", times=2) is True
+    await alice.publish(room, "")
+    assert subscribed() == set()
+
+
 async def test_without_the_permission_nothing_of_it_is_to_be_had(
     make_client: Make, connect: Make, room: str
 ) -> None:
