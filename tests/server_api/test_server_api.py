@@ -165,7 +165,9 @@ async def test_tokens_are_listed_page_by_page_looked_at_and_revoked(backend: Bac
     assert told == {"active": False} and backend.body() == {"token": "t"}
 
 
-PRESENT = {"online_count": 1, "count": 1, "users": [{"username": "alice", "client_id": "c"}]}
+def present(*client_ids: str, following: str | None = None) -> Answer:
+    users = [{"username": "alice", "client_id": client_id} for client_id in client_ids]
+    return 200, {"online_count": 1, "count": 3, "users": users, "next": following}
 
 
 def message(number: int) -> dict[str, Any]:
@@ -185,11 +187,20 @@ def page(*numbers: int, following: str | None = None) -> Answer:
 
 
 async def test_who_is_present_is_told_by_topic_and_by_user(backend: Backend) -> None:
-    assert await backend.call(lambda api: api.presence("chat/+"), (200, PRESENT)) == PRESENT
-    assert str(backend.asked[-1].url) == "http://service/v2/utilities/presence?topic=chat%2F%2B"
-    asked = await backend.call(lambda api: api.presence_of("a/b", organization_id="o"), (200, PRESENT))
-    assert asked == PRESENT
-    assert str(backend.asked[-1].url) == "http://service/v2/utilities/presence/a%2Fb?organization_id=o"
+    pages = present("a", "b", following="x"), present("c")
+    found = await backend.call(lambda api: api.presence("chat/+"), *pages)
+    assert (found["online_count"], found["count"]) == (1, 3)
+    assert [one["client_id"] for one in found["users"]] == ["a", "b", "c"]
+    first, second = backend.asked
+    assert (first.url.path, dict(first.url.params)) == (
+        "/v2/utilities/presence",
+        {"topic": "chat/+", "limit": "500"},
+    )
+    assert dict(second.url.params) == {"topic": "chat/+", "limit": "500", "cursor": "x"}
+    found = await backend.call(lambda api: api.presence_of("a/b", organization_id="o"), present("a"))
+    assert len(found["users"]) == 1
+    asked = str(backend.asked[-1].url)
+    assert asked == "http://service/v2/utilities/presence/a%2Fb?organization_id=o&limit=500"
 
 
 async def test_history_is_read_page_by_page_up_to_its_limit(backend: Backend) -> None:

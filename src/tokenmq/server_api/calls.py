@@ -32,8 +32,8 @@ from tokenmq.errors import InvalidRequest
 
 T = TypeVar("T")
 
-# The service's own maximum is 500.
-PAGE = 100
+# Items of a list that are asked for at once, and the most that the service gives.
+PAGE, MOST = 100, 500
 
 TOKENS = "/v2/tokens"
 PRESENCE = "/v2/utilities/presence"
@@ -44,6 +44,12 @@ class TokenPage(TypedDict):
     """Some token families, and where the next ones begin."""
 
     tokens: list[TokenInfo]
+    next: str | None
+
+
+class PresencePage(Presence):
+    """Some of those who are present, and where the next ones begin."""
+
     next: str | None
 
 
@@ -106,15 +112,16 @@ def publish(
     return Call("POST", "/v1/publish", Published, body=body, query=query, is_repeatable=False)
 
 
-def presence(topic_filter: str, organization_id: str | None) -> Call[Presence]:
-    """Ask who is present."""
-    return Call("GET", PRESENCE, Presence, query=_query(topic=topic_filter, organization_id=organization_id))
+def presence(topic_filter: str, organization_id: str | None, cursor: str | None) -> Call[PresencePage]:
+    """Ask who is present, page by page."""
+    query = _query(topic=topic_filter, organization_id=organization_id, cursor=cursor, limit=str(MOST))
+    return Call("GET", PRESENCE, PresencePage, query=query)
 
 
-def presence_of(user_id: str, organization_id: str | None) -> Call[Presence]:
-    """Ask where a user is present."""
-    path = f"{PRESENCE}/{quote(user_id, safe='')}"
-    return Call("GET", path, Presence, query=_query(organization_id=organization_id))
+def presence_of(user_id: str, organization_id: str | None, cursor: str | None) -> Call[PresencePage]:
+    """Ask where a user is present, page by page."""
+    query = _query(organization_id=organization_id, cursor=cursor, limit=str(MOST))
+    return Call("GET", f"{PRESENCE}/{quote(user_id, safe='')}", PresencePage, query=query)
 
 
 def history(

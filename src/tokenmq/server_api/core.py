@@ -17,6 +17,7 @@ from tokenmq.client.answers import (
     Introspection,
     IssuedToken,
     Presence,
+    PresentUser,
     Published,
     Revocation,
     RevocationRequest,
@@ -27,7 +28,7 @@ from tokenmq.client.clocks import Backoff
 from tokenmq.client.moments import Moment
 from tokenmq.client.replies import answer_of, unreachable
 from tokenmq.server_api import calls
-from tokenmq.server_api.calls import Call
+from tokenmq.server_api.calls import Call, PresencePage
 from tokenmq.server_api.network import Network
 from tokenmq.server_api.retries import Attempts
 
@@ -116,12 +117,21 @@ class AsyncCalls:
     # Presence
 
     async def presence(self, topic_filter: str, *, organization_id: str | None = None) -> Presence:
-        """Ask who is present on a topic or on the topics of a filter."""
-        return await self.send(calls.presence(topic_filter, organization_id))
+        """Ask who is present on a topic, or on the topics of a filter: everybody, page after page."""
+        return await self._present(lambda cursor: calls.presence(topic_filter, organization_id, cursor))
 
     async def presence_of(self, user_id: str, *, organization_id: str | None = None) -> Presence:
         """Ask where a user is present, named by id or username."""
-        return await self.send(calls.presence_of(user_id, organization_id))
+        return await self._present(lambda cursor: calls.presence_of(user_id, organization_id, cursor))
+
+    async def _present(self, asked: Callable[[str | None], Call[PresencePage]]) -> Presence:
+        users: list[PresentUser] = []
+        cursor: str | None = None
+        while True:
+            page = await self.send(asked(cursor))
+            users += page["users"]
+            if not (cursor := page["next"]):
+                return Presence(online_count=page["online_count"], count=page["count"], users=users)
 
     # History
 
