@@ -47,6 +47,7 @@ settings.load_profile("untimed")
 
 # Time that a start or an end may take on a machine that is busy with other things.
 PATIENCE_SECONDS = 30
+ROOT = Path(__file__).parents[1]
 
 
 def _is_required(node: pytest.Item | pytest.Collector) -> bool:
@@ -287,6 +288,52 @@ def start_service(
 def service(start_service: MakeService) -> Service:
     """The service that all tests share that neither end it nor set it up in their own way."""
     return start_service()
+
+
+class ChatBackend:
+    """`examples/chat/backend.py` in a process of its own, on a free port.
+
+    Attributes:
+        url: where it serves its page.
+    """
+
+    def __init__(self, key: str, log_path: Path, **where: str) -> None:
+        self._log = log_path.open("w")
+        self._process = subprocess.Popen(
+            [sys.executable, str(ROOT / "examples" / "chat" / "backend.py")],
+            env={**os.environ, "TOKENMQ_KEY": key, "CHAT_PORT": "0", **where},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert self._process.stderr is not None
+        told = next(line for line in self._process.stderr if " running on " in line)
+        self.url = told.partition(" running on ")[2].split()[0]
+        self._reading = threading.Thread(target=self._log.writelines, args=(self._process.stderr,))
+        self._reading.start()
+
+    def close(self) -> None:
+        """End it."""
+        self._process.terminate()
+        self._process.wait(PATIENCE_SECONDS)
+        self._reading.join()
+        assert self._process.stderr is not None
+        self._process.stderr.close()
+        self._log.close()
+
+
+@pytest.fixture
+def chat_backend(tmp_path: Path) -> Iterator[Callable[..., ChatBackend]]:
+    """Start the backend of the chat for a service; `where` are more variables."""
+    started: list[ChatBackend] = []
+
+    def start(service: Service, **where: str) -> ChatBackend:
+        places = {"TOKENMQ_URL": service.http_url, "CHAT_BROKER": service.websocket_url, **where}
+        started.append(ChatBackend(service.secret_key, tmp_path / "backend.log", **places))
+        return started[-1]
+
+    yield start
+    for backend in started:
+        backend.close()
 
 
 @pytest.fixture(scope="session")

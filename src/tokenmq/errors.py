@@ -332,7 +332,7 @@ class Denied(TokenmqError):
     """An action that the broker refuses, as its client sees it.
 
     Attributes:
-        action: `publish` or `subscribe`.
+        action: `publish`, `subscribe` or `history`.
         topic: the topic or filter.
         reason: in the broker's words.
         reason_code: as MQTT 5 §2.4 numbers them; 0x80 where 3.1.1 tells nothing.
@@ -345,8 +345,8 @@ class Denied(TokenmqError):
         self.topic = topic
         self.reason = reason
         self.reason_code = reason_code
-        noun = "message" if action == "publish" else "subscription"
-        super().__init__(f"the broker refused the {noun} to {topic}: {reason} (0x{reason_code:02X})")
+        what = {"publish": "message to", "history": "history of"}.get(action, "subscription to")
+        super().__init__(f"the broker refused the {what} {topic}: {reason} (0x{reason_code:02X})")
 
 
 class NotDelivered(TokenmqError):

@@ -1,6 +1,7 @@
 """The way of messages to those who want them, and when they are acknowledged."""
 
 import asyncio
+import dataclasses
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -8,7 +9,8 @@ import pytest
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from tokenmq.client.messages import Message
-from tokenmq.client.subscriptions import Subscriptions
+from tokenmq.client.replays import Replay
+from tokenmq.client.subscriptions import Subscription, Subscriptions
 from tokenmq.client.wire import Received
 from tokenmq.errors import TokenError
 
@@ -216,3 +218,61 @@ async def test_the_end_comes_after_what_is_there() -> None:
     other = Receiving()
     other.all.messages.close(None)
     assert [message async for message in other.all.messages] == []
+
+
+def recorded(topic: str, number: str, packet_id: int = 0) -> Received:
+    told = (("tokenmq-history-id", number),)
+    return Received(Message(topic, number.encode(), qos=1, user_properties=told), packet_id)
+
+
+async def test_history_goes_on_after_the_last_message_that_has_come(receiving: Receiving) -> None:
+    first = [("tokenmq-history", "50")]
+    wish = receiving.all.add("chat/+", SubscribeOptions(qos=1), None, Replay(first))
+    plain = receiving.add("chat/#")
+    assert wish.asked() == first and plain.asked() == []
+    for topic, number in (("chat/a", "64"), ("chat/b", "128"), ("chat/a/b", "640"), ("chat/a", "no")):
+        receiving.all.received(recorded(topic, number))
+    assert wish.asked() == [("tokenmq-history-after", "128")] and plain.asked() == []
+
+
+async def test_what_has_come_before_is_acknowledged_and_not_handed_out(receiving: Receiving) -> None:
+    heard: list[bytes] = []
+    receiving.all.add("chat/a", SubscribeOptions(qos=1), None, Replay([]))
+    receiving.all.received(recorded("chat/a", "64", 1))
+    receiving.all.received(recorded("chat/a", "64", 2))
+    assert receiving.acknowledged == [2]
+    # Another subscription is another history: what is new to one goes to that one.
+    receiving.all.add(
+        "chat/+", SubscribeOptions(qos=1), lambda message: heard.append(message.payload), Replay([])
+    )
+    receiving.all.received(recorded("chat/a", "64", 3))
+    receiving.all.received(recorded("chat/a", "128", 4))
+    await settle()
+    assert heard == [b"64", b"128"] and len(receiving.all.messages) == 2
+
+
+async def test_a_gap_before_a_message_that_has_come_is_told_by_the_next(receiving: Receiving) -> None:
+    receiving.all.add("chat/a", SubscribeOptions(qos=1), None, Replay([]))
+    gap = ("tokenmq-history-gap", "true")
+    receiving.all.received(recorded("chat/a", "64", 1))
+    old = recorded("chat/a", "64", 2)
+    old = dataclasses.replace(
+        old, message=dataclasses.replace(old.message, user_properties=(*old.message.user_properties, gap))
+    )
+    receiving.all.received(old)
+    for number in ("128", "192"):
+        receiving.all.received(recorded("chat/a", number, int(number)))
+    taken = [await receiving.all.messages.take() for _ in range(3)]
+    told = [(one.message.history_id, one.message.history_gap) for one in taken if one is not None]
+    assert told == [(64, False), (128, True), (192, False)]
+
+
+@pytest.mark.parametrize(("told", "is_recorded"), [((), None), ("true", True), ("false", False)])
+def test_an_answer_says_whether_anything_is_recorded(told: Any, is_recorded: bool | None) -> None:
+    properties = (("tokenmq-history-recorded", told),) if told else ()
+    assert Subscription("a", 1, properties).is_recorded is is_recorded
+
+
+async def test_a_topic_is_wanted_by_whatever_matches_it(receiving: Receiving) -> None:
+    receiving.add("$presence/chat/#")
+    assert receiving.all.wants("$presence/chat/a") and not receiving.all.wants("$presence/a")

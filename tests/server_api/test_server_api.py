@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx2
@@ -13,7 +14,7 @@ import pytest
 from tokenmq import server_api
 from tokenmq.errors import InvalidRequest, ServiceError, Unreachable
 from tokenmq.server_api import AsyncServerApi, ServerApi
-from tokenmq.server_api.aio import AsyncTokens
+from tokenmq.server_api.core import AsyncTokens
 from tokenmq.server_api.sync import Tokens
 
 ISSUED = {
@@ -164,6 +165,113 @@ async def test_tokens_are_listed_page_by_page_looked_at_and_revoked(backend: Bac
     assert told == {"active": False} and backend.body() == {"token": "t"}
 
 
+def present(*client_ids: str, following: str | None = None) -> Answer:
+    users = [{"username": "alice", "client_id": client_id} for client_id in client_ids]
+    return 200, {"online_count": 1, "count": 3, "users": users, "next": following}
+
+
+def message(number: int) -> dict[str, Any]:
+    return {
+        "id": number,
+        "topic": "chat/a",
+        "payload": "x",
+        "qos": 1,
+        "retain": False,
+        "user_id": "alice",
+        "at": "2026-11-24T13:00:00Z",
+    }
+
+
+def page(*numbers: int, following: str | None = None) -> Answer:
+    return 200, {"recorded": True, "messages": [message(one) for one in numbers], "next": following}
+
+
+async def test_who_is_present_is_told_by_topic_and_by_user(backend: Backend) -> None:
+    pages = present("a", "b", following="x"), present("c")
+    found = await backend.call(lambda api: api.presence("chat/+"), *pages)
+    assert (found["online_count"], found["count"]) == (1, 3)
+    assert [one["client_id"] for one in found["users"]] == ["a", "b", "c"]
+    first, second = backend.asked
+    assert (first.url.path, dict(first.url.params)) == (
+        "/v2/utilities/presence",
+        {"topic": "chat/+", "limit": "500"},
+    )
+    assert dict(second.url.params) == {"topic": "chat/+", "limit": "500", "cursor": "x"}
+    found = await backend.call(lambda api: api.presence_of("a/b", organization_id="o"), present("a"))
+    assert len(found["users"]) == 1
+    asked = str(backend.asked[-1].url)
+    assert asked == "http://service/v2/utilities/presence/a%2Fb?organization_id=o&limit=500"
+
+
+async def test_history_is_read_page_by_page_up_to_its_limit(backend: Backend) -> None:
+    def whole(api: Any) -> Any:
+        return api.history("chat/#", since=datetime(2026, 11, 24, tzinfo=UTC), until=1e9 + 0.5, after=7)
+
+    read = await backend.call(whole, page(3, 2, following="c"), page(1))
+    assert [one["id"] for one in read] == [3, 2, 1]
+    first, second = (dict(request.url.params) for request in backend.asked)
+    assert first == {
+        "topic": "chat/#",
+        "since": "2026-11-24T00:00:00Z",
+        "until": "1000000000.5",
+        "after": "7",
+        "limit": "100",
+        "order": "desc",
+    }
+    assert second == {**first, "cursor": "c"}
+
+    def some(api: Any) -> Any:
+        return api.history("chat/#", limit=120, order="asc")
+
+    backend.asked.clear()
+    read = await backend.call(some, page(*range(100), following="c"), page(*range(100, 120), following="d"))
+    assert [one["id"] for one in read] == list(range(120))
+    assert [request.url.params["limit"] for request in backend.asked] == ["100", "20"]
+    assert await backend.call(lambda api: api.history("chat/#", limit=0)) == []
+    told = await backend.call(lambda api: api.history_page("x", cursor="c", limit=2), page(1))
+    assert told["recorded"] is True and backend.asked[-1].url.params["cursor"] == "c"
+
+
+async def test_a_history_is_asked_for_as_far_as_it_is_read(backend: Backend) -> None:
+    backend.answers = [page(3, 2, following="c")]
+    api = backend.api()
+    if backend.is_async:
+        async with api:
+            read = api.history("chat/#")
+            assert (await anext(read))["id"] == 3
+            await read.aclose()
+    else:
+        with api:
+            read = api.history("chat/#")
+            assert next(read)["id"] == 3
+            read.close()
+    assert len(backend.asked) == 1
+
+
+async def test_a_moment_without_a_time_zone_is_refused(backend: Backend) -> None:
+    with pytest.raises(InvalidRequest, match="no time zone"):
+        await backend.call(lambda api: api.history("a", since=datetime(2026, 11, 24)))  # noqa: DTZ001
+
+
+async def test_rules_of_history_are_read_and_set_and_history_is_erased(backend: Backend) -> None:
+    rules = {"rules": [{"topic": "chat/#", "max_age": 60, "max_messages": 10, "durable": True}]}
+    assert await backend.call(lambda api: api.history_rules(), (200, rules)) == rules
+    assert await backend.call(lambda api: api.set_history_rules(rules["rules"]), (200, rules)) == rules
+    request = backend.asked[-1]
+    assert (request.method, request.url.path) == ("PUT", "/v2/history/rules") and backend.body() == rules
+    erased = (200, {"erased": 3})
+    assert await backend.call(lambda api: api.erase_history("chat/#"), erased) == erased[1]
+    assert await backend.call(lambda api: api.erase_history(user_id="alice"), erased) == erased[1]
+    assert [(one.method, one.url.query) for one in backend.asked[-2:]] == [
+        ("DELETE", b"topic=chat%2F%23"),
+        ("DELETE", b"user_id=alice"),
+    ]
+    with pytest.raises(InvalidRequest, match="not both"):
+        await backend.call(lambda api: api.erase_history())
+    with pytest.raises(InvalidRequest, match="not both"):
+        await backend.call(lambda api: api.erase_history("a", user_id="b"))
+
+
 async def test_an_answer_that_lacks_what_is_needed_is_no_token_service(backend: Backend) -> None:
     with pytest.raises(ServiceError, match="is no token service"):
         await backend.call(create, (200, {"hello": "world"}))
@@ -199,4 +307,14 @@ def test_it_needs_nothing_that_only_the_service_needs() -> None:
         "import tokenmq.server_api, tokenmq.client, tokenmq.client.sync\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
-    assert server_api.__all__ == ["ServerApi", "AsyncServerApi", "Published"]
+    assert set(server_api.__all__) == {
+        "ServerApi",
+        "AsyncServerApi",
+        "Published",
+        "Presence",
+        "PresentUser",
+        "HistoryMessage",
+        "HistoryPage",
+        "HistoryRule",
+        "HistoryRules",
+    }

@@ -8,6 +8,14 @@ client of yours; `sync` has both for those without asyncio. It imports `topics` 
 from tokenmq.client.aio import Client
 from tokenmq.client.messages import Message, PublishResult, Status, Will
 from tokenmq.client.options import Options
+from tokenmq.client.presence import (
+    Member,
+    PresenceEvent,
+    PresenceJoin,
+    PresenceLeave,
+    PresenceSnapshot,
+    PresenceUpdate,
+)
 from tokenmq.client.source import TokenSource
 from tokenmq.client.subscriptions import Subscription
 from tokenmq.client.tokens import Token
@@ -21,6 +29,12 @@ __all__ = [
     "Status",
     "Will",
     "Subscription",
+    "Member",
+    "PresenceEvent",
+    "PresenceSnapshot",
+    "PresenceJoin",
+    "PresenceLeave",
+    "PresenceUpdate",
     "Token",
     "TokenSource",
     "TokenError",

@@ -13,9 +13,10 @@ from tokenmq.client.engine import Engine
 from tokenmq.client.keeper import Credentials
 from tokenmq.client.logins import FixedLogin, TokenLogin
 from tokenmq.client.messages import Will
-from tokenmq.client.messaging import Messaging
 from tokenmq.client.options import Options, Settings
 from tokenmq.client.origins import ExternalToken, GetToken
+from tokenmq.client.presenting import Presenting
+from tokenmq.client.recorded import Recorded
 from tokenmq.client.source import TokenSource
 from tokenmq.client.tokens import Token
 from tokenmq.client.wire import LinkOptions
@@ -27,7 +28,7 @@ _MADE_UP_LETTERS: Final = 8
 SERVER: Final = "server"
 
 
-class Client(Callbacks, Messaging):
+class Client(Callbacks, Presenting, Recorded):
     """An MQTT client that gets its tokens, renews them in time, and stays connected.
 
         async with Client(token_service_url="https://auth.example") as client:
@@ -51,6 +52,7 @@ class Client(Callbacks, Messaging):
         self.options = Options(**settings)
         self._engine: Engine | None = None
         self._source: TokenSource | None = None
+        self._login: Credentials | None = None
         self._client_id = ""
         self._ends_session = True
 
@@ -183,11 +185,11 @@ class Client(Callbacks, Messaging):
         )
         for callback in self._message_callbacks:
             engine.subscriptions.add_for_all(callback)
-        self._engine = engine
+        self._engine, self._login = engine, login
         try:
             await engine.start()
         except BaseException:
-            self._engine = None
+            self._engine = self._login = None
             raise
 
     async def close(self) -> None:
@@ -197,6 +199,7 @@ class Client(Callbacks, Messaging):
             await source.close()
         if engine is not None:
             await engine.stop(session_expiry_seconds=0 if self._ends_session else None)
+        await self._close_reading()
         await self._events.close()
 
     # What it is

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import copy
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final
 
 from paho.mqtt.subscribeoptions import SubscribeOptions
@@ -25,10 +26,14 @@ from tokenmq.client.link import Link
 from tokenmq.client.messages import Message
 from tokenmq.client.options import Options
 from tokenmq.client.outbox import Outbox
+from tokenmq.client.presence import PREFIX
+from tokenmq.client.replays import Replay
 from tokenmq.client.requests import Requests
 from tokenmq.client.source import TokenSource
+from tokenmq.client.states import States
 from tokenmq.client.subscriptions import Subscription, Subscriptions, Wish
 from tokenmq.client.tokens import Token
+from tokenmq.client.watches import Watches
 from tokenmq.client.wire import Connack, LinkOptions, Outcome, Received
 from tokenmq.errors import ConnectError, Denied, TokenError, TokenmqError
 
@@ -41,6 +46,8 @@ FILTERS_A_PACKET: Final = 50
 # For the broker to take a token, and for what is under way before a planned reconnect.
 SHOW_SECONDS: Final = 10.0
 HOLD_SECONDS: Final = 5.0
+# How presence is subscribed to.
+WATCHING: Final = SubscribeOptions(qos=0)
 
 
 class Engine:
@@ -82,9 +89,13 @@ class Engine:
             drops_oldest=options.drop_oldest_on_queue_full,
             on_denied=lambda denied: events.tell("denied", denied),
         )
+        self.states = States(self.outbox.send_now, lambda denied: events.tell("denied", denied))
         self.requests = Requests(
             options.response_topic_pattern.replace("{client_id}", link_options.client_id)
         )
+        self.watches = Watches(self._watch, self._unwatch)
+        # Presence that is not wanted any more, and the broker does not know it yet.
+        self._unwatched: set[str] = set()
         self._keeper = Keeper(
             self._links,
             credentials,
@@ -117,6 +128,7 @@ class Engine:
         self.is_connected = False
         self.outbox.give_up("the client was closed")
         self.subscriptions.messages.close(self.error)
+        self.watches.close(self.error)
         self._stir()
 
     async def _end_session(self) -> None:
@@ -146,30 +158,54 @@ class Engine:
         options: SubscribeOptions,
         callback: MessageCallback | None,
         told: Sequence[tuple[str, str]],
+        history: Replay | None = None,
     ) -> Subscription:
         """Subscribe, through as many connections as it takes until there is an answer.
 
         Raises: Denied, ConnectError, InvalidTopicFilter.
         """
-        deadline = asyncio.get_running_loop().time() + self._options.request_timeout_seconds
-        wish = self.subscriptions.add(topic_filter, options, callback)
+        wish = self.subscriptions.add(topic_filter, options, callback, history)
         try:
-            while True:
-                link = await self.ready(deadline - asyncio.get_running_loop().time())
-                with contextlib.suppress(ConnectError):
-                    async with asyncio.timeout_at(deadline):
-                        (outcome,) = await link.subscribe([(topic_filter, options)], told)
-                    break
-        except TimeoutError as error:
-            self.subscriptions.forget(wish)
-            raise ConnectError(f"the broker does not answer to the subscription to {topic_filter}") from error
+            outcome = await self._ask(topic_filter, options, lambda: [*told, *wish.asked()])
         except BaseException:
             self.subscriptions.forget(wish)
             raise
         if outcome.is_failure:
             self.subscriptions.forget(wish)
-            raise Denied("subscribe", topic_filter, outcome.reason, reason_code=outcome.reason_code)
+            raise _denied(topic_filter, outcome)
         return Subscription(topic_filter, outcome.reason_code, outcome.user_properties)
+
+    async def _ask(
+        self,
+        topic_filter: str,
+        options: SubscribeOptions,
+        told: Callable[[], Sequence[tuple[str, str]]] = tuple,
+    ) -> Outcome:
+        """Ask for one subscription until there is an answer. Raises: ConnectError, InvalidTopicFilter."""
+        deadline = asyncio.get_running_loop().time() + self._options.request_timeout_seconds
+        try:
+            while True:
+                link = await self.ready(deadline - asyncio.get_running_loop().time())
+                with contextlib.suppress(ConnectError):
+                    async with asyncio.timeout_at(deadline):
+                        (outcome,) = await link.subscribe([(topic_filter, options)], told())
+                    return outcome
+        except TimeoutError as error:
+            raise ConnectError(f"the broker does not answer to the subscription to {topic_filter}") from error
+
+    async def _watch(self, subscription: str) -> None:
+        """Subscribe to presence."""
+        self._unwatched.discard(subscription)
+        outcome = await self._ask(subscription, WATCHING)
+        if outcome.is_failure:
+            raise _denied(subscription, outcome)
+
+    def _unwatch(self, subscription: str) -> None:
+        """Unsubscribe from presence, as soon as there is a connection."""
+        if self.is_connected and self._link.is_up:
+            self._link.leave([subscription])
+        else:
+            self._unwatched.add(subscription)
 
     # What the keeper tells
 
@@ -180,6 +216,10 @@ class Engine:
         suspended = [value for name, value in connack.outcome.user_properties if name == SUSPENDED]
         if not connack.session_present:
             await self._subscribe_again()
+        elif self._unwatched:
+            self._link.leave(sorted(self._unwatched))
+        await self._ask_for_history(session_present=connack.session_present)
+        self._unwatched.clear()
         await self._listen_to_events()
         self.outbox.connected(self._link, receive_maximum=connack.receive_maximum)
         self.is_connected = True
@@ -187,12 +227,14 @@ class Engine:
         self._events.tell("connected", connack.session_present)
         self._tell_status("connected")
         if suspended:
-            self._events.tell("narrowed", suspended)
+            self._narrowed(suspended)
+        self._begin(self.states.say_again())
 
     def disconnected(self, outcome: Outcome | None) -> None:
         """The connection has ended."""
         self.is_connected = False
         self.outbox.disconnected()
+        self.watches.disconnected()
         self._events.tell("disconnected", None if outcome is None else str(outcome))
         self._tell_status("disconnected")
 
@@ -212,6 +254,7 @@ class Engine:
         self.is_connected = False
         self.outbox.give_up(str(error), error)
         self.subscriptions.messages.close(error)
+        self.watches.close(error)
         self._stir()
         if isinstance(error, TokenError):
             self._events.tell("auth_error", error)
@@ -225,7 +268,10 @@ class Engine:
         if one.message.topic == AUTH_EVENTS:
             self._link.acknowledge(one)
             self._told(one.message)
-        elif self.requests.received(one.message):
+        elif self.requests.received(one.message) or self.watches.received(one.message):
+            self._link.acknowledge(one)
+        elif one.message.topic.startswith(PREFIX) and not self.subscriptions.wants(one.message.topic):
+            # Of a watch that is over; the broker had not heard of that yet.
             self._link.acknowledge(one)
         else:
             self.subscriptions.received(one)
@@ -244,7 +290,7 @@ class Engine:
             event: dict[str, Any] = message.json()
             match event.get("event"):
                 case "narrowed":
-                    self._events.tell("narrowed", list(event["suspended"]))
+                    self._narrowed(list(event["suspended"]))
                 case "denied":
                     denied = Denied(str(event["action"]), str(event["topic"]), str(event["reason"]))
                     self._events.tell("denied", denied)
@@ -257,18 +303,41 @@ class Engine:
         """Subscribe to `$auth/events`; a broker that has none refuses, and that is all."""
         await self._link.subscribe([(AUTH_EVENTS, SubscribeOptions(qos=0))])
 
+    def _narrowed(self, suspended: list[str]) -> None:
+        """The token does not cover these filters any more: tell those who cannot see it by themselves."""
+        for topic_filter in suspended:
+            error = Denied("subscribe", topic_filter, "the token does not cover it any more")
+            self.watches.refused(topic_filter, error)
+        self._events.tell("narrowed", suspended)
+
     async def _subscribe_again(self) -> None:
-        wishes = list(self.subscriptions)
-        for start in range(0, len(wishes), FILTERS_A_PACKET):
-            some: list[Wish] = wishes[start : start + FILTERS_A_PACKET]
+        """Ask for everything on a new session, but what has a history."""
+        plain = [wish for wish in self.subscriptions if wish.history is None]
+        for start in range(0, len(plain), FILTERS_A_PACKET):
+            some = plain[start : start + FILTERS_A_PACKET]
             outcomes = await self._link.subscribe([(wish.topic_filter, wish.options) for wish in some])
-            for wish, outcome in zip(some, outcomes, strict=True):
-                if outcome.is_failure:
-                    self.subscriptions.forget(wish)
-                    denied = Denied(
-                        "subscribe", wish.topic_filter, outcome.reason, reason_code=outcome.reason_code
-                    )
-                    self._events.tell("denied", denied)
+            self._answered(some, outcomes)
+        for subscription in self.watches.subscriptions:
+            (outcome,) = await self._link.subscribe([(subscription, WATCHING)])
+            if outcome.is_failure:
+                self.watches.refused(subscription, _denied(subscription, outcome))
+
+    async def _ask_for_history(self, *, session_present: bool) -> None:
+        """Ask for what was published meanwhile, on a session that goes on too; no retained message again."""
+        for wish in self.subscriptions:
+            if wish.history is not None:
+                options = copy.copy(wish.options)
+                if session_present:
+                    options.retainHandling = max(options.retainHandling, 1)
+                (outcome,) = await self._link.subscribe([(wish.topic_filter, options)], wish.asked())
+                self._answered([wish], [outcome])
+
+    def _answered(self, wishes: Sequence[Wish], outcomes: Sequence[Outcome]) -> None:
+        """Forget what is refused on another connection, and tell."""
+        for wish, outcome in zip(wishes, outcomes, strict=True):
+            if outcome.is_failure:
+                self.subscriptions.forget(wish)
+                self._events.tell("denied", _denied(wish.topic_filter, outcome))
 
     def _tell_status(self, word: str) -> None:
         self._events.tell("status", self.is_connected, word)
@@ -278,9 +347,7 @@ class Engine:
     def _renewed(self, token: Token, is_new_family: bool) -> None:  # noqa: FBT001
         """A refresh moves the connection by itself; a new family is to be shown to the broker."""
         if is_new_family and self._link.is_up:
-            task = asyncio.create_task(self._show(token))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._begin(self._show(token))
 
     async def _show(self, token: Token) -> None:
         """Give the broker a token in place; where it does not take it, connect anew with it."""
@@ -294,6 +361,16 @@ class Engine:
                 )
                 self._keeper.move()
 
+    def _begin(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        """Begin something that ends by itself, or with this client."""
+        task = asyncio.create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
     def _stir(self) -> None:
         self._changed.set()
         self._changed = asyncio.Event()
+
+
+def _denied(topic_filter: str, outcome: Outcome) -> Denied:
+    return Denied("subscribe", topic_filter, outcome.reason, reason_code=outcome.reason_code)

@@ -128,6 +128,10 @@ class Link:
         _, packet_id = self._client.unsubscribe(list(filters))
         return await self._answer(packet_id)
 
+    def leave(self, filters: Sequence[str]) -> None:
+        """Unsubscribe without waiting for the answer."""
+        self._client.unsubscribe(list(filters))
+
     def acknowledge(self, one: Received) -> None:
         """Tell the broker that a message of QoS 1 was taken; of QoS 2 it knows already."""
         if self.is_up and one.message.qos == 1:

@@ -6,9 +6,19 @@ import asyncio
 import dataclasses
 import enum
 import json
-from typing import Any, TypedDict
+from datetime import datetime
+from typing import Any, Final, TypedDict
+
+from tokenmq.client.moments import read
 
 Payload = bytes | bytearray | str | dict[str, Any] | list[Any] | int | float | bool | None
+
+
+# User properties of a message that is recorded; nobody but the broker can send one.
+HISTORY_ID: Final = "tokenmq-history-id"
+HISTORY_AT: Final = "tokenmq-history-at"
+HISTORY_USER: Final = "tokenmq-history-user"
+HISTORY_GAP: Final = "tokenmq-history-gap"
 
 
 class Properties(TypedDict, total=False):
@@ -55,6 +65,31 @@ class Message:
     def json(self) -> Any:
         """Read the payload as JSON. Raises: ValueError."""
         return json.loads(self.payload)
+
+    @property
+    def history_id(self) -> int | None:
+        """Its number in the history, which only grows; None where it was not asked for or is not recorded."""
+        told = self._told(HISTORY_ID)
+        return int(told) if told is not None and told.isdecimal() else None
+
+    @property
+    def published_at(self) -> datetime | None:
+        """When the broker took it in, by its history."""
+        told = self._told(HISTORY_AT)
+        return None if told is None else read(told)
+
+    @property
+    def published_by(self) -> str | None:
+        """The user whose token published it, by its history; `server` for a key."""
+        return self._told(HISTORY_USER)
+
+    @property
+    def history_gap(self) -> bool:
+        """Messages that should have come before it are not there any more."""
+        return self._told(HISTORY_GAP) == "true"
+
+    def _told(self, name: str) -> str | None:
+        return next((value for told, value in self.user_properties if told == name), None)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

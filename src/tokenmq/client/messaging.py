@@ -12,9 +12,11 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 from tokenmq.client.engine import Engine
 from tokenmq.client.inbox import Mailbox, MessageCallback
 from tokenmq.client.messages import Message, Payload, Properties, PublishResult, encode
+from tokenmq.client.moments import Moment, written
 from tokenmq.client.options import Options
+from tokenmq.client.replays import AFTER, COUNT, SINCE, Replay
 from tokenmq.client.subscriptions import Subscription
-from tokenmq.errors import ConnectError
+from tokenmq.errors import ConnectError, InvalidRequest
 from tokenmq.topics.filter import check_filter, split_share
 from tokenmq.topics.name import check_name
 
@@ -48,18 +50,29 @@ class Messaging:
         retain_as_published: bool = False,
         retain_handling: int = 0,
         user_properties: Sequence[tuple[str, str]] = (),
+        history: int | None = None,
+        since: Moment | None = None,
+        after: int | None = None,
     ) -> Subscription:
         """Subscribe, now and again on every new session.
+
+        With `history`, `since` or `after` (MQTT 5, permission `history`) recorded messages come first,
+        oldest first, then live ones, none missing and none twice; each has `history_id`, `published_at`,
+        `published_by`. After a reconnect it goes on after the last that has come; where that is not
+        possible, the next message has `history_gap`.
 
         Args:
             topic_filter: `$share/group/filter` too.
             qos: 0, 1 or 2; of `Options.default_subscribe_qos` without.
             callback: called with each message, plain or async, one after the other; without one
                 they come by `messages`.
+            history: so many recorded messages at most, the newest ones.
+            since: recorded ones from then on: an aware datetime, unix seconds, or RFC 3339.
+            after: recorded ones whose `history_id` is greater.
             no_local, retain_as_published, retain_handling, user_properties: as MQTT 5 §3.8 has them.
 
         Raises: Denied when the broker refuses it, ConnectError when it does not answer in time,
-            InvalidTopicFilter.
+            InvalidTopicFilter, InvalidRequest for history over MQTT 3.1.1.
         """
         check_filter(split_share(topic_filter)[1])
         options = SubscribeOptions(
@@ -68,7 +81,23 @@ class Messaging:
             retainAsPublished=retain_as_published,
             retainHandling=retain_handling,
         )
-        return await self._working().subscribe(topic_filter, options, callback, user_properties)
+        replay = self._replay(history, since, after)
+        return await self._working().subscribe(topic_filter, options, callback, user_properties, replay)
+
+    def _replay(self, history: int | None, since: Moment | None, after: int | None) -> Replay | None:
+        """Return what is to be replayed; None for nothing. Raises: InvalidRequest."""
+        wanted = (
+            (COUNT, None if history is None else str(history)),
+            (SINCE, None if since is None else written(since)),
+            (AFTER, None if after is None else str(after)),
+        )
+        asked = [(name, value) for name, value in wanted if value is not None]
+        if not asked:
+            return None
+        if self.options.protocol_version != 5:
+            wish = "subscribe to $history/<count>/<filter>, or use MQTT 5"
+            raise InvalidRequest(("history", f"cannot be asked for so over MQTT 3.1.1: {wish}"))
+        return Replay(asked)
 
     async def unsubscribe(self, topic_filter: str) -> None:
         """Unsubscribe. Raises: ConnectError."""

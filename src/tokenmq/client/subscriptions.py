@@ -9,8 +9,10 @@ from typing import Final
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from tokenmq.client.inbox import Delivery, Mailbox, MessageCallback, Reader
+from tokenmq.client.messages import HISTORY_GAP
+from tokenmq.client.replays import RECORDED, Replay
 from tokenmq.client.wire import Received
-from tokenmq.topics.filter import split_share
+from tokenmq.topics.filter import matches, split_share
 from tokenmq.topics.tree import FilterTree
 
 CAPACITY: Final = 10_000
@@ -30,6 +32,12 @@ class Subscription:
     qos: int
     user_properties: tuple[tuple[str, str], ...] = ()
 
+    @property
+    def is_recorded(self) -> bool | None:
+        """Whether anything is recorded there; None where the broker was not asked for history."""
+        told = dict(self.user_properties).get(RECORDED)
+        return None if told is None else told == "true"
+
 
 @dataclasses.dataclass(slots=True, eq=False)
 class Wish:
@@ -39,6 +47,11 @@ class Wish:
     options: SubscribeOptions
     mailbox: Mailbox
     reader: Reader | None = None
+    history: Replay | None = None
+
+    def asked(self) -> list[tuple[str, str]]:
+        """Return the user properties to subscribe with."""
+        return [] if self.history is None else self.history.asked()
 
 
 class Subscriptions:
@@ -73,11 +86,17 @@ class Subscriptions:
     def __iter__(self) -> Iterator[Wish]:
         return iter(tuple(self._wishes.values()))
 
-    def add(self, topic_filter: str, options: SubscribeOptions, callback: MessageCallback | None) -> Wish:
+    def add(
+        self,
+        topic_filter: str,
+        options: SubscribeOptions,
+        callback: MessageCallback | None,
+        history: Replay | None = None,
+    ) -> Wish:
         """Remember a subscription, before it is asked for: its messages may overtake the answer."""
         before = self._wishes.get(topic_filter)
         reader = Reader(callback) if callback else None
-        wish = Wish(topic_filter, options, reader.mailbox if reader else self.messages, reader)
+        wish = Wish(topic_filter, options, reader.mailbox if reader else self.messages, reader, history)
         if before is not None:
             self._leave(before)
         self._mailboxes.insert(split_share(topic_filter)[1], wish.mailbox)
@@ -110,14 +129,26 @@ class Subscriptions:
             known.received = one
             return
         mailboxes = self._wanting(one.message.topic)
+        if one.message.user_properties and (number := one.message.history_id) is not None:
+            mailboxes, one = self._new_to(mailboxes, one, number)
+            if not mailboxes:
+                self._acknowledge(one)
+                return
         delivery = Delivery(one, len(mailboxes), self._finished)
         if one.message.qos == 1:
             self._unacknowledged[one.packet_id] = delivery
         for mailbox in mailboxes:
             self._put(mailbox, delivery)
 
+    def wants(self, topic: str) -> bool:
+        """Whether any subscription matches a topic."""
+        return any(True for _ in self._mailboxes.matching(topic))
+
     def connected(self, *, session_present: bool) -> None:
         """Without the session of before, the broker repeats nothing and waits for nothing."""
+        for wish in self:
+            if wish.history is not None:
+                wish.history.begins(session_present=session_present)
         if not session_present:
             self._unacknowledged.clear()
 
@@ -127,6 +158,26 @@ class Subscriptions:
         readers = [wish.reader for wish in self if wish.reader] + list(self._for_all.values())
         for reader in readers:
             await reader.close()
+
+    def _new_to(self, mailboxes: list[Mailbox], one: Received, number: int) -> tuple[list[Mailbox], Received]:
+        """Leave out those whose history has had this message before; what it told of a gap is told later."""
+        had: dict[Mailbox, bool] = {}
+        is_after_gap = False
+        for wish in self:
+            if matches(split_share(wish.topic_filter)[1], one.message.topic):
+                is_new = wish.history is None or wish.history.takes(
+                    number, is_after_gap=one.message.history_gap
+                )
+                if is_new and wish.history is not None:
+                    is_after_gap = wish.history.takes_gap() or is_after_gap
+                had[wish.mailbox] = had.get(wish.mailbox, True) and not is_new
+        if had and all(had.values()):
+            return [], one
+        if is_after_gap and not one.message.history_gap:
+            told = (*one.message.user_properties, (HISTORY_GAP, "true"))
+            message = dataclasses.replace(one.message, user_properties=told)
+            one = dataclasses.replace(one, message=message)
+        return [mailbox for mailbox in mailboxes if not had.get(mailbox)], one
 
     def _wanting(self, topic: str) -> list[Mailbox]:
         """Return who gets a message: nobody twice, and somebody always."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterator
 from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar, Unpack
 
@@ -28,6 +28,8 @@ Sets = Callable[["Client", Callable[..., Any] | None], None]
 # Arguments that are functions of the caller's.
 _FUNCTIONS = ("callback", "answer", "get_token", "external_token")
 
+_END = object()
+
 
 def _blocking(
     method: Callable[Concatenate[aio.Client, P], Coroutine[Any, Any, R]],
@@ -43,6 +45,28 @@ def _blocking(
         return self._portal.run(method(*given.args, **given.kwargs))
 
     return called
+
+
+def _each(
+    method: Callable[Concatenate[aio.Client, P], AsyncGenerator[R]],
+) -> Callable[Concatenate[Client, P], Generator[R]]:
+    """Return a method that yields what an async one yields; closing it leaves that one."""
+
+    @functools.wraps(method)
+    def called(self: Client, /, *args: P.args, **kwargs: P.kwargs) -> Generator[R]:
+        items = method(self._client, *args, **kwargs)
+        try:
+            while (item := self._portal.run(_next(items))) is not _END:
+                yield item  # type: ignore[misc]
+        finally:
+            if not self._portal.is_closed:
+                self._portal.run(items.aclose())
+
+    return called
+
+
+async def _next(items: AsyncGenerator[R]) -> R | object:
+    return await anext(items, _END)
 
 
 def _hears(name: str) -> Hears:
@@ -107,6 +131,10 @@ class Client:
     transmit = publish
     request = _blocking(aio.Client.request)
     on_request = _blocking(aio.Client.on_request)
+    presence = _blocking(aio.Client.presence)
+    set_presence_state = _blocking(aio.Client.set_presence_state)
+    presence_events = _each(aio.Client.presence_events)
+    history = _blocking(aio.Client.history)
 
     on_token_expiring = _hears("on_token_expiring")
     on_token_refreshed = _hears("on_token_refreshed")

@@ -1,35 +1,71 @@
-"""The service for a backend, without asyncio."""
+"""The service for a backend, without asyncio: the calls of `core`, each run to its end."""
 
 from __future__ import annotations
 
+import functools
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from types import TracebackType
-from typing import Any, Self, TypeVar, Unpack
+from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar
 
 import httpx2
 
-from tokenmq.client.answers import (
-    Introspection,
-    IssuedToken,
-    Published,
-    Revocation,
-    RevocationRequest,
-    TokenInfo,
-    TokenRequest,
-)
-from tokenmq.client.clocks import Backoff
-from tokenmq.client.replies import answer_of, unreachable
-from tokenmq.server_api import calls
 from tokenmq.server_api.calls import Call
+from tokenmq.server_api.core import AsyncCalls, AsyncTokens
 from tokenmq.server_api.http import client_settings
-from tokenmq.server_api.retries import Attempts
+from tokenmq.server_api.network import BlockingNetwork, finish, finish_each
 
+P = ParamSpec("P")
+R = TypeVar("R")
 T = TypeVar("T")
+Awaited = TypeVar("Awaited")
 
 
-class ServerApi:
+class Blocking(Generic[Awaited]):
+    """Calls that block, over the same calls that are awaited."""
+
+    _awaited: Awaited
+
+
+def _blocking(
+    method: Callable[Concatenate[Awaited, P], Coroutine[Any, Any, R]],
+) -> Callable[Concatenate[Blocking[Awaited], P], R]:
+    """Return a method that blocks until its call is done."""
+
+    @functools.wraps(method)
+    def called(self: Blocking[Awaited], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        return finish(method(self._awaited, *args, **kwargs))
+
+    return called
+
+
+def _each(
+    method: Callable[Concatenate[Awaited, P], AsyncIterator[R]],
+) -> Callable[Concatenate[Blocking[Awaited], P], Iterator[R]]:
+    """Return a method that yields what its call yields."""
+
+    @functools.wraps(method)
+    def called(self: Blocking[Awaited], /, *args: P.args, **kwargs: P.kwargs) -> Iterator[R]:
+        yield from finish_each(method(self._awaited, *args, **kwargs))
+
+    return called
+
+
+class Tokens(Blocking[AsyncTokens]):
+    """Tokens: made, looked at, revoked."""
+
+    def __init__(self, awaited: AsyncTokens) -> None:
+        self._awaited = awaited
+
+    create = _blocking(AsyncTokens.create)
+    revoke = _blocking(AsyncTokens.revoke)
+    get = _blocking(AsyncTokens.get)
+    list = _each(AsyncTokens.list)
+    introspect = _blocking(AsyncTokens.introspect)
+
+
+class ServerApi(Blocking[AsyncCalls]):
     """One token service and broker, for a backend with a key.
 
         with ServerApi("http://127.0.0.1:8080", key) as api:
@@ -64,11 +100,10 @@ class ServerApi:
 
         Raises: InvalidRequest for a URL or a key that cannot be one.
         """
-        self._http = httpx2.Client(**client_settings(url, key, timeout_seconds), transport=transport)
-        self._retries = retries
-        self._sleep = sleep
-        self._chance = chance
-        self.tokens = Tokens(self)
+        http = httpx2.Client(**client_settings(url, key, timeout_seconds), transport=transport)
+        network = BlockingNetwork(http, sleep)
+        self._awaited = AsyncCalls(str(http.base_url), network, retries=retries, chance=chance)
+        self.tokens = Tokens(self._awaited.tokens)
 
     def __enter__(self) -> Self:
         return self
@@ -78,76 +113,16 @@ class ServerApi:
     ) -> None:
         self.close()
 
-    def close(self) -> None:
-        """Close the network connections."""
-        self._http.close()
-
-    def publish(
-        self,
-        topic: str,
-        payload: dict[str, Any] | list[Any] | str,
-        *,
-        qos: int = 1,
-        retain: bool = False,
-        organization_id: str | None = None,
-    ) -> Published:
-        """Publish a message; it is never sent twice by itself."""
-        return self.send(
-            calls.publish(topic, payload, qos=qos, retain=retain, organization_id=organization_id)
-        )
+    close = _blocking(AsyncCalls.close)
+    publish = _blocking(AsyncCalls.publish)
+    presence = _blocking(AsyncCalls.presence)
+    presence_of = _blocking(AsyncCalls.presence_of)
+    history = _each(AsyncCalls.history)
+    history_page = _blocking(AsyncCalls.history_page)
+    history_rules = _blocking(AsyncCalls.history_rules)
+    set_history_rules = _blocking(AsyncCalls.set_history_rules)
+    erase_history = _blocking(AsyncCalls.erase_history)
 
     def send(self, call: Call[T]) -> T:
         """Send a call, again where that is right, and return its answer."""
-        attempts = Attempts(
-            is_repeatable=call.is_repeatable, retries=self._retries, backoff=Backoff(chance=self._chance)
-        )
-        while True:
-            try:
-                response = self._http.request(
-                    call.method, call.path, params=call.query, json=call.body, headers=call.headers
-                )
-            except httpx2.TransportError as error:
-                if (wait := attempts.after(error)) is None:
-                    raise unreachable(error, str(self._http.base_url)) from error
-            else:
-                if response.is_success or (wait := attempts.after(response)) is None:
-                    return answer_of(response, call.wants, str(self._http.base_url))
-            self._sleep(wait)
-
-
-class Tokens:
-    """Tokens: made, looked at, revoked."""
-
-    def __init__(self, api: ServerApi) -> None:
-        self._api = api
-
-    def create(self, **request: Unpack[TokenRequest]) -> IssuedToken:
-        """Make a token for a user; hand the whole answer to their client."""
-        return self._api.send(calls.create_token(**request))
-
-    def revoke(self, **request: Unpack[RevocationRequest]) -> Revocation:
-        """Revoke tokens; when this returns it is durable and their connections are closed."""
-        return self._api.send(calls.revoke(**request))
-
-    def get(self, token_id: str, *, organization_id: str | None = None) -> TokenInfo:
-        """Look at a token's family."""
-        return self._api.send(calls.get_token(token_id, organization_id))
-
-    def list(
-        self, *, organization_id: str | None = None, user_id: str | None = None, status: str | None = None
-    ) -> Iterator[TokenInfo]:
-        """Yield every token family, or those of a user or in a status."""
-        cursor: str | None = None
-        while True:
-            page = self._api.send(
-                calls.list_tokens(
-                    organization_id=organization_id, user_id=user_id, status=status, cursor=cursor
-                )
-            )
-            yield from page["tokens"]
-            if not (cursor := page["next"]):
-                return
-
-    def introspect(self, token: str, *, organization_id: str | None = None) -> Introspection:
-        """Ask whether a token is good now, and what it may do (RFC 7662)."""
-        return self._api.send(calls.introspect(token, organization_id))
+        return finish(self._awaited.send(call))
