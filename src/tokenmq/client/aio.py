@@ -9,8 +9,7 @@ from typing import Final, Self, Unpack
 
 from tokenmq.client.addresses import addresses_of
 from tokenmq.client.callbacks import Callbacks
-from tokenmq.client.engine import Engine
-from tokenmq.client.keeper import Credentials
+from tokenmq.client.engine import Engine, Login
 from tokenmq.client.logins import FixedLogin, TokenLogin
 from tokenmq.client.messages import Will
 from tokenmq.client.messaging import Messaging
@@ -163,9 +162,7 @@ class Client(Callbacks, Messaging):
         self._client_id = client_id or f"{self.options.client_id_prefix}{made_up}"
         self._ends_session = client_id is None or self.options.clean_session
 
-    async def _connect(
-        self, host: str, login: Credentials, source: TokenSource | None, will: Will | None
-    ) -> None:
+    async def _connect(self, host: str, login: Login, source: TokenSource | None, will: Will | None) -> None:
         options = self.options
         link_options = LinkOptions(
             client_id=self._client_id,

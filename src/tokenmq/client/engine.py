@@ -12,7 +12,7 @@ import contextlib
 import dataclasses
 import json
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
@@ -43,19 +43,28 @@ SHOW_SECONDS: Final = 10.0
 HOLD_SECONDS: Final = 5.0
 
 
+class Login(Credentials, Protocol):
+    """Credentials, some of which the broker can be given in place."""
+
+    @property
+    def is_outdated(self) -> bool:
+        """There is a token of another family than the one that the connection was opened with."""
+        ...
+
+
 class Engine:
     """One client at work, from its connecting to its end.
 
     Attributes:
         is_connected: a message that is published now goes out.
-        error: by which it has ended; None while it goes on.
+        error: by which it has ended, closing included; None while it goes on.
     """
 
     def __init__(
         self,
         addresses: Sequence[Address],
         link_options: LinkOptions,
-        credentials: Credentials,
+        credentials: Login,
         *,
         options: Options,
         events: Events,
@@ -117,6 +126,8 @@ class Engine:
         self.is_connected = False
         self.outbox.give_up("the client was closed")
         self.subscriptions.messages.close(self.error)
+        self.error = self.error or ConnectError("this client was closed; make another one")
+        self.requests.give_up(self.error)
         self._stir()
 
     async def _end_session(self) -> None:
@@ -128,13 +139,18 @@ class Engine:
             await link.open(*await self._credentials.current())
         await link.close()
 
+    def check_goes_on(self) -> None:
+        """Raises: what has ended it."""
+        if self.error is not None:
+            # It is raised by each call: without this it would remember all of them.
+            raise self.error.with_traceback(None)
+
     async def ready(self, timeout_seconds: float) -> Link:
         """Wait for a connection. Raises: ConnectError when there is none in time, or what has ended it."""
         try:
             async with asyncio.timeout(timeout_seconds):
                 while not (self.is_connected and self._link.is_up):
-                    if self.error is not None:
-                        raise self.error
+                    self.check_goes_on()
                     await self._changed.wait()
         except TimeoutError as error:
             raise ConnectError(f"there is no connection after {timeout_seconds:g} s") from error
@@ -171,6 +187,20 @@ class Engine:
             raise Denied("subscribe", topic_filter, outcome.reason, reason_code=outcome.reason_code)
         return Subscription(topic_filter, outcome.reason_code, outcome.user_properties)
 
+    async def unsubscribe(self, topic_filter: str) -> None:
+        """Unsubscribe, through as many connections as it takes. Raises: ConnectError."""
+        deadline = asyncio.get_running_loop().time() + self._options.request_timeout_seconds
+        self.subscriptions.remove(topic_filter)
+        try:
+            while True:
+                link = await self.ready(deadline - asyncio.get_running_loop().time())
+                with contextlib.suppress(ConnectError):
+                    async with asyncio.timeout_at(deadline):
+                        await link.unsubscribe([topic_filter])
+                    return
+        except TimeoutError as error:
+            raise ConnectError(f"the broker does not answer to the end of {topic_filter}") from error
+
     # What the keeper tells
 
     async def connected(self, connack: Connack) -> None:
@@ -178,9 +208,13 @@ class Engine:
         self._link = next(link for link in self._links if link.is_up)
         self.subscriptions.connected(session_present=connack.session_present)
         suspended = [value for name, value in connack.outcome.user_properties if name == SUSPENDED]
-        if not connack.session_present:
-            await self._subscribe_again()
-        await self._listen_to_events()
+        try:
+            async with asyncio.timeout(self._link_options.timeout_seconds):
+                if not connack.session_present:
+                    await self._subscribe_again()
+                await self._listen_to_events()
+        except TimeoutError as error:
+            raise ConnectError("the broker does not answer to SUBSCRIBE in time") from error
         self.outbox.connected(self._link, receive_maximum=connack.receive_maximum)
         self.is_connected = True
         self._stir()
@@ -188,6 +222,9 @@ class Engine:
         self._tell_status("connected")
         if suspended:
             self._events.tell("narrowed", suspended)
+        if self._credentials.is_outdated and self._source is not None and self._source.newest is not None:
+            # It came while the connection was being opened with the one before.
+            self._show_soon(self._source.newest)
 
     def disconnected(self, outcome: Outcome | None) -> None:
         """The connection has ended."""
@@ -212,6 +249,7 @@ class Engine:
         self.is_connected = False
         self.outbox.give_up(str(error), error)
         self.subscriptions.messages.close(error)
+        self.requests.give_up(error)
         self._stir()
         if isinstance(error, TokenError):
             self._events.tell("auth_error", error)
@@ -233,6 +271,10 @@ class Engine:
     def acknowledged(self, packet_id: int, outcome: Outcome) -> None:
         """PUBACK or PUBCOMP has come."""
         self.outbox.acknowledged(packet_id, outcome)
+
+    def written(self) -> None:
+        """A message of QoS 0 is on its way."""
+        self.outbox.written()
 
     def lost(self, outcome: Outcome | None) -> None:
         """The connection has ended."""
@@ -277,10 +319,13 @@ class Engine:
 
     def _renewed(self, token: Token, is_new_family: bool) -> None:  # noqa: FBT001
         """A refresh moves the connection by itself; a new family is to be shown to the broker."""
-        if is_new_family and self._link.is_up:
-            task = asyncio.create_task(self._show(token))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+        if is_new_family and self.is_connected and self._link.is_up:
+            self._show_soon(token)
+
+    def _show_soon(self, token: Token) -> None:
+        task = asyncio.create_task(self._show(token))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _show(self, token: Token) -> None:
         """Give the broker a token in place; where it does not take it, connect anew with it."""

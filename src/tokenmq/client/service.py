@@ -98,18 +98,22 @@ class TokenService:
             response = await self._http.post(path, json=body, headers=headers)
         except httpx2.TransportError as error:
             raise TokenError("network", str(unreachable(error, self._url)), is_final=False) from error
+        except httpx2.HTTPError as error:
+            # An answer that cannot be read, as one whose Content-Encoding is not what it says.
+            why = f"that is no answer of a token service: {error}"
+            raise TokenError("invalid_response", why, is_final=False) from error
         self._measure(response, self._clock.mono() - asked)
         if not response.is_success:
-            raise _refusal(response)
+            raise _refusal(response, now=self.now.now())
         return Token.from_answer(read_json(response.content))
 
     def _measure(self, response: httpx2.Response, took_seconds: float) -> None:
-        with contextlib.suppress(ValueError, KeyError):
+        with contextlib.suppress(ValueError, KeyError, OverflowError):
             date = parsedate_to_datetime(response.headers["date"]).timestamp()
             self.now.measure(date, took_seconds=took_seconds)
 
 
-def _refusal(response: httpx2.Response) -> TokenError:
+def _refusal(response: httpx2.Response, *, now: float) -> TokenError:
     status = response.status_code
     told = read_json(response.content)
     told = told if isinstance(told, dict) else {}
@@ -123,12 +127,17 @@ def _refusal(response: httpx2.Response) -> TokenError:
         detail,
         status=status,
         is_final=is_over,
-        retry_after_seconds=_seconds(response.headers.get("retry-after")),
+        retry_after_seconds=_seconds(response.headers.get("retry-after"), now=now),
     )
 
 
-def _seconds(text: str | None) -> float | None:
-    """Read a Retry-After in seconds, the form that the service sends."""
-    if text is None or not text.strip().isdecimal():
+def _seconds(text: str | None, *, now: float) -> float | None:
+    """Read a Retry-After: seconds, as the service sends it, or a date, as proxies do (RFC 9110 §10.2.3)."""
+    if text is None:
         return None
-    return min(float(text), MOST_RETRY_AFTER_SECONDS)
+    try:
+        is_number = text.strip().isdecimal()
+        seconds = float(text) if is_number else parsedate_to_datetime(text).timestamp() - now
+    except (ValueError, OverflowError):
+        return None
+    return min(max(seconds, 0.0), MOST_RETRY_AFTER_SECONDS)

@@ -376,3 +376,103 @@ async def test_a_broker_that_takes_no_token_in_place_is_connected_to_anew(
     assert {(await one).status for one in sending} == {Status.ACKNOWLEDGED}
     assert sorted(int(message.text) for message in await take(client, 400)) == list(range(400))
     assert "disconnected" not in heard.names()
+
+
+async def test_planned_reconnects_double_nothing_that_is_read_meanwhile(
+    make_client: Make, connect: Make, service: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the reader is done with between two connections is not handed out again."""
+    monkeypatch.setattr("tokenmq.client.engine.AUTH_TOKEN", "$auth/nothing")
+    client, heard = make_client()
+    writer, _ = make_client()
+    nothing: dict[str, Any] = dict.fromkeys(("secret_key", "user_id", "permissions", "topics"))
+    await connect(client, **{**nothing, "get_token": lambda: service.create_token("gus")})
+    await connect(writer, "writer")
+    got: list[int] = []
+    every = asyncio.Event()
+
+    async def take(message: Any) -> None:
+        await asyncio.sleep(0)
+        got.append(int(message.text))
+        if len(got) >= 2000:
+            every.set()
+
+    await client.subscribe("chat/gus/+", callback=take)
+    sending = [asyncio.create_task(writer.publish(f"chat/gus/{n % 7}", str(n))) for n in range(2000)]
+    for times in range(2, 6):
+        await client.refresh_token()
+        await heard.wait_for("connected", times=times)
+    await asyncio.gather(*sending)
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        await every.wait()
+    assert sorted(got) == list(range(2000))
+    assert "disconnected" not in heard.names()
+
+
+async def test_a_message_that_the_broker_does_not_take_is_said_and_ends_no_connection(
+    make_client: Make, connect: Make, service: Any, proxy_to: Make
+) -> None:
+    client, heard = make_client()
+    proxy = await proxy_to(*service.mqtt)
+    await connect(client, host=proxy.url)
+    with pytest.raises(NotDelivered, match="the broker takes"):
+        await client.publish("chat/a", b"x" * 20_000_000)
+    await client.publish("chat/a", b"small")
+    assert heard.names() == ["connected"]
+
+
+async def test_a_backend_that_gives_the_revoked_token_again_is_the_end(
+    make_client: Make, connect: Make, service: Any
+) -> None:
+    """The password that the broker refused is not sent a second time."""
+    client, heard = make_client()
+    kept = service.create_token("hal")
+    nothing: dict[str, Any] = dict.fromkeys(("secret_key", "user_id", "permissions", "topics"))
+    await connect(client, **{**nothing, "get_token": lambda: kept})
+    service.revoke(user_id="hal")
+    with pytest.raises(TokenError, match="its source gives it again"):
+        await take(client, 1)
+    assert heard.names() == ["connected", "disconnected", "reconnecting", "token_error", "auth_error"]
+
+
+async def test_who_waits_for_a_reply_learns_of_the_end(
+    make_client: Make, connect: Make, service: Any
+) -> None:
+    client, heard = make_client()
+    given = iter([service.create_token("ivy", topics=["chat/#", "response/#"])])
+    nothing: dict[str, Any] = dict.fromkeys(("secret_key", "user_id", "permissions", "topics"))
+
+    def ask() -> Any:
+        try:
+            return next(given)
+        except StopIteration:
+            raise TokenError("auth_failed", "signed out") from None
+
+    await connect(client, **{**nothing, "get_token": ask})
+    asking = asyncio.create_task(client.request("chat/ask"))
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while not any(wish.topic_filter.startswith("response/") for wish in client._engine.subscriptions):
+            await asyncio.sleep(0)
+    service.revoke(user_id="ivy")
+    await heard.wait_for("auth_error")
+    with pytest.raises(TokenError, match="signed out"):
+        await asking
+
+
+async def test_messages_of_qos_0_in_a_loop_stop_nobody(make_client: Make, connect: Make) -> None:
+    client, _ = make_client()
+    await connect(client)
+    ran = 0
+
+    async def others() -> None:
+        nonlocal ran
+        while True:
+            await asyncio.sleep(0)
+            ran += 1
+
+    other = asyncio.create_task(others())
+    for number in range(5000):
+        await client.publish("chat/loop", str(number), qos=0)
+    assert ran > 0
+    other.cancel()
+    await client.publish("chat/loop", b"end")
