@@ -1,7 +1,7 @@
 """The client for those without asyncio: `aio.Client` behind a loop in a thread of its own.
 
 There is one implementation. Callbacks are plain functions and run in worker threads, so
-they may block, and call the client.
+they may block, and call the client. Async ones run in the client's thread, and may not.
 """
 
 from __future__ import annotations
@@ -43,6 +43,13 @@ def _blocking(
         return self._portal.run(method(*given.args, **given.kwargs))
 
     return called
+
+
+def _takes(
+    init: Callable[Concatenate[source.TokenSource, P], None],  # noqa: ARG001
+) -> Callable[[Callable[..., None]], Callable[Concatenate[Any, P], None]]:
+    """Let a constructor take the arguments of another one, for who checks types."""
+    return lambda own: own
 
 
 def _hears(name: str) -> Hears:
@@ -155,17 +162,12 @@ class Client:
     def messages(self) -> Iterator[Message]:
         """Messages as they come, as `tokenmq.client.Client.messages` says."""
         mailbox = self._client.messages
-        while (one := self._portal.run(mailbox.take())) is not None:
+        while not self._portal.is_closed and (one := self._portal.run(mailbox.take())) is not None:
             yield one.message
 
     def close(self) -> None:
-        """Disconnect and end everything; again is nothing."""
-        if self._portal.is_closed:
-            return
-        try:
-            self._portal.run(self._client.close())
-        finally:
-            self._portal.close()
+        """Disconnect and end everything; again is nothing. Callbacks may call it too."""
+        self._portal.close(self._client.close)
 
     def _threaded(self, callback: Callable[..., Any]) -> Callable[..., Any]:
         return self._wrapped.setdefault(callback, in_a_thread(callback))
@@ -180,7 +182,9 @@ class TokenSource:
     Its arguments are those of `tokenmq.client.TokenSource`; functions are plain and run in threads.
     """
 
+    @_takes(source.TokenSource.__init__)
     def __init__(self, **arguments: Any) -> None:
+        """Prepare, as `tokenmq.client.TokenSource` says."""
         self._portal = Portal()
         for name in _FUNCTIONS:
             if callable(function := arguments.get(name)):
@@ -237,9 +241,4 @@ class TokenSource:
 
     def close(self) -> None:
         """End the renewing and the network connections; the newest token stays."""
-        if self._portal.is_closed:
-            return
-        try:
-            self._portal.run(self._source.close())
-        finally:
-            self._portal.close()
+        self._portal.close(self._source.close)
