@@ -471,6 +471,8 @@ async def test_an_exception_in_a_callback_harms_nobody(make: Make, clock: Any, t
         ({"secret_key": "sk", "token_service_url": "https://x"}, "user_id"),
         ({"external_token": "a", "token_service_url": "https://x"}, "organization_id"),
         ({"get_token": str, "token_service_url": "auth.example"}, "token_service_url"),
+        ({"get_token": str, "topics": ["chat/#"]}, "topics: is for tokens that are made with secret_key"),
+        ({"external_token": "a", "ttl": 60}, "ttl: .* not with external_token"),
     ],
 )
 def test_sources_that_are_none_are_refused(arguments: dict[str, Any], what: str) -> None:

@@ -59,6 +59,9 @@ class Client(Callbacks, Messaging):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
     ) -> None:
+        if error is not None and self._engine is not None:
+            # The loop has not come to the end of its last message: another client is to get it.
+            self._engine.subscriptions.messages.keep_unacknowledged()
         await self.close()
 
     # Connecting
@@ -105,6 +108,9 @@ class Client(Callbacks, Messaging):
         if secret_key and not (user_email or user_id or external_token or get_token):
             if not organization_id:
                 raise InvalidRequest(("organization_id", "is needed to connect with a key alone"))
+            if any(told is not None for told in (permissions, topics, ttl, replace_existing)):
+                # It would have more rights than whoever wrote this believes.
+                raise InvalidRequest(("user_id", "or user_email is needed to ask for rights with a key"))
             login = FixedLogin(f"{SERVER}@{organization_id}", secret_key)
             await self._connect(host, login, None, will)
             return None
@@ -188,7 +194,11 @@ class Client(Callbacks, Messaging):
             raise
 
     async def close(self) -> None:
-        """Disconnect and end everything. What was published and not acknowledged is given up."""
+        """Disconnect and end everything. What was published and not acknowledged is given up.
+
+        What a loop over `messages` got last is acknowledged, unless the client is left (`async with`)
+        by an exception.
+        """
         engine, source = self._engine, self._source
         if source is not None:
             await source.close()

@@ -116,6 +116,10 @@ class Mailbox:
             self._held = None
             held.finish()
 
+    def keep_unacknowledged(self) -> None:
+        """The reader has failed with the message that was taken last: never be done with it."""
+        self._held = None
+
 
 class Reader:
     """Calls one callback with one message after the other, in order."""

@@ -179,6 +179,8 @@ def origin_of(
         raise InvalidRequest(
             ("", f"exactly one of secret_key, external_token and get_token is needed, got {got}")
         )
+    if not secret_key:
+        _check_rights_are_told_by_a_key(wanted, named[0])
     if get_token:
         return GetTokenOrigin(get_token)
     if service is None:
@@ -193,3 +195,10 @@ def origin_of(
         raise InvalidRequest(("organization_id", "is needed with external_token"))
     assert external_token
     return ExchangeOrigin(service, organization_id, external_token, wanted)
+
+
+def _check_rights_are_told_by_a_key(wanted: Wanted, named: str) -> None:
+    """Rights that are asked for and not given would be a surprise. Raises: InvalidRequest."""
+    for name in ("permissions", "topics", "ttl", "replace_existing", "metadata"):
+        if getattr(wanted, name) is not None:
+            raise InvalidRequest((name, f"is for tokens that are made with secret_key, not with {named}"))

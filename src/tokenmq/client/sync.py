@@ -103,7 +103,7 @@ class Client:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
     ) -> None:
-        self.close()
+        self._portal.close(lambda: self._client.__aexit__(kind, error, at))
 
     connect_with_token = _blocking(aio.Client.connect_with_token)
     connect = _blocking(aio.Client.connect)

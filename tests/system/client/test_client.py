@@ -1,6 +1,7 @@
 """The client against the real service: what its methods promise."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -67,6 +68,8 @@ async def test_a_key_alone_is_the_servers_own_connection(make_client: Make, serv
     with pytest.raises(InvalidRequest, match="no token"):
         await client.refresh_token()
     other, _ = make_client()
+    with pytest.raises(InvalidRequest, match="to ask for rights with a key"):
+        await other.connect_with_token(service.ready["mqtt_url"], **connecting, topics=["chat/#"])
     with pytest.raises(InvalidRequest, match="organization_id"):
         await other.connect_with_token(service.ready["mqtt_url"], secret_key=service.secret_key)
     with pytest.raises(TokenError) as caught:
@@ -449,10 +452,9 @@ async def test_who_waits_for_a_reply_learns_of_the_end(
             raise TokenError("auth_failed", "signed out") from None
 
     await connect(client, **{**nothing, "get_token": ask})
+    await client.subscribe("chat/ask")
     asking = asyncio.create_task(client.request("chat/ask"))
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        while not any(wish.topic_filter.startswith("response/") for wish in client._engine.subscriptions):
-            await asyncio.sleep(0)
+    await take(client, 1)
     service.revoke(user_id="ivy")
     await heard.wait_for("auth_error")
     with pytest.raises(TokenError, match="signed out"):
@@ -476,3 +478,27 @@ async def test_messages_of_qos_0_in_a_loop_stop_nobody(make_client: Make, connec
     assert ran > 0
     other.cancel()
     await client.publish("chat/loop", b"end")
+
+
+async def test_a_message_whose_loop_fails_is_not_acknowledged(
+    make_client: Make, connect: Make, service: Any
+) -> None:
+    writer, _ = make_client()
+    await connect(writer, "writer")
+    got: list[str] = []
+    for fails in (True, False):
+        with contextlib.suppress(KeyError):
+            async with Client(token_service_url=service.http_url) as client:
+                await connect(client, "jan", client_id="jan-1")
+                if fails:
+                    await client.subscribe("chat/jan")
+                    await writer.publish("chat/jan", "first")
+                    await writer.publish("chat/jan", "second")
+                async with asyncio.timeout(PATIENCE_SECONDS):
+                    async for message in client.messages:
+                        got.append(message.text)
+                        if fails:
+                            raise KeyError(message.text)
+                        if message.text == "second":
+                            break
+    assert got == ["first", "first", "second"]
