@@ -172,6 +172,19 @@ async def test_a_source_that_gives_the_same_token_again_has_none(clock: Any, tok
     assert (caught.value.kind, caught.value.is_final) == ("auth_failed", True)
 
 
+async def test_what_was_made_of_a_refused_token_is_refused_with_it(make: Make, token_server: Any) -> None:
+    """A connection lives through refreshes: the token that it was opened with is an old one by then."""
+    source = make()
+    opened_with = await source.token()
+    refreshed = await source.renew(opened_with)
+    assert refreshed.token_id == opened_with.token_id
+    assert await source.renew(opened_with) is refreshed
+    token_server.refuses = [(401, {"error": "unauthorized", "detail": "revoked"})]
+    other = await source.renew(opened_with, is_refused=True)
+    assert other.token_id == "tok_2"
+    assert await source.renew(opened_with, is_refused=True) is other
+
+
 async def test_an_answer_that_cannot_be_decoded_is_no_answer_and_asked_for_again(
     make: Make, clock: Any, token_server: Any
 ) -> None:

@@ -198,7 +198,8 @@ class TokenSource:
         """Return a newer token than the one that was seen; ask for one if there is none yet.
 
         Args:
-            is_refused: a broker has refused the one that was seen: if there is no other, that is final.
+            is_refused: a broker has refused the one that was seen. What was made of it since is of the
+                same family, so it is no other; and if there is no other, that is final.
 
         Raises: TokenError; InvalidRequest after `close`.
         """
@@ -206,7 +207,9 @@ class TokenSource:
             if self._is_closed:
                 raise InvalidRequest(("", "this source of tokens is closed"))
             newest = self._renewal.token
-            if newest is not None and newest is not (seen or newest):
+            is_newer = newest is not None and seen is not None and newest is not seen
+            is_another = newest is not None and seen is not None and newest.token_id != seen.token_id
+            if newest is not None and (is_another if is_refused else is_newer):
                 return newest
             self._check_left_alone()
             try:

@@ -319,13 +319,16 @@ async def test_revoked_while_connected_with_nobody_to_ask_is_the_end(
         await client.publish("chat/a", b"")
 
 
+@pytest.mark.parametrize("refreshes", [0, 1])
 async def test_revoked_while_connected_with_a_key_is_a_new_token_and_goes_on(
-    make_client: Make, connect: Make, service: Any
+    make_client: Make, connect: Make, service: Any, refreshes: int
 ) -> None:
     client, heard = make_client()
-    first = await connect(client, "dave")
+    first = await connect(client, f"dave-{refreshes}")
     await client.subscribe("chat/#")
-    service.revoke(user_id="dave")
+    for _ in range(refreshes):
+        assert (await client.refresh_token()).token_id == first.token_id
+    service.revoke(user_id=f"dave-{refreshes}")
     await heard.wait_for("connected", times=2)
     assert client.token.token_id != first.token_id
     await client.publish("chat/again", b"")
