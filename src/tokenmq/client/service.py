@@ -10,7 +10,7 @@ from typing import Any, Final
 import httpx2
 
 from tokenmq.client.clocks import Clock, ServerClock
-from tokenmq.client.replies import is_web_address, read_json, unreachable
+from tokenmq.client.replies import is_web_address, read_json, retry_after_of, unreachable
 from tokenmq.client.tokens import Token
 from tokenmq.errors import InvalidRequest, TokenError
 
@@ -104,7 +104,7 @@ class TokenService:
             raise TokenError("invalid_response", why, is_final=False) from error
         self._measure(response, self._clock.mono() - asked)
         if not response.is_success:
-            raise _refusal(response, now=self.now.now())
+            raise _refusal(response)
         return Token.from_answer(read_json(response.content))
 
     def _measure(self, response: httpx2.Response, took_seconds: float) -> None:
@@ -113,8 +113,9 @@ class TokenService:
             self.now.measure(date, took_seconds=took_seconds)
 
 
-def _refusal(response: httpx2.Response, *, now: float) -> TokenError:
+def _refusal(response: httpx2.Response) -> TokenError:
     status = response.status_code
+    asked = retry_after_of(response)
     told = read_json(response.content)
     told = told if isinstance(told, dict) else {}
     detail = str(told.get("detail") or f"the token service answered {status} without saying why")
@@ -127,17 +128,5 @@ def _refusal(response: httpx2.Response, *, now: float) -> TokenError:
         detail,
         status=status,
         is_final=is_over,
-        retry_after_seconds=_seconds(response.headers.get("retry-after"), now=now),
+        retry_after_seconds=None if asked is None else min(asked, MOST_RETRY_AFTER_SECONDS),
     )
-
-
-def _seconds(text: str | None, *, now: float) -> float | None:
-    """Read a Retry-After: seconds, as the service sends it, or a date, as proxies do (RFC 9110 §10.2.3)."""
-    if text is None:
-        return None
-    try:
-        is_number = text.strip().isdecimal()
-        seconds = float(text) if is_number else parsedate_to_datetime(text).timestamp() - now
-    except (ValueError, OverflowError):
-        return None
-    return min(max(seconds, 0.0), MOST_RETRY_AFTER_SECONDS)
