@@ -17,7 +17,7 @@ run: .venv/.server ## Start service and broker with a demo, and print what to pa
 
 test: lint format types imports clauses ## Everything; as root it first installs what the interop tests drive.
 	@scripts/install-interop.sh || echo "Going on without what could not be installed." >&2
-	$(BIN)/pytest
+	$(BIN)/python scripts/run_tests.py --durations=10 --durations-min=1
 
 check: lint format types imports clauses unit ## The fast one: all but what needs other programs.
 

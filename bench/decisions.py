@@ -56,7 +56,7 @@ def cached_and_bare() -> tuple[float, float]:
     """What the broker does with a PUBLISH on a topic that its session has used, and a bare look-up."""
     user = identity(64)
     settings = BrokerSettings()
-    broker = Broker(settings, lambda identity, *_: identity)
+    broker = Broker(settings, lambda identity, *_: identity, salt=b"")
     broker.set_rules(user.org_id, TenantRules(STARTING_POLICY, ("$spaces",), close_on_refused_publish=False))
     outbox = Outbox(Connection(ConnectionLimits(), 0.0), None)
     session = Session(

@@ -1,4 +1,4 @@
-"""The load generator by itself: `python -m bench.load pubsub|connect|churn|idle|revoke|tokens …`.
+"""The load generator by itself: `python -m bench.load pubsub|connect|churn|idle|presence|revoke|tokens …`.
 
 Prints one JSON object on one line. Exit status 0 only if every message arrived as it was sent and every
 connection and request was accepted; otherwise the object has `error`.
@@ -11,7 +11,7 @@ import resource
 import sys
 from pathlib import Path
 
-from bench import connects, issuing, links, pubsub, revoking
+from bench import connects, issuing, links, presence, pubsub, revoking
 from bench.links import Target
 from bench.pubsub import Plan
 from bench.wire import BadStream
@@ -58,6 +58,15 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--count", type=int, default=1000)
     one.add_argument("--subscriptions", type=int, default=1, help="of each connection")
 
+    one = modes.add_parser("presence", help="who joins and leaves, and those who watch")
+    one.add_argument("--key-file", required=True, help="file that holds the secret key: watchers' password")
+    one.add_argument("--count", type=int, default=9000, help="members that stay")
+    one.add_argument("--watchers", type=int, default=100)
+    one.add_argument("--per-second", type=float, default=1000.0, help="joins and leaves")
+    one.add_argument("--unwatched", action="store_true", help="on another topic, as many as there can be")
+    one.add_argument("--seconds", type=float, default=2.0)
+    one.add_argument("--warmup-seconds", type=float, default=0.5)
+
     one = modes.add_parser("revoke", help="open connections, and revoke their tokens (version 5)")
     one.add_argument("--http-port", type=int, required=True)
     one.add_argument("--key-file", required=True, help="file that holds the secret key")
@@ -100,6 +109,16 @@ def perform(options: argparse.Namespace) -> dict[str, object]:
             target, count=options.count, subscriptions=options.subscriptions, release=sys.stdin
         )
     key = Path(options.key_file).read_text().strip()
+    if options.mode == "presence" and options.unwatched:
+        return presence.unwatched(
+            target, key, elsewhere=options.watchers,
+            seconds=options.seconds, warmup_seconds=options.warmup_seconds,
+        )  # fmt: skip
+    if options.mode == "presence":
+        return presence.watched(
+            target, key, count=options.count, watchers=options.watchers, per_second=options.per_second,
+            seconds=options.seconds, warmup_seconds=options.warmup_seconds,
+        )  # fmt: skip
     if options.mode == "revoke":
         return revoking.run(
             target, http_port=options.http_port, key=key, count=options.count, key_id=options.key_id

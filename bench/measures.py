@@ -180,6 +180,29 @@ def revoked(*, connections: int, at_once: bool) -> Measure:
     return measure
 
 
+def presence_heard(bench: Bench, side: Side) -> Sample:
+    """p99 in microseconds from a join or leave to its event."""
+    if side == "peer":
+        raise NotMeasurable("an absolute figure")
+    count = max(100, int(9000 * bench.scale))
+    return _presence(bench, "--count", str(count), "--watchers", "100", figure="p99_us", clients=4000)
+
+
+def presence_unheard(bench: Bench, side: Side) -> Sample:
+    """Joins and leaves a second that nobody watches: while others watch elsewhere, and while nobody does."""
+    watchers = "10" if side == "ours" else "0"
+    return _presence(bench, "--unwatched", "--watchers", watchers, figure="per_s", clients=20)
+
+
+def _presence(bench: Bench, *options: str, figure: str, clients: int) -> Sample:
+    server = bench.tokenmq()
+    return bench.load(
+        server, "presence", "--key-file", str(server.key_file()), "--seconds", str(bench.seconds),
+        "--warmup-seconds", str(bench.warmup_seconds), *options,
+        figure=figure, credentials=server.credentials(clients),
+    )  # fmt: skip
+
+
 def _connections(bench: Bench, side: Side) -> int:
     return max(500, int((3000 if side in ("ours", "peer") else 1000) * bench.scale))
 

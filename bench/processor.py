@@ -1,4 +1,4 @@
-"""Processor time, of this process and of a server that it loads, between two moments."""
+"""Processor time, of this process and of a server that it loads, between two moments; and memory."""
 
 import os
 import time
@@ -16,6 +16,12 @@ def user_and_system_of(pid: int) -> tuple[float, float]:
     """Processor time that a process has used by itself, and that the kernel has used for it, in seconds."""
     fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     return int(fields[11]) / _TICKS, int(fields[12]) / _TICKS
+
+
+def memory_of(pid: int) -> int:
+    """Resident set of a process in bytes, without what is only shared with files."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("RssAnon:"))
 
 
 class Processor:

@@ -28,6 +28,8 @@ from bench.measures import (
     decision,
     half_load,
     idle_memory,
+    presence_heard,
+    presence_unheard,
     pubsub,
     revoked,
     tokens,
@@ -225,6 +227,15 @@ ROWS = (
         "idle", "memory of an idle connection, subscribed, KiB", idle_memory,
         Wanted("ours", at_most=12 * 1024), pairs=1, warm=False, per_second=False, factor=1024, extra=True,
         others=True, overhead_seconds=12.0,
+    ),
+    Row(
+        "presence", "p99 from a join or leave to its event; 9,000 members, 100 watchers, 1,000/s, ms",
+        presence_heard, Wanted("ours", at_most=250_000), pairs=2, warm=False, per_second=False, factor=1000,
+        extra=True, overhead_seconds=12.0,
+    ),
+    Row(
+        "presence-none", "joins and leaves/s that nobody watches, while others watch elsewhere; to none",
+        presence_unheard, Wanted(at_least=0.8), extra=True,
     ),
     Row(
         "revoke", "revocation answered to last byte, p99 of 500 connections, each by itself, ms; to asked",

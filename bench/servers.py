@@ -3,7 +3,6 @@
 tokenmq runs as `tokenmq serve` does: its defaults, SQLite, tokens enforced, logs into a file.
 """
 
-import http.client
 import json
 import os
 import socket
@@ -15,7 +14,8 @@ from pathlib import Path
 from typing import Literal
 
 from bench.issuing import Requests
-from bench.processor import seconds_of
+from bench.ours import HOST, Refused, environment, free_port, post
+from bench.processor import memory_of, seconds_of
 
 START_SECONDS = 20.0
 TOKEN_TTL_SECONDS = 43200
@@ -27,11 +27,6 @@ Variant = Literal["", "inflight", "durable"]
 
 class NotMeasurable(Exception):
     """This row has no figure for this side, and why."""
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 def on_core(cpu: int | None) -> Callable[[], None] | None:
@@ -125,11 +120,7 @@ class Server:
                 return
 
     def memory_bytes(self) -> int:
-        """Resident set, without what is only shared with files."""
-        for line in Path(f"/proc/{self.pid()}/status").read_text().splitlines():
-            if line.startswith("RssAnon:"):
-                return int(line.split()[1]) * 1024
-        raise NotMeasurable("the kernel does not tell RssAnon")
+        return memory_of(self.pid())
 
     def runs(self) -> bool:
         return self._process is not None and self._process.poll() is None
@@ -146,7 +137,7 @@ class Server:
             if self._process.poll() is not None:
                 break
             try:
-                socket.create_connection(("127.0.0.1", port), 1).close()
+                socket.create_connection((HOST, port), 1).close()
             except OSError:
                 time.sleep(0.05)
             else:
@@ -212,13 +203,12 @@ class Tokenmq(Server):
         return [str(self._program), "serve"]
 
     def environment(self) -> dict[str, str]:
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("TOKENMQ_")}
-        return kept | {
-            "TOKENMQ_DATA_FOLDER": str(self._data),
-            "TOKENMQ_HTTP_PORT": str(self.http_port),
-            "TOKENMQ_MQTT_PORT": str(self.port),
-            "TOKENMQ_WEBSOCKET_PORT": str(self.websocket_port),
-        }
+        return environment(
+            DATA_FOLDER=str(self._data),
+            HTTP_PORT=str(self.http_port),
+            MQTT_PORT=str(self.port),
+            WEBSOCKET_PORT=str(self.websocket_port),
+        )
 
     def ports(self) -> tuple[int, ...]:
         return (self.port, self.websocket_port, self.http_port)
@@ -252,7 +242,7 @@ class Tokenmq(Server):
     def mint(self, count: int) -> list[tuple[str, str]]:
         """Make `count` new tokens: (username, password) of each."""
         requests = Requests(
-            "127.0.0.1", self.http_port, self.key, concurrency=min(64, count), ttl_seconds=TOKEN_TTL_SECONDS
+            HOST, self.http_port, self.key, concurrency=min(64, count), ttl_seconds=TOKEN_TTL_SECONDS
         )  # fmt: skip
         try:
             return requests.collect(count)
@@ -290,15 +280,7 @@ class Tokenmq(Server):
         return str(made["id"])
 
     def _post(self, path: str, key: str, body: dict[str, object]) -> dict[str, object]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.http_port, timeout=10)
         try:
-            headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
-            connection.request("POST", path, json.dumps(body), headers)
-            answer = connection.getresponse()
-            content = answer.read()
-        finally:
-            connection.close()
-        if answer.status not in (200, 201):
-            raise NotMeasurable(f"POST {path} was answered {answer.status}: {content[:200]!r}")
-        found: dict[str, object] = json.loads(content)
-        return found
+            return post(self.http_port, path, body, key=key, seconds=10)
+        except Refused as error:
+            raise NotMeasurable(str(error)) from error

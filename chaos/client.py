@@ -5,8 +5,10 @@ import contextlib
 import random
 from collections.abc import Callable, Iterable
 
+from bench.ours import HOST
+
 from chaos.ledger import Ledger, Page, Will, now
-from chaos.server import HOST, Pass
+from chaos.server import Pass
 from chaos.state import ClientState
 from tokenmq.errors import ProtocolError
 from tokenmq.mqtt import codec

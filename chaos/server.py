@@ -3,17 +3,16 @@
 import asyncio
 import http.client
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import NamedTuple
 
-from bench.servers import free_port
+from bench.ours import environment, free_port, post
+from bench.processor import memory_of, seconds_of
 
 import tokenmq
 
-HOST = "127.0.0.1"
 # Time that a start or an end may take on a machine that is busy with other things.
 START_SECONDS = 60.0
 TOKEN_TTL_SECONDS = 43_200
@@ -94,13 +93,13 @@ class Server:
         fields = {"kind": "sk", "name": "chaos", "organization_id": organization["id"]}
         self._key = str((await self._post("/v2/keys", fields, key=admin))["key"])
 
-    async def mint(self, user_id: str) -> Pass:
+    async def mint(self, user_id: str, *, ttl_seconds: int = TOKEN_TTL_SECONDS) -> Pass:
         """Make a token for the topics of a run."""
         body = {
             "user_id": user_id,
             "permissions": ["publish", "subscribe"],
             "topics": ["load/#", "kept/#", "wills/#"],
-            "ttl": TOKEN_TTL_SECONDS,
+            "ttl": ttl_seconds,
         }
         made = await self._post("/v2/tokens", body)
         return Pass(str(made["mqtt_username"]), str(made["token"]).encode(), str(made["token_id"]))
@@ -115,14 +114,11 @@ class Server:
 
     def cpu_seconds(self) -> float:
         """Return the processor time that the process has had (Linux, proc(5))."""
-        stat = Path(f"/proc/{self._running().pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(stat[11]) + int(stat[12])) / os.sysconf("SC_CLK_TCK")
+        return seconds_of(self._running().pid)
 
     def memory_bytes(self) -> int:
         """Return the anonymous memory that the process has (Linux, proc(5))."""
-        status = Path(f"/proc/{self._running().pid}/status").read_text()
-        found = next(line for line in status.splitlines() if line.startswith("RssAnon:"))
-        return int(found.split()[1]) * 1_024
+        return memory_of(self._running().pid)
 
     def _running(self) -> subprocess.Popen[bytes]:
         assert self._process is not None
@@ -139,35 +135,20 @@ class Server:
         return self.log.read_text(errors="replace")[-4000:]
 
     def _spawn(self, *arguments: str, pipe: bool) -> subprocess.Popen[bytes]:
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("TOKENMQ_")}
-        environment = {
-            **kept,
-            "PYTHONPATH": str(Path(tokenmq.__file__).parents[1]),  # the sources of this process
-            "TOKENMQ_DATA_FOLDER": str(self.data),
-            "TOKENMQ_HTTP_PORT": str(self._http_port),
-            "TOKENMQ_MQTT_PORT": str(self.port),
-            "TOKENMQ_WEBSOCKET_ENABLED": "false",
-            **self._settings,
-        }
+        variables = environment(
+            DATA_FOLDER=str(self.data),
+            HTTP_PORT=str(self._http_port),
+            MQTT_PORT=str(self.port),
+            WEBSOCKET_ENABLED="false",
+        )
+        variables |= self._settings
+        variables["PYTHONPATH"] = str(Path(tokenmq.__file__).parents[1])  # the sources of this process
         with self.log.open("ab") as log:
             return subprocess.Popen(
-                [sys.executable, "-m", "tokenmq", *arguments], env=environment, cwd=self.folder,
+                [sys.executable, "-m", "tokenmq", *arguments], env=variables, cwd=self.folder,
                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE if pipe else log, stderr=log,
             )  # fmt: skip
 
     async def _post(self, path: str, body: dict[str, object], *, key: str = "") -> dict[str, object]:
-        return await asyncio.to_thread(self._post_and_wait, path, body, key or self._key)
-
-    def _post_and_wait(self, path: str, body: dict[str, object], key: str) -> dict[str, object]:
-        connection = http.client.HTTPConnection(HOST, self._http_port, timeout=START_SECONDS)
-        try:
-            headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
-            connection.request("POST", path, json.dumps(body), headers)
-            answer = connection.getresponse()
-            content = answer.read()
-        finally:
-            connection.close()
-        if answer.status not in (200, 201):
-            raise Broken(f"POST {path} was answered {answer.status}: {content[:200]!r}")
-        found: dict[str, object] = json.loads(content)
-        return found
+        key = key or self._key
+        return await asyncio.to_thread(post, self._http_port, path, body, key=key, seconds=START_SECONDS)

@@ -12,8 +12,10 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
+from bench.ours import HOST
+
 from chaos.client import MAX_PACKET_BYTES
-from chaos.server import HOST, START_SECONDS, Broken, Pass, Server
+from chaos.server import START_SECONDS, Broken, Pass, Server
 from tokenmq.access.grants import Grant
 from tokenmq.access.identity import Identity
 from tokenmq.access.permission import Permission

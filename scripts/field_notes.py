@@ -188,6 +188,10 @@ _OF_ONE = {
     "OrganizationSettings.family_max_seconds": "From the first issue to the absolute end of a family; "
     "no life may be longer.",
     "OrganizationSettings.max_connections": "Connections at one time; beyond, CONNECT gets 0x97.",
+    "OrganizationSettings.max_publish_bytes_per_second": "Bytes a second that one client may publish; "
+    "0: as `[broker]` has it, which holds where it is lower.",
+    "OrganizationSettings.max_publish_messages_per_second": "Messages a second that one client may publish; "
+    "0: as `[broker]` has it, which holds where it is lower.",
     "OrganizationSettings.max_retained_messages": "Retained messages at one time; beyond, PUBACK 0x97.",
     "OrganizationSettings.max_sessions": "Sessions that outlive their connections, at one time; beyond, "
     "CONNECT gets 0x97.",
@@ -219,6 +223,16 @@ _OF_ONE = {
     "ProviderInfo.enabled": "Whether its tokens are accepted.",
     "ProviderInfo.has_secret": "Whether it has a shared secret; likewise.",
     "ProviderInfo.issuer": "Its claim `iss`; Clerk's is that of its first domain.",
+    "PresenceList.count": "Sessions that are there; one user may have several.",
+    "PresenceList.online_count": "Users who are there.",
+    "PresenceList.users": "One page of the sessions, in an order that says nothing.",
+    "PresentUser.client_id": "Its client id. Only with a key.",
+    "PresentUser.connected_since": "Since when it is connected.",
+    "PresentUser.display_name": "The claim `name` of the user's token, where that is a text.",
+    "PresentUser.peer_host": "The address that it comes from. Only with a key.",
+    "PresentUser.subscribed_topics": "What it has subscribed to; with a token only what that token's "
+    "presence grants cover.",
+    "PresentUser.username": "The MQTT username.",
     "ProviderInfo.provider": "What kind it is.",
     "Published.message_id": "Names the message in your own logs.",
     "Published.success": "Always true.",

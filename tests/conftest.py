@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import gc
 import itertools
 import json
 import os
@@ -17,7 +18,9 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections import Counter
+from collections.abc import Awaitable, Callable, Generator, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
@@ -32,7 +35,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import settings
 
 from tokenmq.config import Secret, database_address
+from tokenmq.stores.folder import prepare_folder
 from tokenmq.stores.sql import SqlStore
+from tokenmq.stores.sql.dialect import DATABASE_NAME
 from tokenmq.stores.sql.postgresql import open_postgresql
 from tokenmq.stores.sql.tables import metadata
 
@@ -44,10 +49,69 @@ settings.load_profile("untimed")
 PATIENCE_SECONDS = 30
 
 
+def _is_required(node: pytest.Item | pytest.Collector) -> bool:
+    """Whether it may not be skipped: tests with other programs, where those are required."""
+    if os.environ.get("TOKENMQ_REQUIRE_INTEROP") != "1":
+        return False
+    return node.get_closest_marker("interop") is not None or "interop" in node.path.parts
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Let a required test fail that is skipped, whoever skips it."""
+    report = yield
+    if report.skipped and not hasattr(report, "wasxfail") and _is_required(item):
+        report.outcome = "failed"
+        report.longrepr = f"it is required and was skipped: {report.longrepr}"
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Let a required file fail that is skipped as a whole."""
+    report = yield
+    if report.skipped and _is_required(collector):
+        report.outcome = "failed"
+        report.longrepr = f"it is required and was skipped: {report.longrepr}"
+    return report
+
+
 @pytest.fixture(scope="session")
 def anyio_backend() -> tuple[str, dict[str, bool]]:
     """Run `async def` tests on uvloop, which is what the service runs on."""
     return "asyncio", {"use_uvloop": True}
+
+
+@pytest.fixture
+def collected() -> Callable[[], AbstractContextManager[Counter[str]]]:
+    """Return what counts, by class, which objects of ours only the garbage collector finds to be of no use.
+
+    Whatever is made within is to be let go of within; the count is there at the end.
+    """
+
+    @contextmanager
+    def count() -> Iterator[Counter[str]]:
+        found: Counter[str] = Counter()
+        gc.collect()
+        gc.freeze()  # it is asked about what comes now
+        gc.disable()
+        try:
+            yield found
+            gc.set_debug(gc.DEBUG_SAVEALL)
+            gc.collect()
+            ours = (
+                type(one) for one in gc.garbage if type(one).__module__.startswith(("tokenmq.", "uvicorn."))
+            )
+            found.update(kind.__name__ for kind in ours)
+        finally:
+            gc.set_debug(0)
+            gc.garbage.clear()
+            gc.enable()
+            gc.unfreeze()
+
+    return count
 
 
 def environment(folder: Path, **changes: str) -> dict[str, str]:
@@ -414,7 +478,7 @@ class Postgresql:
     @functools.cached_property
     def _prepared(self) -> str:
         url = self.database()
-        asyncio.run(_open_and_close(url))
+        asyncio.run(_open_and_close(open_url(url)))
         return url
 
     def emptied(self) -> str:
@@ -508,8 +572,8 @@ def open_url(url: str, **options: Any) -> Awaitable[SqlStore]:
     )
 
 
-async def _open_and_close(url: str) -> None:
-    store = await open_url(url)
+async def _open_and_close(opening: Awaitable[SqlStore]) -> None:
+    store = await opening
     await store.close()
 
 
@@ -517,6 +581,26 @@ async def _open_and_close(url: str) -> None:
 def open_database() -> Callable[..., Awaitable[SqlStore]]:
     """Return `open_url`."""
     return open_url
+
+
+@pytest.fixture(scope="session")
+def open_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Awaitable[SqlStore]]:
+    """Open the SQLite store of a data folder; where there is none yet, it begins with empty tables.
+
+    Migrating takes ten times as long as opening, so it is done once, and the file copied. Tests
+    of migrating call `SqlStore.open_folder` itself, and every service of the tests does.
+    """
+    migrated = tmp_path_factory.mktemp("migrated") / "data"
+    asyncio.run(_open_and_close(SqlStore.open_folder(migrated)))
+    empty = (migrated / DATABASE_NAME).read_bytes()
+
+    async def open_folder(folder: Path) -> SqlStore:
+        prepare_folder(folder)
+        if not (folder / DATABASE_NAME).exists():
+            (folder / DATABASE_NAME).write_bytes(empty)
+        return await SqlStore.open_folder(folder)
+
+    return open_folder
 
 
 # The databases that everything about the store is tested on.
@@ -527,7 +611,7 @@ DATABASES = ("sqlite", pytest.param("postgresql", marks=pytest.mark.interop))
 def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Awaitable[SqlStore]]:
     """Open the store of a test; what is in it stays when it is opened again."""
     if request.param == "sqlite":
-        return functools.partial(SqlStore.open_folder, tmp_path / "data")
+        return functools.partial(request.getfixturevalue("open_folder"), tmp_path / "data")
     server: Postgresql = request.getfixturevalue("postgresql")
     return functools.partial(open_url, server.emptied())
 

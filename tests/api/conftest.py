@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import base64
+import functools
 import itertools
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime
 from pathlib import Path
@@ -23,6 +24,8 @@ from tokenmq.services.key_requests import SCOPES
 from tokenmq.stores.sql import SqlStore
 from tokenmq.tokens.records import KeyKind
 from tokenmq.tokens.secret import create
+
+OpenFolder = Callable[[Path], Awaitable[SqlStore]]
 
 START = datetime.fromisoformat("2026-11-24T12:00:00Z").timestamp()
 
@@ -130,9 +133,9 @@ def _part(token: str, index: int) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def a_world(folder: Path) -> AsyncIterator[World]:
+async def a_world(open_folder: OpenFolder, folder: Path) -> AsyncIterator[World]:
     """Open a world on an empty folder."""
-    store = await SqlStore.open_folder(folder)
+    store = await open_folder(folder)
     # Signing keys are in force from the beginning of time: tests set the clock as they like.
     services = await Services.assemble(store, issuer="tokenmq", algorithm="ES256", signing_secret=None, now=0)
     try:
@@ -179,14 +182,16 @@ async def populate(world: World) -> None:
 
 
 @pytest.fixture(scope="session")
-def open_world() -> Callable[[Path], AbstractAsyncContextManager[World]]:
+def open_world(open_folder: OpenFolder) -> Callable[[Path], AbstractAsyncContextManager[World]]:
     """Return what opens a world on an empty folder."""
-    return a_world
+    return functools.partial(a_world, open_folder)
 
 
 @pytest.fixture(scope="module")
-async def module_world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
-    async with a_world(tmp_path_factory.mktemp("data")) as world:
+async def module_world(
+    open_folder: OpenFolder, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[World]:
+    async with a_world(open_folder, tmp_path_factory.mktemp("data")) as world:
         yield world
 
 

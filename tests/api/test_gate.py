@@ -126,6 +126,9 @@ async def test_cache_control_of_a_route_stays() -> None:
         ("/v2/tokens/no/such/path", True),
         ("/v1/create", True),
         ("/v2/providers", True),
+        ("/v2/utilities/presence", True),
+        ("/v2/utilities/retained", False),
+        ("/v2/history", True),
         ("/.well-known/jwks.json", True),
         ("/openapi.json", True),
         ("/v2/keys", False),
@@ -244,6 +247,33 @@ async def test_body_that_grows_too_large_is_refused_at_once() -> None:
     parts = ({"type": "http.request", "body": b"a" * 40_000, "more_body": True} for _ in range(2))
     sent = await ask(reading, scope_of(method="POST"), *parts)
     assert problem_of(sent)["status"] == 413
+
+
+@pytest.mark.parametrize(
+    ("limit", "within", "beyond", "status"),
+    [
+        ({"max_url_bytes": 300}, scope_of("/" + "a" * 299), scope_of("/" + "a" * 300), 414),
+        (
+            {"max_header_bytes": 2_000},
+            scope_of(headers=[(b"x-a", b"a" * 1_900)]),
+            scope_of(headers=[(b"x-a", b"a" * 2_000)]),
+            431,
+        ),
+        (
+            {"max_body_bytes": 2_000},
+            scope_of(method="POST", headers=[(b"content-length", b"2000")]),
+            scope_of(method="POST", headers=[(b"content-length", b"2001")]),
+            413,
+        ),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) and len(value) == 1 else "",
+)
+async def test_limits_hold_as_they_were_set(
+    limit: dict[str, int], within: Scope, beyond: Scope, status: int
+) -> None:
+    settings = HttpSettings(**limit)
+    assert (await ask(fine, within, settings=settings))[0]["status"] == 200
+    assert problem_of(await ask(fine, beyond, settings=settings))["status"] == status
 
 
 async def test_url_of_exactly_the_limit_passes() -> None:

@@ -55,6 +55,8 @@ def test_contract_has_these_routes() -> None:
         "GET /v2/signing-keys",
         "GET /v2/tokens",
         "GET /v2/tokens/{token_id}",
+        "GET /v2/utilities/presence",
+        "GET /v2/utilities/presence/{username}",
         "GET /v2/utilities/retained",
         "PATCH /v2/organizations/{organization_id}",
         "PATCH /v2/providers/{provider_id}",
@@ -103,6 +105,7 @@ def test_every_operation_names_its_errors_and_its_security(endpoint: Any) -> Non
 
 @pytest.mark.parametrize("endpoint", ENDPOINTS, ids=lambda endpoint: endpoint.operation)
 def test_access_and_scope_belong_together(endpoint: Any) -> None:
+    assert endpoint.permission is None or endpoint.access is Access.SCOPE
     scoped = endpoint.access in (Access.SCOPE, Access.SCOPE_OR_ALL)
     assert (endpoint.scope is not None) == scoped
 

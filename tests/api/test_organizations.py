@@ -22,6 +22,8 @@ DEFAULTS = {
     "max_connections": 20000,
     "max_sessions": 10000,
     "max_retained_messages": 10000,
+    "max_publish_messages_per_second": 0,
+    "max_publish_bytes_per_second": 0,
     "dollar_trees": ["$notifications", "$spaces"],
 }
 

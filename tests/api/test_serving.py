@@ -108,6 +108,17 @@ async def test_answer_in_one_write_reads_like_one_by_messages(connected: Any, mo
     assert found[0] == found[1]
 
 
+async def test_what_was_answered_is_not_left_to_the_collector(connected: Any, collected: Any) -> None:
+    protocol, transport = connected()
+    with collected() as found:
+        for _ in range(2):  # the protocol holds the last one
+            protocol.data_received(b"GET /a HTTP/1.1\r\nhost: x\r\n\r\n")
+            await drain(protocol)
+    assert transport.answers() == 2 * [(200, {"path": "/a"})]
+    assert found == {}
+    protocol.connection_lost(None)
+
+
 @pytest.mark.parametrize(
     ("request_head", "status"),
     [

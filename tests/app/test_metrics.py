@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -79,9 +79,11 @@ class World:
 
 
 @pytest.fixture
-async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
+async def world(
+    open_folder: Callable[[Path], Awaitable[SqlStore]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[World]:
     monkeypatch.setattr("tokenmq.clock.now", lambda: float(NOW))
-    store = await SqlStore.open_folder(tmp_path / "data")
+    store = await open_folder(tmp_path / "data")
     services = await Services.assemble(
         store, issuer="tokenmq", algorithm="ES256", signing_secret=None, now=NOW
     )

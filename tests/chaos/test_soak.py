@@ -4,11 +4,17 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from chaos.soak import MIB, Counts, Outcome, run
+from chaos.soak import HOUR, MIB, Counts, Outcome, run
 
 
-def outcome(memory: list[int], *, faults: tuple[str, ...] = (), defects: tuple[str, ...] = ()) -> Outcome:
-    return Outcome(60.0, memory, Counts(faults=list(faults)), list(defects))
+def outcome(
+    memory: list[int],
+    *,
+    seconds: float = HOUR,
+    faults: tuple[str, ...] = (),
+    defects: tuple[str, ...] = (),
+) -> Outcome:
+    return Outcome(seconds, memory, Counts(visits=80, faults=list(faults)), list(defects))
 
 
 def test_memory_that_settles_is_well() -> None:
@@ -19,6 +25,16 @@ def test_memory_that_settles_is_well() -> None:
 def test_memory_that_grows_to_the_end_is_found() -> None:
     growing = outcome([(100 + 2 * step) * MIB for step in range(40)])
     assert growing.problems() == ["memory grew from 149.0 to 169.0 MiB"]
+
+
+def test_what_each_visit_leaves_is_told() -> None:
+    assert outcome([step * MIB for step in range(8)]).growth() == 2 * MIB / 20
+
+
+def test_a_short_run_is_not_judged_by_memory() -> None:
+    growing = [(100 + 2 * step) * MIB for step in range(40)]
+    assert outcome(growing, seconds=600.0).problems() == []
+    assert outcome(growing, seconds=600.0, faults=("refused",)).problems() == ["refused"]
 
 
 def test_what_clients_and_log_say_is_told() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import pkgutil
 import re
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import tokenmq
+from tokenmq.config import BrokerSettings, HttpSettings
 from tokenmq.errors import InvalidKey
 from tokenmq.tokens import secret
 
@@ -54,6 +56,16 @@ def test_no_file_of_code_is_longer_than_it_may_be() -> None:
     code = [path for folder in folders for path in (ROOT / folder).rglob("*.py")]
     long = {path.name: count for path in code if (count := len(path.read_bytes().splitlines())) > MAX_LINES}
     assert code and not long
+
+
+def test_every_limit_of_the_broker_and_of_http_is_set_by_a_test() -> None:
+    """Each is obeyed as it was set, and not only its default."""
+    tests = "\n".join(text for path, text in TREE if path.is_relative_to(ROOT / "tests"))
+    limits = [field for table in (BrokerSettings, HttpSettings) for field in dataclasses.fields(table)]
+    names = [field.name for field in limits if type(field.default) is int]
+    set_somewhere = r'\b{0}=|"{0}": \d|_{1}"?[=:]'
+    assert len(names) > 30
+    assert not [name for name in names if not re.search(set_somewhere.format(name, name.upper()), tests)]
 
 
 def test_topics_are_matched_in_one_place() -> None:

@@ -56,9 +56,9 @@ def test_time_is_linear_in_the_bytes(unit: str) -> None:
         body = bytes.fromhex("0001" + unit * number)
         best = float("inf")
         for _ in range(3):
-            began = time.perf_counter()
+            began = time.thread_time()
             codec.decode(*(0x82, body, 0, len(body), 4))
-            best = min(best, time.perf_counter() - began)
+            best = min(best, time.thread_time() - began)
         spent.append(best)
     assert spent[1] < 8 * 4 * spent[0]
 

@@ -157,10 +157,10 @@ def test_v16_ten_thousand_user_properties_are_refused_within_5_ms() -> None:
     body = b"\x00\x01a" + properties.wire.write_variable(len(block)) + block
     spent = []
     for _ in range(5):
-        began = time.perf_counter()
+        began = time.thread_time()
         with pytest.raises(ProtocolError) as caught:
             codec.decode(*(0x30, body, 0, len(body), 5))
-        spent.append(time.perf_counter() - began)
+        spent.append(time.thread_time() - began)
         assert caught.value.reason_code == 0x97
     assert min(spent) < 0.005
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
@@ -35,6 +36,7 @@ from tokenmq.tokens.records import KeyRecord, OrganizationRecord
 
 NOW = 1_800_000_000.0
 BOTH = (Permission.PUBLISH, Permission.SUBSCRIBE)
+OpenStore = Callable[[], Awaitable[SqlStore]]
 
 
 class Clock:
@@ -176,13 +178,13 @@ class Store:
 class Instance:
     """Store, services and broker of one instance, an administrator, and an organization `demo`."""
 
-    def __init__(self, folder: Path, times: Clock, settings: BrokerSettings) -> None:
-        self.folder = folder
+    def __init__(self, open_store: OpenStore, times: Clock, settings: BrokerSettings) -> None:
+        self._open_store = open_store
         self.clock = times
         self.settings = settings
 
     async def open(self) -> None:
-        store = await SqlStore.open_folder(self.folder)
+        store = await self._open_store()
         self.services = await Services.assemble(
             store, issuer="tokenmq", algorithm="ES256", signing_secret=None, now=self.clock.now
         )
@@ -327,11 +329,14 @@ def times(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 @pytest.fixture
-async def make_instance(tmp_path: Path, times: Clock) -> AsyncIterator[Callable[..., Awaitable[Instance]]]:
+async def make_instance(
+    open_folder: Callable[[Path], Awaitable[SqlStore]], tmp_path: Path, times: Clock
+) -> AsyncIterator[Callable[..., Awaitable[Instance]]]:
     made: list[Instance] = []
 
     async def make(**settings: Any) -> Instance:
-        instance = Instance(tmp_path / f"data{len(made)}", times, BrokerSettings(**settings))
+        open_store = functools.partial(open_folder, tmp_path / f"data{len(made)}")
+        instance = Instance(open_store, times, BrokerSettings(**settings))
         made.append(instance)
         await instance.begin()
         return instance

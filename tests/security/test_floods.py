@@ -16,9 +16,9 @@ from tokenmq.mqtt.packets.subscribe import Subscription
 @pytest.mark.parametrize("piece", ["eyJ", "eyJa.", "sk_", "-----BEGIN ", "k_eyJ"])
 def test_v87_a_field_as_long_as_a_packet_is_looked_through_in_no_time(piece):
     event = {"event": "connect_refused", "client_id": piece * (65_535 // len(piece))}
-    began = time.perf_counter()
+    began = time.thread_time()
     redacted = logs.redact(None, "info", event)
-    assert time.perf_counter() - began < 0.5
+    assert time.thread_time() - began < 0.5
     assert len(redacted["client_id"]) <= 256
 
 
@@ -39,9 +39,9 @@ async def test_v107_a_subscribe_of_many_refused_filters_is_one_line_and_one_reas
     client = await instance.joined("ann")
     packet = Subscribe(1, tuple(Subscription("x") for _ in range(100_000)))
     with capture_logs() as lines:
-        began = time.perf_counter()
+        began = time.thread_time()
         (answer,) = client.send(packet)
-        assert time.perf_counter() - began < 10
+        assert time.thread_time() - began < 10
     assert len(answer.reason_codes) == 100_000
     assert answer.reason_string == ("no grant of subscribe covers x; too many filters in one SUBSCRIBE")
     told = [line for line in lines if line["event"] == "subscribe_refused"]

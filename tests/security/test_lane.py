@@ -32,9 +32,9 @@ async def pair(instance, version=5, qos=1):
 async def test_v16_a_packet_identifier_of_zero_after_many_acknowledgements_costs_one_look(instance, version):
     ann, _ = await pair(instance, version)
     data = b"\x40\x02\x00\x01" * 50_000 + b"\x40\x02\x00\x00"
-    began = time.perf_counter()
+    began = time.thread_time()
     ann.send_bytes(data)
-    assert time.perf_counter() - began < 5
+    assert time.thread_time() - began < 5
     assert ann.closed
 
 
@@ -47,9 +47,9 @@ async def test_v16_properties_that_change_with_every_packet_cost_one_look(instan
         codec.encode(Publish("chat/a", b"x", 1, packet_id=number + 1, **kinds[number % 2]), 5)
         for number in range(10_000)
     )
-    began = time.perf_counter()
+    began = time.thread_time()
     assert len(ann.send_bytes(data)) == 10_000
-    assert time.perf_counter() - began < 5
+    assert time.thread_time() - began < 5
 
 
 @VERSIONS

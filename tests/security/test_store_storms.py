@@ -7,6 +7,7 @@ from typing import Self
 
 import pytest
 
+from tokenmq.errors import Unavailable
 from tokenmq.mqtt import codec
 from tokenmq.mqtt.packets import Publish, Subscribe, Unsubscribe, Will
 from tokenmq.mqtt.packets.subscribe import Subscription
@@ -114,6 +115,77 @@ async def test_v02_what_an_earlier_connection_has_waiting_counts_for_the_next(in
     await instance.kept()
     assert client.transport.reading
     assert client.session.subscriptions == {}
+
+
+async def test_v02_what_all_have_waiting_for_the_store_is_bounded_together(make_instance):
+    instance = await make_instance(max_unstored_bytes=MIB)
+    reader = await instance.lasting(await instance.issue("bob"), "chat/#", client_id="bob")
+    clients = [await instance.joined("ann", "chat/#", client_id=f"c{number}") for number in range(40)]
+    await instance.kept()
+    instance.store.waits = True
+    sent = 0
+    with Traced() as traced:
+        for _ in range(20):
+            for client in clients:
+                if client.transport.reading:
+                    sent += 1
+                    client.publish("chat/a", bytes(20_000), qos=1)
+    # Fifty fill it; whoever had some there by then is stopped at one more.
+    assert sent < 52 + len(clients)
+    assert not any(client.transport.reading for client in clients)
+    assert traced.bytes < 4 * MIB
+    # Who has nothing there is not stopped for the others' sake.
+    other = await instance.joined("eve", "eve/#")
+    other.publish("eve/a")
+    assert other.transport.reading
+    instance.store.go_on()
+    await instance.kept()
+    assert all(client.transport.reading for client in clients)
+    assert instance.hub.broker.unstored.bytes == 0
+    answers = [packet for client in clients for packet in client.received()]
+    assert [answer.reason_code for answer in answers] == [0] * sent
+    assert len(reader.messages()) == sent
+
+
+async def test_who_is_not_read_from_for_the_stores_sake_is_not_ended_by_its_keep_alive(instance):
+    await instance.lasting(await instance.issue("bob"), "chat/#", client_id="bob")
+    client, _ = instance.enter(await instance.issue("ann"), keep_alive=5)
+    await instance.kept()
+    instance.store.waits = True
+    while client.transport.reading:
+        client.publish("chat/a", bytes(100_000), qos=1)
+    for _ in range(60):
+        instance.clock.advance(1)
+        instance.tick()
+    assert not client.closed
+    instance.store.go_on()
+    await instance.kept()
+    for _ in range(15):
+        instance.clock.advance(1)
+        instance.tick()
+    assert client.closed
+
+
+async def test_a_message_of_a_key_is_refused_while_too_much_waits_for_the_store(make_instance):
+    instance = await make_instance(max_unstored_bytes=MIB)
+    await instance.lasting(await instance.issue("bob"), "chat/#", client_id="bob")
+    ann = await instance.joined("ann", "chat/#")
+    await instance.kept()
+    instance.store.waits = True
+    while ann.transport.reading:
+        ann.publish("chat/a", bytes(400_000), qos=1)
+    posted = {
+        "payload": b"x",
+        "qos": 1,
+        "retain": False,
+        "key": instance.key,
+        "organization": instance.organization,
+    }
+    with pytest.raises(Unavailable):
+        await instance.services.messages.publish("chat/a", **posted)
+    instance.store.go_on()
+    await instance.kept()
+    await instance.services.messages.publish("chat/a", **posted)
 
 
 async def test_v71_an_unsubscribe_of_a_packet_full_of_filters_costs_no_rows(instance):

@@ -61,6 +61,30 @@ def test_connects_faster_than_the_rate_are_refused_after_the_burst() -> None:
     assert [limits.enter("192.0.2.1", 9.0) for _ in range(4)] == [None, None, None, Refusal.TOO_FAST]
 
 
+def test_all_together_have_no_rate_unless_one_is_set() -> None:
+    limits = make_admission()
+
+    assert [limits.enter("127.0.0.1", 0.0) for _ in range(5_000)] == [None] * 5_000
+
+
+def test_connects_of_all_that_come_faster_than_their_rate_are_refused_loopback_too() -> None:
+    limits = make_admission(connect_rate=3)
+    addresses = ["127.0.0.1", "192.0.2.1", "192.0.2.2", "127.0.0.1", "192.0.2.3"]
+
+    assert [limits.enter(address, 9.0) for address in addresses] == [None] * 3 + [Refusal.TOO_FAST] * 2
+    assert limits.connections == 3
+    assert [limits.enter("127.0.0.1", 9.5) for _ in range(2)] == [None, Refusal.TOO_FAST]
+    assert [limits.enter("192.0.2.9", 20.0) for _ in range(4)] == [None] * 3 + [Refusal.TOO_FAST]
+
+
+def test_one_that_its_address_may_not_open_costs_the_others_no_turn() -> None:
+    limits = make_admission(connect_rate=2, max_connections_per_address=1)
+
+    assert limits.enter("192.0.2.1", 0.0) is None
+    assert limits.enter("192.0.2.1", 0.0) is Refusal.TOO_MANY
+    assert limits.enter("192.0.2.2", 0.0) is None
+
+
 def test_refused_connects_do_not_put_off_the_next_good_one() -> None:
     limits = make_admission(connect_rate_per_address=1, connect_burst_per_address=1)
     limits.enter("192.0.2.1", 0.0)

@@ -574,3 +574,25 @@ async def test_revoked_certificate_is_refused_from_the_reload_on(
     writer.write(b"x")
     await (await links.next()).until(lambda link: link.data == b"x")
     assert "lost" not in live.calls
+
+
+# What is left of it.
+
+
+class Inner(asyncio.Protocol):
+    """Holds its transport, as all do."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport
+
+
+async def test_what_is_over_is_not_left_to_the_collector(
+    server_certificate: Path, told: Told, collected: Any
+) -> None:
+    certificates = Certificates(TlsSettings(certificate=server_certificate))
+    with collected() as found:
+        connection = secured.Secured(Inner(), certificates, told)
+        connection.connection_made(asyncio.Transport())
+        connection.connection_lost(None)
+        del connection
+    assert found == {}

@@ -159,25 +159,25 @@ class World:
         return lambda: event.remove(engine, "commit", refuse)
 
 
-async def open_services(folder: Path, now: float, **settings: Any) -> Services:
-    return await assemble(await SqlStore.open_folder(folder), now, **settings)
-
-
 async def assemble(store: SqlStore, now: float, **settings: Any) -> Services:
     options = {"issuer": "tokenmq", "algorithm": "ES256", "signing_secret": None, **settings}
     return await Services.assemble(store, now=now, **options)
 
 
 @pytest.fixture
-def open_world():
+def open_world(open_folder):
     """The function that opens services over a folder."""
-    return open_services
+
+    async def open_world(folder: Path, now: float, **settings: Any) -> Services:
+        return await assemble(await open_folder(folder), now, **settings)
+
+    return open_world
 
 
 @pytest.fixture
-def open_world_store(tmp_path: Path):
+def open_world_store(open_folder, tmp_path: Path):
     """What `world` stands on: SQLite, where a module does not say `open_store`."""
-    return functools.partial(SqlStore.open_folder, tmp_path / "data")
+    return functools.partial(open_folder, tmp_path / "data")
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.system
 WRITERS = 8
 ROUNDS = 3
 # Acknowledged operations after which a round's kill comes, at the latest.
-MOST_OPERATIONS = 200
+MOST_OPERATIONS = 100
 
 
 @dataclasses.dataclass

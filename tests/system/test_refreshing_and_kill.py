@@ -19,7 +19,7 @@ pytestmark = pytest.mark.system
 CLIENTS = 8
 ROUNDS = 3
 # Refreshes that were answered after which a round's kill comes, at the latest.
-MOST_REFRESHES = 150
+MOST_REFRESHES = 100
 # Of one family a minute there are 30 new generations at most.
 REFRESHES_OF_ONE = 25
 

@@ -24,6 +24,8 @@ def test_defaults_are_those_of_the_wire_contract_and_fit():
         "max_connections": 20_000,
         "max_sessions": 10_000,
         "max_retained_messages": 10_000,
+        "max_publish_messages_per_second": 0,
+        "max_publish_bytes_per_second": 0,
         "dollar_trees": ("$notifications", "$spaces"),
     }
 
@@ -56,6 +58,8 @@ def test_settings_within_their_bounds_are_accepted(changed):
         ("max_ttl_seconds", {"max_ttl_seconds": 86401}),
         ("max_ttl_seconds", {"min_ttl_seconds": 4000, "max_ttl_seconds": 3999, "default_ttl_seconds": 4000}),
         ("default_ttl_seconds", {"default_ttl_seconds": 59}),
+        ("max_publish_messages_per_second", {"max_publish_messages_per_second": -1}),
+        ("max_publish_bytes_per_second", {"max_publish_bytes_per_second": 10_000_000_001}),
         ("default_ttl_seconds", {"max_ttl_seconds": 600}),
         ("default_ttl_seconds", {"min_ttl_seconds": 7200}),
         ("family_max_seconds", {"family_max_seconds": 86399}),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from collections import deque
 from collections.abc import Callable
@@ -305,6 +306,40 @@ def times(monkeypatch: pytest.MonkeyPatch) -> Clock:
     monkeypatch.setattr(clock, "now", lambda: moved.now)
     monkeypatch.setattr(clock, "mono", lambda: moved.mono)
     return moved
+
+
+class Timers:
+    """Stands in for the loop: what was to be called soon or later, until it is told to."""
+
+    def __init__(self) -> None:
+        self.soon: deque[Callable[[], None]] = deque()
+        self.later: list[tuple[float, Callable[[], None]]] = []
+
+    def call_soon(self, callback: Callable[[], None]) -> None:
+        self.soon.append(callback)
+
+    def call_later(self, seconds: float, callback: Callable[[], None]) -> None:
+        self.later.append((seconds, callback))
+
+    def turn(self) -> None:
+        """Do what was to be done soon, and what comes of it."""
+        while self.soon:
+            self.soon.popleft()()
+
+    def ring(self) -> None:
+        """Do what was to be done later, and what comes of it."""
+        later, self.later = self.later, []
+        for _, callback in later:
+            callback()
+        self.turn()
+
+
+@pytest.fixture
+def timers(monkeypatch: pytest.MonkeyPatch) -> Timers:
+    """Let the hub's timers go off when the test says so."""
+    made = Timers()
+    monkeypatch.setattr(asyncio, "get_running_loop", lambda: made)
+    return made
 
 
 @pytest.fixture

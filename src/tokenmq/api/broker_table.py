@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from tokenmq.access.permission import Permission
 from tokenmq.api.call import Access, Endpoint
-from tokenmq.api.routes import messages, sessions
+from tokenmq.api.routes import messages, presence, sessions
 from tokenmq.api.schemas import answers, requests
+from tokenmq.api.schemas.presence import PresenceList, PresenceQuery
 
 BROKER_ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint(
@@ -44,6 +46,30 @@ BROKER_ENDPOINTS: tuple[Endpoint, ...] = (
         scope="sessions",
         body=requests.Keyed,
         body_required=False,
+    ),
+    Endpoint(
+        "GET",
+        "/v2/utilities/presence",
+        "listPresence",
+        "List who is present on a topic or filter",
+        presence.on_topic,
+        Access.SCOPE,
+        PresenceList,
+        PresenceQuery,
+        scope="presence:read",
+        permission=Permission.PRESENCE,
+    ),
+    Endpoint(
+        "GET",
+        "/v2/utilities/presence/{username}",
+        "showPresence",
+        "List where one user is connected",
+        presence.of_user,
+        Access.SCOPE,
+        PresenceList,
+        requests.PageQuery,
+        scope="presence:read",
+        permission=Permission.PRESENCE,
     ),
     Endpoint(
         "GET",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import weakref
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any, cast
@@ -135,7 +136,9 @@ class StrictHttpProtocol(HttpToolsProtocol):
         self._stop_waiting()
         self._in_head = False
         super().on_headers_complete()
-        self.scope["extensions"] = {WHOLE_ANSWER: {"write": partial(_write_whole, self.cycle)}}
+        # A cycle holds its scope: if that held the cycle, each request would be left to the collector.
+        cycle = cast("RequestResponseCycle", weakref.proxy(self.cycle))
+        self.scope["extensions"] = {WHOLE_ANSWER: {"write": partial(_write_whole, cycle)}}
 
     def on_message_complete(self) -> None:
         """Take what comes next as the next head."""

@@ -131,11 +131,15 @@ def _of_broker(broker: Broker) -> Iterator[Metric]:
     yield _by_one("tokenmq_connects_refused", "CONNECTs that were refused.", "reason", counters.turned_away)
     yield _by_one("tokenmq_publishes_refused", "Messages that were not taken.", "reason", counters.refusals)
     dropped = {
-        "queue_full": counters.overflowed,
+        "queue_full": counters.overflowed - counters.crowded_out,
+        "queues_full": counters.crowded_out,
         "not_taken": counters.dropped - counters.overflowed,
         "expired": counters.expired,
         "withheld": counters.withheld,
     }
+    yield GaugeMetricFamily(
+        "tokenmq_unstored_bytes", "Bytes that came in and wait for the store.", value=broker.unstored.bytes
+    )
     yield _by_one("tokenmq_messages_dropped", "Messages that a receiver did not get.", "reason", dropped)
     decisions = {
         (action, "allowed" if allowed else "denied"): count
@@ -162,6 +166,7 @@ def _of_sessions(broker: Broker) -> Iterator[Metric]:
     yield GaugeMetricFamily(
         "tokenmq_queued_messages", "Messages that wait to go out, or for a client.", value=queued
     )
+    yield GaugeMetricFamily("tokenmq_queued_bytes", "Memory that these take.", value=broker.queues.bytes)
     yield GaugeMetricFamily(
         "tokenmq_longest_queue_messages", "The same of the session that has most of them.", value=longest
     )

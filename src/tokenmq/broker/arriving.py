@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from tokenmq.broker.routing import Target
     from tokenmq.broker.session import Session
     from tokenmq.broker.shared import Group
+    from tokenmq.broker.waiting import Unstored
 
 # What a packet takes beside its topic and payload while it waits, about.
 _OVERHEAD_BYTES = 512
@@ -117,9 +118,10 @@ class Arriving:
         unreceived: those that are owed a PUBREC, by packet identifier.
     """
 
-    __slots__ = ("_queue", "size", "unanswered", "unreceived")
+    __slots__ = ("_queue", "_unstored", "size", "unanswered", "unreceived")
 
-    def __init__(self) -> None:
+    def __init__(self, unstored: Unstored) -> None:
+        self._unstored = unstored
         self._queue: deque[Publication] = deque()
         self.size = 0
         self.unanswered = 0
@@ -131,7 +133,9 @@ class Arriving:
     def append(self, publication: Publication) -> None:
         """Put a publication behind all others."""
         self._queue.append(publication)
-        self.size += publication.message.size + _OVERHEAD_BYTES
+        size = publication.message.size + _OVERHEAD_BYTES
+        self.size += size
+        self._unstored.bytes += size
         if publication.is_owed_puback:
             self.unanswered += 1
         elif publication.is_received:
@@ -152,7 +156,9 @@ class Arriving:
     def pop(self) -> None:
         """Take the first one out."""
         publication = self._queue.popleft()
-        self.size -= publication.message.size + _OVERHEAD_BYTES
+        size = publication.message.size + _OVERHEAD_BYTES
+        self.size -= size
+        self._unstored.bytes -= size
         if publication.is_owed_puback:
             self.unanswered -= 1
         elif self.unreceived.get(publication.packet.packet_id) is publication:
@@ -167,7 +173,7 @@ def arrive(
     publication = Publication(session, packet, message, outbox, broker.next_position())
     publication.told = told
     if session.arriving is None:
-        session.arriving = Arriving()
+        session.arriving = Arriving(session.tenant.unstored)
     session.arriving.append(publication)
     _begin(broker, publication)
     _go_on(broker, session)

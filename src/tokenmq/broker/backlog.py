@@ -19,13 +19,13 @@ under its identifier for this one. What is released needs no message any more.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING
 
 from tokenmq.access.permission import Permission
 from tokenmq.broker.delivery import Delivery
+from tokenmq.broker.due import Due
 from tokenmq.broker.message import Message
 from tokenmq.broker.records import DeliveryRecord, MessageRecord
 from tokenmq.limits import MAX_PACKET_ID
@@ -47,15 +47,33 @@ class Backlog:
         deliveries: by packet identifier, the oldest first.
     """
 
-    __slots__ = ("_bytes", "_due", "_keeping", "_max_bytes", "_max_messages", "deliveries", "session")
+    __slots__ = (
+        "_due",
+        "_inflight_bytes",
+        "_keeping",
+        "_max_bytes",
+        "_max_inflight_bytes",
+        "_max_messages",
+        "deliveries",
+        "session",
+    )
 
-    def __init__(self, session: Session, keeping: Keeping, *, max_messages: int, max_bytes: int) -> None:
+    def __init__(
+        self,
+        session: Session,
+        keeping: Keeping,
+        *,
+        max_messages: int,
+        max_bytes: int,
+        max_inflight_bytes: int,
+    ) -> None:
         self.session = session
         self._keeping = keeping
         self._max_messages = min(max_messages, MAX_DELIVERIES)
         self._max_bytes = max_bytes
-        self._due: deque[tuple[Delivery, int]] = deque()
-        self._bytes = 0
+        self._max_inflight_bytes = max_inflight_bytes
+        self._due = Due(session.tenant.share, self._give_oldest)
+        self._inflight_bytes = 0
         self.deliveries: dict[int, Delivery] = {}
         session.reserved = self.deliveries
 
@@ -104,16 +122,30 @@ class Backlog:
         if message is None or not delivery.stands:
             return
         delivery.pending = False
-        self._make_due(delivery, message)
+        if not self._due and self._has_room(message.size):
+            self._send(delivery)
+            return
+        self._due.append(delivery, message)
         lost = 0
-        while len(self._due) > self._max_messages or self._bytes > self._max_bytes:
-            oldest = self._next()
-            if oldest.stands and not oldest.released:
-                self._give_up(oldest)
-                lost += 1
+        while len(self._due) > self._max_messages or self._due.bytes > self._max_bytes:
+            lost += self._drop_oldest()
         if lost:
             self.session.note_lost(lost)
         self.pump()
+
+    def _give_oldest(self) -> int:
+        """Drop the oldest that is due, for the sake of all queues; return how many messages that cost."""
+        lost = self._drop_oldest()
+        if lost:
+            self.session.note_lost(lost)
+        return lost
+
+    def _drop_oldest(self) -> int:
+        oldest = self._due.pop()
+        if not oldest.stands or oldest.released:
+            return 0
+        self._give_up(oldest)
+        return 1
 
     def restore(self, delivery: Delivery) -> None:
         """Take in a delivery out of the store; in order."""
@@ -122,7 +154,7 @@ class Backlog:
         self.deliveries[delivery.packet_id] = delivery
         if delivery.message is not None:
             delivery.message.waits += 1
-            self._make_due(delivery, delivery.message)
+            self._due.append(delivery, delivery.message)
 
     def forget(self, delivery: Delivery, *, stored: bool = True) -> None:
         """Let go of a delivery, in the store too, unless it is known not to be there."""
@@ -130,6 +162,7 @@ class Backlog:
             return
         del self.deliveries[delivery.packet_id]
         session = self.session
+        self._is_through(delivery)
         session.inflight.discard(delivery.packet_id)
         if session.number and stored:
             self._keeping.drop(DeliveryRecord, (session.number, delivery.packet_id))
@@ -165,8 +198,11 @@ class Backlog:
                     session.inflight.add(delivery.packet_id)
                 if delivery.group is not None:
                     gone.append(delivery)
-        self._due = deque(item for item in self._due if item[0].stands and not item[0].released)
-        self._bytes = sum(size for _, size in self._due)
+        due = list(self._due)
+        self._due.clear()
+        for delivery, message in due:
+            if delivery.stands and not delivery.released:
+                self._due.append(delivery, message)
         return gone
 
     def forget_all(self) -> list[Delivery]:
@@ -177,7 +213,6 @@ class Backlog:
         gone = list(self.deliveries.values())
         self.deliveries.clear()
         self._due.clear()
-        self._bytes = 0
         for delivery in gone:
             if delivery.message is not None:
                 self._let_go(delivery.message)
@@ -192,31 +227,29 @@ class Backlog:
         sent until it is acknowledged [MQTT-4.3.3-3] [MQTT-4.3.3-5], shared or not [MQTT-4.8.2-4].
         """
         self._due.clear()
-        self._bytes = 0
         for delivery in sorted(self.deliveries.values(), key=_position):
+            self._is_through(delivery)
             if delivery.released:
                 if delivery.packet_id not in self.session.inflight:  # given up just now
                     self._send_release(delivery)
             elif delivery.message is not None and not delivery.pending:
-                self._make_due(delivery, delivery.message)
+                self._due.append(delivery, delivery.message)
         self.pump()
 
     def pump(self) -> None:
         """Send what is due as far as link and window allow [MQTT-3.3.4-9]."""
-        session = self.session
-        while self._due and session.connected and not session.outbox.paused:
-            if len(session.inflight) >= session.window:
-                return
-            self._send(self._next())
+        while self._due and self._has_room(self._due.next_bytes):
+            self._send(self._due.pop())
 
-    def _next(self) -> Delivery:
-        delivery, size = self._due.popleft()
-        self._bytes -= size
-        return delivery
-
-    def _make_due(self, delivery: Delivery, message: Message) -> None:
-        self._due.append((delivery, message.size))
-        self._bytes += message.size
+    def _has_room(self, size: int) -> bool:
+        """Tell whether a message of so many bytes may go out now; one alone may, whatever its size."""
+        session, under_way = self.session, self._inflight_bytes
+        return (
+            session.connected
+            and not session.outbox.paused
+            and len(session.inflight) < session.window
+            and not (under_way and under_way + size > self._max_inflight_bytes)
+        )
 
     def _send(self, delivery: Delivery) -> None:
         session, message = self.session, delivery.message
@@ -246,6 +279,8 @@ class Backlog:
         delivery.sent = True
         delivery.restored = False
         session.inflight.add(delivery.packet_id)
+        delivery.under_way = message.size
+        self._inflight_bytes += message.size
         session.append_publish(packet)
 
     def _send_release(self, delivery: Delivery) -> None:
@@ -326,9 +361,15 @@ class Backlog:
 
     def _no_longer_waits(self, delivery: Delivery) -> None:
         """Let go of a delivery's message."""
+        self._is_through(delivery)
         message, delivery.message = delivery.message, None
         if message is not None:
             self._let_go(message)
+
+    def _is_through(self, delivery: Delivery) -> None:
+        """Count out the bytes of a delivery that is under way, once."""
+        self._inflight_bytes -= delivery.under_way
+        delivery.under_way = 0
 
     def _let_go(self, message: Message) -> None:
         message.waits -= 1

@@ -20,7 +20,16 @@ from __future__ import annotations
 from typing import Any
 
 from tokenmq.access.identity import Identity
-from tokenmq.broker import connecting, publishing, renewing, retaining, subscribing, suspending
+from tokenmq.broker import (
+    connecting,
+    pacing,
+    publishing,
+    renewing,
+    retaining,
+    subscribing,
+    suspending,
+    watching,
+)
 from tokenmq.broker.backlog import Backlog
 from tokenmq.broker.counters import Counters
 from tokenmq.broker.effects import Close, Effect, Report
@@ -35,6 +44,8 @@ from tokenmq.broker.renewing import Identify
 from tokenmq.broker.session import Session
 from tokenmq.broker.subscription import Subscription
 from tokenmq.broker.tenant import Tenant, TenantRules
+from tokenmq.broker.waiting import Queues, Unstored
+from tokenmq.broker.watch import Watch
 from tokenmq.broker.wheel import Wheel
 from tokenmq.config import BrokerSettings
 from tokenmq.errors import ProtocolError
@@ -66,6 +77,8 @@ class Broker:
         settings: limits, as configured.
         identify: who a connection is under another token.
         counters: totals since the start.
+        queues: what waits for receivers.
+        unstored: what waits for the store.
         dirty: outboxes with something to write; the caller writes and clears it.
         effects: what else is to be done, in order; the caller performs and clears it.
         events: tells connections about themselves.
@@ -77,13 +90,19 @@ class Broker:
         unfinished: sessions that are to get more than one page of retained messages; the
             caller calls `go_on` soon, and lets others have their turn before.
         turn: how much more may be done for these before that.
+        due: watches that have something to tell; the caller calls `flush` some time after the
+            first of it (`watching.COLLECT_SECONDS`).
+        holds: sessions whose former presence is over then, unless they have subscribed again.
+        salt: keeps what sessions are called in presence from being guessed.
         retained_ends: when retained messages are over, by organization and topic.
     """
 
-    def __init__(self, settings: BrokerSettings, identify: Identify) -> None:
+    def __init__(self, settings: BrokerSettings, identify: Identify, *, salt: bytes) -> None:
         self.settings = settings
         self.identify = identify
         self.counters = Counters()
+        self.queues = Queues(settings.max_all_queued_bytes, self.counters)
+        self.unstored = Unstored(settings.max_unstored_bytes)
         self.dirty: list[Outbox] = []
         self.effects: list[Effect] = []
         self.events = Events()
@@ -94,6 +113,9 @@ class Broker:
         self.nowhere.closed = True
         self.unfinished: dict[Session, None] = {}
         self.turn = retaining.TURN
+        self.due: dict[Watch, None] = {}
+        self.holds: Wheel[Session] = Wheel()
+        self.salt = salt
         self.retained_ends: Wheel[tuple[str, str]] = Wheel()
         self._messages_made = 0
         self._position = 0
@@ -106,10 +128,20 @@ class Broker:
         tenant = self.tenants.get(org_id)
         if tenant is None:
             self.tenants[org_id] = Tenant(
-                org_id, rules, dirty=self.dirty, unfinished=self.unfinished, counters=self.counters
+                org_id,
+                rules,
+                dirty=self.dirty,
+                unfinished=self.unfinished,
+                counters=self.counters,
+                queues=self.queues,
+                unstored=self.unstored,
+                due=self.due,
+                salt=self.salt,
             )
             return
         former, tenant.rules = tenant.rules, rules
+        if former.publish_rates != rules.publish_rates:
+            pacing.apply(tenant, self.settings)
         if (former.policy, former.dollar_trees) == (rules.policy, rules.dollar_trees):
             return
         tenant.routes.end_all()
@@ -230,6 +262,12 @@ class Broker:
                 return
             del self.unfinished[session]
             retaining.go_on(self, session)
+            watching.go_on(self, session)
+
+    def flush(self) -> None:
+        """Tell those who watch who has come and gone."""
+        for watch in list(self.due):
+            watch.flush()
 
     def tick(self) -> None:
         """Do what time asks for: warn of expiry, close and end what has expired.
@@ -239,6 +277,9 @@ class Broker:
         now = self.moment.now
         self.keeping.tick()
         self.lives.tick(now)
+        for session in self.holds.due(now):
+            if session.tenant.presence is not None:
+                session.tenant.presence.release(session)
         for org_id, topic in self.retained_ends.due(now):
             retaining.expire(self, org_id, topic)
         for tenant in self.tenants.values():
@@ -311,7 +352,17 @@ class Broker:
         """Put a subscription in force."""
         session = subscription.session
         session.subscriptions[subscription.topic_filter] = subscription
-        session.tenant.routes.subscribe(subscription)
+        tenant = session.tenant
+        tenant.routes.subscribe(subscription)
+        if tenant.presence is not None:
+            tenant.presence.entered(subscription)
+
+    def leave_subscription(self, subscription: Subscription) -> None:
+        """Put a subscription out of force that its session has no more, or has another in its place."""
+        tenant = subscription.session.tenant
+        tenant.routes.unsubscribe(subscription)
+        if tenant.presence is not None:
+            tenant.presence.left(subscription)
 
     def give_backlog(self, session: Session) -> None:
         """Let a session get messages at QoS 1 and 2 one by one from now on."""
@@ -322,5 +373,6 @@ class Broker:
                 self.keeping,
                 max_messages=settings.max_queued_messages,
                 max_bytes=settings.max_queued_bytes,
+                max_inflight_bytes=settings.max_inflight_bytes,
             )
             session.tenant.routes.end_of(session.subscriptions.values())

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from tokenmq.access.decide import Scope
 from tokenmq.access.identity import Identity
-from tokenmq.broker import suspending, wills
+from tokenmq.broker import presence, suspending, wills
 from tokenmq.broker.effects import Close
 from tokenmq.broker.outbox import Outbox
 from tokenmq.broker.refusals import Refusal
@@ -82,7 +82,9 @@ def connect(
     )  # fmt: skip
     waits = earlier is not None and _waits(earlier, resumed=resumed)
     outbox.gated = outbox.paused = waits
+    member = None
     if earlier is not None:
+        member = presence.take(earlier, identity)
         _take_over(broker, earlier, resumed=resumed)  # [MQTT-3.1.4-3] [MQTT311-3.1.4-2]
     broker.dirty.append(outbox)
     outbox.chunks.append(connack)
@@ -91,8 +93,10 @@ def connect(
         session = Session(tenant, outbox, identity, client_id, settings=broker.settings, moment=broker.moment)
         session.will = will
         broker.lives.open(session, expiry_seconds)
+        presence.hold(broker, member, session)
     else:
         session.will = will
+        presence.give(member, session)
         broker.lives.resume(session, outbox, identity, expiry_seconds)
     if waits:
         broker.keeping.when_kept(partial(_kept, broker, session, outbox))

@@ -13,6 +13,7 @@ class Counters:
         refused: PUBLISH packets that were not allowed or not acceptable.
         dropped: messages that a full queue or a peer's packet limit cost a receiver.
         overflowed: those of them that a full queue cost.
+        crowded_out: of these, what went because all queues together were too large.
         expired: messages whose time was over before they could go out.
         withheld: messages that their receiver had lost the right to by then.
         connected: CONNECTs accepted.
@@ -25,6 +26,7 @@ class Counters:
     __slots__ = (
         "acknowledged",
         "connected",
+        "crowded_out",
         "decisions",
         "delivered",
         "dropped",
@@ -47,6 +49,7 @@ class Counters:
         self.expired = 0
         self.withheld = 0
         self.overflowed = 0
+        self.crowded_out = 0
         self.connected = 0
         self.revoked = 0
         self.refusals: dict[str, int] = {}

@@ -21,6 +21,7 @@ class Delivery:
         scope: the rights under which it was judged last.
         group: the shared subscription that it came by.
         pending: it is reserved, and not due yet.
+        under_way: bytes that it has gone out with over this connection, unacknowledged; 0: it has not.
         sent: it may have been sent before [MQTT-3.3.1-1] [MQTT311-3.3.1-1].
         restored: nobody knows whether it was.
         released: PUBREL is what is sent; nothing else will be.
@@ -42,6 +43,7 @@ class Delivery:
         "retain",
         "scope",
         "sent",
+        "under_way",
     )
 
     def __init__(
@@ -67,6 +69,7 @@ class Delivery:
         self.group = group
         self.scope = scope
         self.pending = True
+        self.under_way = 0
         self.sent = False
         self.restored = False
         self.released = False

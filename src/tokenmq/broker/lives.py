@@ -18,7 +18,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tokenmq.access.identity import Identity
-from tokenmq.broker import sharing, suspending, wills
+from tokenmq.broker import pacing, sharing, suspending, watching, wills
 from tokenmq.broker.events import warn_at
 from tokenmq.broker.outbox import Outbox
 from tokenmq.broker.records import ReceivedRecord, SessionRecord
@@ -202,6 +202,7 @@ class Lives:
     def _enter(self, session: Session) -> None:
         """Enter a session that has a connection into everything that finds it again."""
         session.outbox.session = session
+        session.outbox.pace = pacing.pace_of(session, self._broker.settings)
         self._index(session)
         self._await_expiry(session)
         session.tenant.connected += 1
@@ -240,6 +241,7 @@ class Lives:
             reason=reason,
             **fields,
         )
+        watching.parted(session, fields.get("code"))
         session.detach(self._broker.nowhere)
         if session.expiry_seconds and not session.disowned:  # [MQTT-3.1.2-23] [MQTT311-4.1.0-1]
             self._go_away(session)
@@ -295,6 +297,7 @@ class Lives:
             self._broker.keeping.flush()
         if session.backlog is not None:
             sharing.pass_on(self._broker, tenant, session.backlog.forget_all())
+            session.backlog = None  # they hold each other: only the garbage collector would free them
 
     def _stop_timers(self, session: Session) -> None:
         if session.expiry_second is not None:

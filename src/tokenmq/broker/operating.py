@@ -12,7 +12,7 @@ from heapq import nsmallest
 from typing import TYPE_CHECKING
 
 from tokenmq.broker import arriving, retaining
-from tokenmq.broker.refusals import Refusal, Why
+from tokenmq.broker.refusals import FULL, Refusal, Why
 from tokenmq.broker.session import Session
 from tokenmq.mqtt.codes import ReasonCode
 
@@ -54,6 +54,10 @@ def post(broker: Broker, publisher: Identity, packet: Publish, told: Told) -> No
         broker.counters.refuse(Why.SIZE)
         told(Refusal(ReasonCode.PACKET_TOO_LARGE, text, Why.SIZE))
         return
+    if broker.unstored.is_over:  # whoever has a connection is not read from; this is all there is to do
+        broker.counters.refuse(Why.STORE)
+        told(FULL)
+        return
     broker.lives.follow(session)
     arriving.arrive(broker, session, packet, None, told)
 
@@ -66,6 +70,29 @@ def sessions_of(tenant: Tenant, *, user_id: str | None, after: str | None, limit
         if (after is None or client_id > after) and (user_id is None or session.identity.user_id == user_id)
     )
     return nsmallest(limit, found, key=_client_id)
+
+
+def present_on(tenant: Tenant, topic_filter: str) -> list[Session]:
+    """Return the sessions that are present on a filter."""
+    watch = tenant.presence.watches.get(topic_filter) if tenant.presence is not None else None
+    if watch is not None and watch.is_open:
+        return [member.session for member in watch.roster()]
+    found = tenant.routes.overlapping(topic_filter)
+    return list(dict.fromkeys(one.session for one in found if one.is_counted))
+
+
+def present_user(tenant: Tenant, user_id: str) -> list[Session]:
+    """Return the connected sessions of a user."""
+    return [
+        session
+        for session in tenant.sessions.values()
+        if session.connected and session.identity.owner == ("user", user_id)
+    ]
+
+
+def first_members(sessions: Iterable[Session], *, after: str, limit: int) -> list[Session]:
+    """Return sessions in the order of their member ids, at most `limit`, those behind `after`."""
+    return nsmallest(limit, (one for one in sessions if one.member_id > after), key=_member_id)
 
 
 def queue_of(session: Session) -> int:
@@ -107,6 +134,10 @@ def clear_retained(broker: Broker, tenant: Tenant, topic: str) -> bool:
 def _size(packet: Publish) -> int:
     """Return how large the packet would be, or a little more."""
     return _HEAD_BYTES + len(packet.topic.encode()) + len(packet.payload) + len(packet.forward)
+
+
+def _member_id(session: Session) -> str:
+    return session.member_id
 
 
 def _client_id(session: Session) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tokenmq.broker.pacing import Pace
     from tokenmq.broker.session import Session
     from tokenmq.mqtt.connection import Connection
 
@@ -23,17 +24,19 @@ class Outbox:
         session: the MQTT session that this connection serves, once CONNECT is accepted.
         paused: the link takes no more bytes for now; what comes is queued.
         held: nothing is read, because what was read waits for the store.
+        pace: how fast it may publish; None: it has no rate.
         gated: nothing is written, because CONNACK waits for the store; all else waits behind it.
         closed: the core has asked for its close; nothing more is read or written.
     """
 
-    __slots__ = ("chunks", "closed", "connection", "gated", "held", "owner", "paused", "session")
+    __slots__ = ("chunks", "closed", "connection", "gated", "held", "owner", "pace", "paused", "session")
 
     def __init__(self, connection: Connection, owner: Any) -> None:
         self.connection = connection
         self.owner = owner
         self.chunks: list[bytes] = []
         self.session: Session | None = None
+        self.pace: Pace | None = None
         self.paused = False
         self.held = False
         self.gated = False

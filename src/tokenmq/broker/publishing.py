@@ -11,10 +11,11 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from tokenmq.broker import arriving, renewing
+from tokenmq.broker import arriving, renewing, stating
 from tokenmq.broker.message import Message
 from tokenmq.broker.records import ReceivedRecord
 from tokenmq.broker.refusals import Refusal, refusal
+from tokenmq.broker.watch import PREFIX
 from tokenmq.mqtt.codes import ReasonCode
 from tokenmq.mqtt.packets import Puback, Publish, Pubrec
 
@@ -38,8 +39,7 @@ def publish(broker: Broker, session: Session, packet: Publish) -> None:
         text = f"more than {broker.settings.receive_maximum} messages are not acknowledged"
         broker.disconnect(session.outbox, ReasonCode.RECEIVE_MAXIMUM_EXCEEDED, text)
         return
-    if packet.topic == renewing.TOKEN_TOPIC:
-        renewing.take_token(broker, session, packet)
+    if packet.topic[0] == "$" and _takes(broker, session, packet):
         return
     if session.arriving:
         arriving.arrive(broker, session, packet, session.outbox)
@@ -58,6 +58,17 @@ def publish(broker: Broker, session: Session, packet: Publish) -> None:
         session.unreleased.add(packet.packet_id)  # not where it was refused [MQTT-4.3.3-9]
         received(session, packet, receivers)
     _keep_lane(broker, session, packet)
+
+
+def _takes(broker: Broker, session: Session, packet: Publish) -> bool:
+    """Take in what is for the broker itself; tell whether it was."""
+    if packet.topic == renewing.TOKEN_TOPIC:
+        renewing.take_token(broker, session, packet)
+    elif packet.topic.startswith(PREFIX):
+        stating.take_state(broker, session, packet)
+    else:
+        return False
+    return True
 
 
 def message_of(packet: Publish, now: float) -> Message:
@@ -257,7 +268,7 @@ def _answer(session: Session, first: bytes, packet: Publish, receivers: int) -> 
 
 def _keep_lane(broker: Broker, session: Session, packet: Publish) -> None:
     """Leave a lane for the packets that follow, where there can be one."""
-    if packet.topic_alias is not None or packet.topic.startswith("$"):
+    if packet.topic_alias is not None or packet.topic.startswith("$") or session.outbox.pace is not None:
         return
     topic = packet.topic.encode()
     if topic not in session.lanes:

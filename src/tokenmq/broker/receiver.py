@@ -27,10 +27,14 @@ from tokenmq.broker.counters import Counters
 from tokenmq.broker.message import Expiry
 from tokenmq.broker.moment import Moment
 from tokenmq.broker.outbox import Outbox
+from tokenmq.broker.runs import Waiting
+from tokenmq.broker.waiting import Share
 from tokenmq.limits import MAX_PACKET_ID
 from tokenmq.mqtt.aliases import OutboundAliases
 from tokenmq.mqtt.codes import ReasonCode
 
+# What an entry of a queue takes beside its run, measured: its object, its place, and the run's count.
+_ENTRY_BYTES = 176
 _NOTHING_RESERVED: Mapping[int, object] = {}
 
 
@@ -43,37 +47,6 @@ def packet_ids_of(run: bytes, size: int, offset: int) -> tuple[int, ...]:
     pairs[0::2] = run[offset::size]
     pairs[1::2] = run[offset + 1 :: size]
     return struct.unpack(f">{count}H", pairs)
-
-
-class Waiting:
-    """A run in a queue; `start` is where the first packet begins that has not gone out."""
-
-    __slots__ = ("expiry", "offset", "run", "size", "start")
-
-    def __init__(self, run: bytes, size: int, offset: int, start: int, expiry: Expiry | None) -> None:
-        self.run = run
-        self.size = size
-        self.offset = offset
-        self.start = start
-        self.expiry = expiry
-
-    @property
-    def topic(self) -> str:
-        """The topic of its packets."""
-        at = 2
-        while self.run[at - 1] > 127:
-            at += 1
-        size = int.from_bytes(self.run[at : at + 2])
-        return self.run[at + 2 : at + 2 + size].decode()
-
-    def count_down(self, expiry: Expiry, now: float) -> None:
-        """Write into the packets that have not gone out what is left of their life."""
-        if not expiry.at:
-            return
-        rest = bytearray(self.run[self.start :])
-        for index, byte in enumerate(expiry.seconds_left(now).to_bytes(4, "big")):
-            rest[expiry.at + index :: self.size] = bytes((byte,)) * (len(rest) // self.size)
-        self.run, self.start = bytes(rest), 0
 
 
 class Receiver:
@@ -90,6 +63,8 @@ class Receiver:
         queue: what waits, the oldest first; bounded, the oldest goes.
         max_packet_bytes: the largest packet that the peer takes [MQTT-3.1.2-24].
         aliases: our topic aliases, None if the peer takes none.
+        weight: bytes that what waits holds, see `waiting`.
+        size_class: likewise.
         lost: messages that a full queue cost it and that it has not been told of.
         ended: nothing goes out any more, and never will.
     """
@@ -106,6 +81,7 @@ class Receiver:
         "_overflowed",
         "_queued_bytes",
         "_queued_messages",
+        "_share",
         "aliases",
         "chunks",
         "connected",
@@ -117,7 +93,9 @@ class Receiver:
         "queue",
         "ready",
         "reserved",
+        "size_class",
         "version",
+        "weight",
         "window",
     )
 
@@ -131,6 +109,7 @@ class Receiver:
         max_queued_bytes: int,
         dirty: list[Outbox],
         overflowed: dict[Any, None],
+        share: Share,
         counters: Counters,
         moment: Moment,
     ) -> None:
@@ -141,6 +120,7 @@ class Receiver:
             topic_alias_maximum: bounds our aliases, beside what the peer says.
             dirty: where an outbox is noted that has something to write.
             overflowed: where a receiver is noted that lost something.
+            share: counts what waits for all receivers of the organization.
             counters: where it is counted.
             moment: what time it is.
         """
@@ -149,6 +129,8 @@ class Receiver:
         self.queue: deque[Waiting] = deque()
         self._queued_messages = 0
         self._queued_bytes = 0
+        self.weight = self.size_class = 0
+        self._share = share
         self._max_inflight = max_inflight
         self._alias_maximum = topic_alias_maximum
         self._max_queued_messages = max_queued_messages
@@ -194,6 +176,7 @@ class Receiver:
         self.queue.append(Waiting(run, size, offset, start, expiry))
         self._queued_messages += (len(run) - start) // size
         self._queued_bytes += len(run) - start
+        self._share.enter(self, run, len(run), _ENTRY_BYTES)
         if self._overflows():
             self._trim()
 
@@ -242,7 +225,8 @@ class Receiver:
         """Be without a connection; what waits for it as runs is lost with it."""
         self.connected = False
         self.ready = False
-        self.queue.clear()
+        while self.queue:
+            self._take_oldest()
         self._queued_messages = self._queued_bytes = 0
 
     def _drain(self) -> None:
@@ -256,7 +240,10 @@ class Receiver:
                 if now >= waiting.expiry.moment:  # [MQTT-3.3.2-5]
                     self._give_up(waiting)
                     continue
+                run = waiting.run
                 waiting.count_down(waiting.expiry, now)
+                if waiting.run is not run:
+                    self._share.exchange(self, run, len(run), waiting.run, len(waiting.run))
                 start = waiting.start
             stop = self._send(waiting.run, waiting.size, waiting.offset, start)
             self._queued_messages -= (stop - start) // waiting.size
@@ -264,7 +251,7 @@ class Receiver:
             waiting.start = stop
             if stop < len(waiting.run):
                 return
-            self.queue.popleft()
+            self._take_oldest()
         self.ready = True
 
     def withhold(self, may_have: Callable[[str], bool]) -> None:
@@ -277,12 +264,13 @@ class Receiver:
                 self.queue.append(one)
             else:
                 self._counters.withheld += self._let_go(one)
+                self._share.leave(self, one.run, len(one.run), _ENTRY_BYTES)
         self._drain()
 
     def _give_up(self, waiting: Waiting) -> None:
         """Forget a run whose time is over."""
         self._counters.expired += self._let_go(waiting)
-        self.queue.popleft()
+        self._take_oldest()
 
     def _let_go(self, waiting: Waiting) -> int:
         """Have a run wait no longer; return how many of its messages did."""
@@ -357,7 +345,22 @@ class Receiver:
             self._queued_bytes -= dropped * oldest.size
             self.note_lost(dropped)
             if dropped == there:
-                self.queue.popleft()
+                self._take_oldest()
+        if not self.queue:  # all of it was too large: what comes next has nothing to wait behind
+            self._drain()
+
+    def give_oldest(self) -> int:
+        """Drop the oldest run that waits, for the sake of all queues; return how many messages that cost."""
+        count = self._let_go(self.queue[0])
+        self._take_oldest()
+        self.note_lost(count)
+        if not self.queue:
+            self._drain()
+        return count
+
+    def _take_oldest(self) -> None:
+        run = self.queue.popleft().run
+        self._share.leave(self, run, len(run), _ENTRY_BYTES)
 
     def note_lost(self, count: int) -> None:
         """Count messages that a full queue cost; the connection is told if it listens."""

@@ -23,6 +23,7 @@ class Why(enum.StrEnum):
     RESERVED = "reserved_property"
     TOPIC = "topic_limits"
     SIZE = "size"
+    FORMAT = "format"
     QUOTA = "quota"
     STORE = "store"
     REVOKED = "revoked"

@@ -48,11 +48,10 @@ class Target:
         qos: the highest QoS that its matching subscriptions were granted.
         retain_as_published: one of them asked for that.
         identifiers: the identifiers of all its matching subscriptions, MQTT 5 only.
-        for_own: what it receives of its own messages: the same target without the
-            subscriptions that said No Local; None for nothing [MQTT-3.8.3-3].
+        no_local: one of them said No Local.
     """
 
-    __slots__ = ("for_own", "identifiers", "qos", "retain_as_published", "session")
+    __slots__ = ("_others", "identifiers", "no_local", "qos", "retain_as_published", "session")
 
     def __init__(self, session: Session, subscriptions: list[Subscription]) -> None:
         self.session = session
@@ -60,9 +59,18 @@ class Target:
         self.retain_as_published = any(s.retain_as_published for s in subscriptions)
         self.identifiers = tuple(s.identifier for s in subscriptions if s.identifier)
         others = [subscription for subscription in subscriptions if not subscription.no_local]
-        self.for_own: Target | None = self
-        if len(others) < len(subscriptions):
-            self.for_own = Target(session, others) if others else None
+        self.no_local = len(others) < len(subscriptions)
+        self._others = Target(session, others) if self.no_local and others else None
+
+    @property
+    def for_own(self) -> Target | None:
+        """What it receives of its own messages.
+
+        The same target without the subscriptions that said No Local; None for nothing
+        [MQTT-3.8.3-3].
+        """
+        # Not kept as an attribute: a target that held itself would not be freed as its route ends.
+        return self._others if self.no_local else self
 
 
 class Route:
@@ -112,7 +120,7 @@ class Route:
             if (
                 session.version != version
                 or target.identifiers
-                or target.for_own is not target
+                or target.no_local
                 or session.max_packet_bytes < max_packet_bytes
                 or session.aliases is not None
             ):
@@ -134,7 +142,9 @@ class Routes:
         self._weight = 0
 
     def subscribe(self, subscription: Subscription) -> None:
-        """Add a subscription and end the routes that it changes."""
+        """Add a subscription and end the routes that it changes; who watches presence gets no messages."""
+        if subscription.watched is not None:
+            return
         if subscription.group is None:
             self._subscriptions.insert(subscription.inner_filter, subscription)
         else:
@@ -148,6 +158,8 @@ class Routes:
 
     def unsubscribe(self, subscription: Subscription) -> None:
         """Remove a subscription and end the routes that it changes."""
+        if subscription.watched is not None:
+            return
         if subscription.group is None:
             self._subscriptions.remove(subscription.inner_filter, subscription)
         else:
@@ -157,6 +169,13 @@ class Routes:
                 del self._groups[group.name]
                 self._shared.remove(group.topic_filter, group)
         self._end_matching(subscription.inner_filter)
+
+    def overlapping(self, topic_filter: str) -> list[Subscription]:
+        """Return the subscriptions, shared ones too, that share a topic with a filter."""
+        found = self._subscriptions.overlapping(topic_filter)
+        for group in self._shared.overlapping(topic_filter):
+            found += group.members.values()
+        return found
 
     def end_of(self, subscriptions: Iterable[Subscription]) -> None:
         """End the routes of a session whose connection or rights are others now."""

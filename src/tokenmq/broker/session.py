@@ -16,6 +16,7 @@ from tokenmq.access.identity import Identity
 from tokenmq.broker.blocks import PLAIN, Block
 from tokenmq.broker.moment import Moment
 from tokenmq.broker.outbox import Outbox
+from tokenmq.broker.presence import member_id
 from tokenmq.broker.receiver import Receiver
 from tokenmq.broker.records import SessionRecord, Will
 from tokenmq.config import BrokerSettings
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from tokenmq.broker.retaining import Replay
     from tokenmq.broker.subscription import Subscription
     from tokenmq.broker.tenant import Tenant
+    from tokenmq.broker.watching import Watcher
     from tokenmq.mqtt.packets import connect
 
 # User properties whose names begin so are the broker's own (the wire contract, section 3).
@@ -68,7 +70,7 @@ class Session(Receiver):
         identity: who owns it, with the rights of its newest connection.
         scope: what that identity may do.
         number: its name in the store; 0 for one that ends with its connection.
-        backlog: messages that it is to get one by one; None where all come as runs.
+        backlog: messages that it is to get one by one; None where all come as runs, and at the end.
         expiry_seconds: how long it outlives its connection.
         is_kept: the store has it; nothing may hang on it there before.
         will: what is published if its connection is lost.
@@ -79,6 +81,7 @@ class Session(Receiver):
         arriving: publications that wait for the store, or behind one that does.
         joining: new filters that wait for the store.
         waiting: bytes that SUBSCRIBE and UNSUBSCRIBE take which wait for the store, about.
+        watchers: by filter, for the subscriptions by which it watches who is present; or None.
         replays: subscriptions whose retained messages it is still to get, by filter.
         disowned: its owner's rights were revoked; nothing of it goes on.
         judgements: why publishing to a topic is refused, None where it is not.
@@ -101,6 +104,7 @@ class Session(Receiver):
     __slots__ = (
         "_judged_bytes",
         "_lane_bytes",
+        "_member_id",
         "arriving",
         "backlog",
         "blocks",
@@ -131,6 +135,7 @@ class Session(Receiver):
         "unreleased",
         "waiting",
         "warning_second",
+        "watchers",
         "will",
         "will_second",
     )
@@ -153,6 +158,7 @@ class Session(Receiver):
             max_queued_bytes=settings.max_queued_bytes,
             dirty=tenant.dirty,
             overflowed=tenant.overflowed,
+            share=tenant.share,
             counters=tenant.counters,
             moment=moment,
         )
@@ -170,6 +176,8 @@ class Session(Receiver):
         self.joining: set[str] = set()
         self.waiting = 0
         self.replays: dict[str, Replay] | None = None
+        self.watchers: dict[str, Watcher] | None = None
+        self._member_id = ""
         self.disowned = False
         self.expiry_second: int | None = None
         self.warning_second: int | None = None
@@ -258,6 +266,14 @@ class Session(Receiver):
         """The time, unix seconds."""
         return self._moment.now
 
+    @property
+    def member_id(self) -> str:
+        """What others know it by who watch where it is present."""
+        if not self._member_id:
+            tenant = self.tenant
+            self._member_id = member_id(tenant.salt, tenant.org_id, self.identity.owner, self.client_id)
+        return self._member_id
+
     # What of it waits for the store
 
     @property
@@ -268,10 +284,12 @@ class Session(Receiver):
     def wait(self, size: int) -> None:
         """Have a packet wait for the store."""
         self.waiting += size
+        self.tenant.unstored.bytes += size
 
     def go_on(self, size: int) -> None:
         """Have it wait no longer; its link may read on."""
         self.waiting -= size
+        self.tenant.unstored.bytes -= size
         if self.connected and self.outbox.held:
             self.touch()
 
@@ -317,7 +335,7 @@ class Session(Receiver):
         super().resume()
         if self.backlog is not None:
             self.backlog.pump()
-        if self.replays:
+        if self.replays or self.watchers:
             self.tenant.unfinished[self] = None
 
     def count_expired(self) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from tokenmq.broker import retaining, suspending
+from tokenmq.broker import retaining, suspending, watch, watching
 from tokenmq.broker.records import SubscriptionRecord
 from tokenmq.broker.subscription import Subscription
 from tokenmq.errors import InvalidTopicFilter
@@ -125,7 +125,8 @@ def _take_out(
         if subscription is None:
             codes.append(ReasonCode.NO_SUBSCRIPTION_EXISTED)
             continue
-        session.tenant.routes.unsubscribe(subscription)
+        watching.end(session, topic_filter)
+        broker.leave_subscription(subscription)
         if session.number and topic_filter not in dropped:
             broker.keeping.drop(SubscriptionRecord, (session.number, topic_filter))
         if session.replays:
@@ -150,13 +151,23 @@ def _judge(broker: Broker, session: Session, request: Request, new: set[str]) ->
     settings = broker.settings
     try:
         group, inner = split_share(topic_filter)
-        check_filter(inner, max_bytes=settings.max_topic_bytes, max_levels=settings.max_topic_levels)
+        watched = inner[len(watch.PREFIX) :] if inner.startswith(watch.PREFIX) else None
+        if group is not None and watched is not None:
+            return ReasonCode.TOPIC_FILTER_INVALID, "presence cannot be shared"
+        most_bytes = settings.max_topic_bytes
+        if watched is not None:
+            most_bytes = min(most_bytes, watch.MAX_FILTER_BYTES)
+        check_filter(
+            inner if watched is None else watched,
+            max_bytes=most_bytes,
+            max_levels=settings.max_topic_levels,
+        )
     except InvalidTopicFilter as error:
         return ReasonCode.TOPIC_FILTER_INVALID, str(error)
     if inner == EVENTS_TOPIC and group is None:
         return ReasonCode(min(request.qos, 1)), ""
     why = suspending.why_not(session.tenant, session.scope, inner)
-    broker.counters.decide("subscribe", allowed=why is None)
+    broker.counters.decide("subscribe" if watched is None else "presence", allowed=why is None)
     if why is not None:
         return ReasonCode.NOT_AUTHORIZED, why
     most = settings.max_subscriptions_per_session
@@ -164,7 +175,12 @@ def _judge(broker: Broker, session: Session, request: Request, new: set[str]) ->
         if len(session.subscriptions) + len(session.joining) + len(new) >= most:
             return ReasonCode.QUOTA_EXCEEDED, f"a session has at most {most} subscriptions"
         new.add(topic_filter)
-    return ReasonCode(request.qos), ""
+    if watched is None:
+        return ReasonCode(request.qos), ""
+    if watching.is_full(session.tenant, watched, settings.max_presence_filters):
+        text = f"the organization watches {settings.max_presence_filters} filters"
+        return ReasonCode.QUOTA_EXCEEDED, text
+    return ReasonCode.GRANTED_QOS_0, ""
 
 
 def _report_refused(broker: Broker, session: Session, refused: list[tuple[str, str]]) -> None:
@@ -185,7 +201,7 @@ def _subscription(session: Session, request: Request, identifier: int | None) ->
     return Subscription(
         session,
         request.topic_filter,
-        qos=request.qos,
+        qos=0 if request.topic_filter.startswith(watch.PREFIX) else request.qos,
         no_local=request.no_local,
         retain_as_published=request.retain_as_published,
         identifier=identifier or 0,
@@ -266,6 +282,7 @@ def _admit(
     """Put subscriptions in force, answer, and send what is retained."""
     here = outbox is session.outbox and session.connected
     replayed: list[Subscription] = []
+    watches: list[Subscription] = []
     for request, subscription in admitted:
         if subscription.topic_filter == EVENTS_TOPIC:
             if here:
@@ -277,8 +294,12 @@ def _admit(
         if subscription.group is not None and subscription.qos:
             broker.give_backlog(session)
         broker.enter_subscription(subscription)
+        if replaced is not None and session.tenant.presence is not None:
+            session.tenant.presence.left(replaced)  # after the new one: nobody leaves and joins by it
         is_new = replaced is None  # [MQTT-3.3.1-10] [MQTT-3.3.1-11] [MQTT-3.8.4-4]
-        if subscription.group is None and (
+        if subscription.watched is not None:
+            watches.append(subscription)
+        elif subscription.group is None and (
             request.retain_handling == 0 or (request.retain_handling == 1 and is_new)
         ):
             replayed.append(subscription)
@@ -286,3 +307,5 @@ def _admit(
         broker.send(outbox, suback)
         for subscription in replayed:
             retaining.begin(broker, subscription)
+        for subscription in watches:
+            watching.begin(broker, subscription)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tokenmq.broker.records import SubscriptionRecord
-from tokenmq.topics.filter import split_share
+from tokenmq.broker.watch import PREFIX
+from tokenmq.topics.filter import begins_with_wildcard, split_share
 
 if TYPE_CHECKING:
     from tokenmq.broker.session import Session
@@ -23,9 +24,12 @@ class Subscription:
         retain_as_published: leave the retain flag of what is published as it is.
         identifier: the Subscription Identifier, 0 for none.
         suspended: its session has no right to it now: it delivers nothing until that is back.
+        watched: the filter whose presence it tells of, None where it is for messages.
+        counts: a user's session is present by it, while it is connected.
     """
 
     __slots__ = (
+        "counts",
         "group",
         "identifier",
         "inner_filter",
@@ -35,6 +39,7 @@ class Subscription:
         "session",
         "suspended",
         "topic_filter",
+        "watched",
     )
 
     def __init__(
@@ -55,6 +60,14 @@ class Subscription:
         self.retain_as_published = retain_as_published
         self.identifier = identifier
         self.suspended = False
+        self.watched = self.inner_filter[len(PREFIX) :] if self.inner_filter.startswith(PREFIX) else None
+        self.counts = self.watched is None and not begins_with_wildcard(self.inner_filter)
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether its session is present by it now."""
+        session = self.session
+        return self.counts and not self.suspended and session.connected and not session.identity.is_server
 
     @property
     def record(self) -> SubscriptionRecord:

@@ -21,7 +21,7 @@ from collections.abc import Callable, Collection, Iterable
 from typing import TYPE_CHECKING
 
 from tokenmq.access.permission import Permission
-from tokenmq.broker import sharing, wills
+from tokenmq.broker import sharing, watch, watching, wills
 from tokenmq.mqtt.codes import ReasonCode
 from tokenmq.topics.filter import matches
 
@@ -51,10 +51,16 @@ class Narrowed:
 
 
 def why_not(tenant: Tenant, scope: Scope, topic_filter: str) -> str | None:
-    """Say why a plain filter may not be subscribed to, None where it may [MQTT-3.8.4-7]."""
+    """Say why a plain filter may not be subscribed to, None where it may [MQTT-3.8.4-7].
+
+    One that begins with `$presence/` asks for the presence on what follows, all of it.
+    """
+    permission = Permission.SUBSCRIBE
+    if topic_filter.startswith(watch.PREFIX):
+        permission, topic_filter = Permission.PRESENCE, topic_filter[len(watch.PREFIX) :]
     if not tenant.knows(topic_filter):
         return f"nobody can subscribe to {topic_filter.partition('/')[0]}"
-    decision = scope.on_filter(Permission.SUBSCRIBE, topic_filter)
+    decision = scope.on_filter(permission, topic_filter)
     return None if decision.allowed else decision.rule
 
 
@@ -95,6 +101,8 @@ def apply(broker: Broker, sessions: Collection[Session]) -> list[Narrowed]:
         suspended = judge(session)
         if suspended:
             narrowed.append(Narrowed(session, suspended))
+    for session in sessions:
+        watching.judged(broker, session)
     for session in sessions:
         _withhold(broker, session)
         wills.judge_anew(broker, session)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from tokenmq.config.database_url import DatabaseAddress, database_address
 from tokenmq.config.describing import Effective, document, effective
+from tokenmq.config.guarding import AuditSettings, AuthSettings
 from tokenmq.config.listening import (
     WITH_TLS,
     AdminSettings,
@@ -26,8 +27,6 @@ from tokenmq.config.listening import (
 from tokenmq.config.loading import load
 from tokenmq.config.secret import Secret
 from tokenmq.config.settings import (
-    AuditSettings,
-    AuthSettings,
     BrokerSettings,
     DatabaseSettings,
     DataSettings,

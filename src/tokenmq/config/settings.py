@@ -16,6 +16,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
+from tokenmq.config.guarding import AuditSettings, AuthSettings, Positive
 from tokenmq.config.listening import (
     KIB,
     MIB,
@@ -29,8 +30,6 @@ from tokenmq.config.listening import (
     WssSettings,
 )
 from tokenmq.config.secret import Secret
-
-Positive = Annotated[int, Meta(ge=1)]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -96,6 +95,52 @@ class BrokerSettings:
         int,
         Meta(ge=KIB, le=1_024 * MIB, description="Bytes waiting for one session; beyond, its oldest goes."),
     ] = 8 * MIB
+    max_all_queued_bytes: Annotated[
+        int,
+        Meta(
+            ge=MIB,
+            le=1_024 * 1_024 * MIB,
+            description="Memory of all that waits for sessions; beyond, the oldest goes of one that has most "
+            "in the organization that has most.",
+        ),
+    ] = 256 * MIB
+    max_inflight_bytes: Annotated[
+        int,
+        Meta(
+            ge=KIB,
+            le=1_024 * MIB,
+            description="Bytes on the way to one session that are held until it acknowledges them; one "
+            "message always goes.",
+        ),
+    ] = 8 * MIB
+    max_unstored_bytes_per_connection: Annotated[
+        int,
+        Meta(
+            ge=KIB,
+            le=64 * MIB,
+            description="Bytes from one connection that wait for the store; beyond, it is not read from.",
+        ),
+    ] = MIB
+    max_unstored_bytes: Annotated[
+        int,
+        Meta(
+            ge=MIB,
+            le=1_024 * 1_024 * MIB,
+            description="Bytes from everybody that wait for the store; beyond, who has some there is not "
+            "read from.",
+        ),
+    ] = 64 * MIB
+    max_presence_filters: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=100_000,
+            description="Filters whose presence an organization watches at one time, however many do.",
+        ),
+    ] = 10_000
+    max_presence_states: Annotated[
+        int, Meta(ge=0, le=1_000, description="Topics on which a session may say something of itself.")
+    ] = 16
     max_session_expiry_seconds: Annotated[
         int,
         Meta(
@@ -134,6 +179,14 @@ class BrokerSettings:
     max_connections_per_address: Annotated[
         Positive, Meta(description="Connections from one address, loopback and trusted proxies apart.")
     ] = 1_000
+    connect_rate: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=1_000_000,
+            description="New connections a second that all listeners take together; 0 sets no limit.",
+        ),
+    ] = 0
     connect_rate_per_address: Annotated[
         Positive,
         Meta(description="New connections a second from one address, loopback and trusted proxies apart."),
@@ -142,6 +195,32 @@ class BrokerSettings:
         Positive,
         Meta(description="New connections from one address that may come at once before the rate holds."),
     ] = 100
+    max_publish_messages_per_second: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=10_000_000,
+            description="Messages a second that one client may publish, servers apart; 0 sets no limit. "
+            "An organization may set a lower one.",
+        ),
+    ] = 0
+    max_publish_bytes_per_second: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=10_000_000_000,
+            description="Bytes a second that the messages of one client may have, servers apart; 0 sets no "
+            "limit. An organization may set a lower one.",
+        ),
+    ] = 0
+    max_publish_hold_seconds: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=300,
+            description="Time that a client which publishes faster is not read from, before it is closed.",
+        ),
+    ] = 10
     trusted_proxies: Annotated[
         tuple[str, ...],
         Meta(
@@ -149,56 +228,6 @@ class BrokerSettings:
             "believed whom they speak for: PROXY protocol, `X-Forwarded-For`."
         ),
     ] = ()
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class AuthSettings:
-    """How failed authentications are slowed, over MQTT and HTTP alike, and how often a key may be used."""
-
-    failure_burst: Annotated[
-        Positive,
-        Meta(
-            description="Failed authentications of one address, or with one key's id, that are answered at "
-            "once; loopback and trusted proxies are not counted as addresses."
-        ),
-    ] = 5
-    failure_rate_per_minute: Annotated[
-        Positive, Meta(description="Failed authentications that are forgiven in a minute.")
-    ] = 6
-    max_failure_delay_seconds: Annotated[
-        int,
-        Meta(
-            ge=0,
-            le=10,
-            description="Longest time that the answer to a failed authentication is held back; 0 holds none.",
-        ),
-    ] = 5
-    key_requests_per_minute: Annotated[
-        int,
-        Meta(
-            ge=0,
-            le=1_000_000,
-            description="Requests a minute that one key may make to the token service; 0 sets no limit.",
-        ),
-    ] = 0
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class AuditSettings:
-    """The audit trail."""
-
-    retention_days: Annotated[
-        int, Meta(ge=1, le=3_650, description="Time that a row of the audit trail is kept.")
-    ] = 400
-    refused_keys_per_minute: Annotated[
-        int,
-        Meta(
-            ge=0,
-            le=6_000,
-            description="Refused keys of a minute that have a row each; of those beyond one row tells how "
-            "many there were.",
-        ),
-    ] = 60
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -296,8 +325,8 @@ class Settings:
     tls: TlsSettings = dataclasses.field(default_factory=TlsSettings)
     admin: AdminSettings = dataclasses.field(default_factory=AdminSettings)
     broker: BrokerSettings = BrokerSettings()
-    auth: AuthSettings = AuthSettings()
-    audit: AuditSettings = AuditSettings()
+    auth: AuthSettings = dataclasses.field(default_factory=AuthSettings)
+    audit: AuditSettings = dataclasses.field(default_factory=AuditSettings)
     data: DataSettings = DataSettings()
     database: DatabaseSettings = DatabaseSettings()
     tokens: TokenSettings = TokenSettings()

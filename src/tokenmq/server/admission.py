@@ -1,7 +1,7 @@
 """Who may connect at all: limits that are looked at before anything is read.
 
-Counted together for all listeners: connections in all, connections of one
-address, and how fast one address connects. Loopback and trusted proxies have no
+Counted together for all listeners: connections in all and how fast they come, connections
+of one address, and how fast one address connects. Loopback and trusted proxies have no
 limit of their own; `access.addresses` says who is counted as one.
 """
 
@@ -33,8 +33,12 @@ class Admission:
     def __init__(self, settings: BrokerSettings) -> None:
         self._max_total = settings.max_connections
         self._max_per_address = settings.max_connections_per_address
-        self._interval = 1.0 / settings.connect_rate_per_address
-        self._tolerance = (settings.connect_burst_per_address - 1) * self._interval
+        self._rate = _Rate(settings.connect_rate_per_address, settings.connect_burst_per_address)
+        # At once as many as in a second: a limit on all has no burst of its own.
+        self._rate_of_all = (
+            _Rate(settings.connect_rate, settings.connect_rate) if settings.connect_rate else None
+        )
+        self._all_whole_at = 0.0
         addresses = CountedAddresses(settings.trusted_proxies)
         self.is_proxy = addresses.is_proxy
         self._key = addresses.counted
@@ -59,12 +63,16 @@ class Admission:
         key = self._key(address)
         if self._total >= self._max_total:
             return Refusal.TOO_MANY
+        if self._rate_of_all is not None and not self._rate_of_all.allows(self._all_whole_at, mono):
+            return Refusal.TOO_FAST
         if key is not None:
             if self._counts.get(key, 0) >= self._max_per_address:
                 return Refusal.TOO_MANY
             if not self._take_turn(key, mono):
                 return Refusal.TOO_FAST
             self._counts[key] = self._counts.get(key, 0) + 1
+        if self._rate_of_all is not None:
+            self._all_whole_at = self._rate_of_all.after(self._all_whole_at, mono)
         self._total += 1
         return None
 
@@ -90,11 +98,28 @@ class Admission:
 
     def _take_turn(self, key: str, mono: float) -> bool:
         whole_at = max(self._whole_at.pop(key, mono), mono)
-        allowed = whole_at - mono <= self._tolerance
+        allowed = self._rate.allows(whole_at, mono)
         if len(self._whole_at) >= MAX_RATED_ADDRESSES:
             del self._whole_at[next(iter(self._whole_at))]
-        self._whole_at[key] = whole_at + self._interval if allowed else whole_at
+        self._whole_at[key] = self._rate.after(whole_at, mono) if allowed else whole_at
         return allowed
+
+
+class _Rate:
+    """So many a second, so many of them at once."""
+
+    def __init__(self, per_second: int, burst: int) -> None:
+        self._interval = 1.0 / per_second
+        # A microsecond: sums of fractions of a second are not exact.
+        self._tolerance = (burst - 1) * self._interval + 1e-6
+
+    def allows(self, whole_at: float, mono: float) -> bool:
+        """Tell whether one more may come, where the burst is whole again at that moment."""
+        return whole_at - mono <= self._tolerance
+
+    def after(self, whole_at: float, mono: float) -> float:
+        """Return the moment at which the burst is whole again after one more."""
+        return max(whole_at, mono) + self._interval
 
 
 def room_for_connections(wanted: int) -> int:

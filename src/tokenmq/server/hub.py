@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import os
 from functools import partial
 
 import structlog
@@ -22,6 +23,7 @@ from tokenmq.broker.outbox import Outbox
 from tokenmq.broker.reasons import reason_code
 from tokenmq.broker.records import Kept
 from tokenmq.broker.tenant import TenantRules
+from tokenmq.broker.watching import COLLECT_SECONDS
 from tokenmq.broker.wheel import Wheel
 from tokenmq.config import BrokerSettings
 from tokenmq.errors import InvalidToken, ProtocolError, TokenmqError, Unavailable
@@ -34,6 +36,7 @@ from tokenmq.server.operating import Operating
 from tokenmq.server.peer import Peer
 from tokenmq.server.refusals import Refusals
 from tokenmq.server.reporting import Reporter
+from tokenmq.server.slowing import Slowed
 from tokenmq.server.telling import Telling
 from tokenmq.services.auditing import Trace, superseded
 from tokenmq.services.authenticate import Authenticator
@@ -53,6 +56,10 @@ _log = structlog.get_logger("tokenmq.hub")
 _TICK_SECONDS = 0.25
 
 
+# A key of BLAKE2b of half the longest size.
+_SALT_BYTES = 32
+
+
 class Hub(Operating, Telling):
     """All links, the core and the timer of one process; the services' `Live`.
 
@@ -60,6 +67,7 @@ class Hub(Operating, Telling):
         broker: the core.
         authenticator: makes identities out of what a CONNECT shows.
         connection_limits: what every connection is held to.
+        slowed: links over their publish rate.
         lag_seconds: how late the timer was, each time: so long others had kept the loop.
 
     Args:
@@ -80,7 +88,7 @@ class Hub(Operating, Telling):
         refused_keys: RefusedKeys | None = None,
         trail: AuditStore | None = None,
     ) -> None:
-        self.broker = Broker(settings, self._identify)
+        self.broker = Broker(settings, self._identify, salt=os.urandom(_SALT_BYTES))
         self.authenticator = authenticator
         self.connection_limits = ConnectionLimits(
             connect_timeout_seconds=settings.connect_timeout_seconds,
@@ -91,12 +99,14 @@ class Hub(Operating, Telling):
             topic_alias_maximum=settings.topic_alias_maximum,
             max_topic_bytes=settings.max_topic_bytes,
         )
+        self.slowed = Slowed(self.broker)
         self.lag_seconds = Histogram()
         self._reporter = Reporter()
         self._families = families
         self._organizations = organizations
         self._kept = kept
         self._going_on = False
+        self._collecting = False
         self._deadlines: Wheel[Link] = Wheel()
         self._tarpit = tarpit
         self._refused_keys = refused_keys
@@ -135,6 +145,7 @@ class Hub(Operating, Telling):
         """Do what time asks for: expiries, keep alive, CONNECT that does not come."""
         self.broker.moment.now = now
         self.broker.tick()
+        self.slowed.tick(mono)
         for link in self._deadlines.due(mono):
             self._look_at(link, mono)
         self._refusals.answer(mono)
@@ -163,6 +174,16 @@ class Hub(Operating, Telling):
         if broker.unfinished and not self._going_on:
             self._going_on = True
             asyncio.get_running_loop().call_soon(self.go_on)
+        if broker.due and not self._collecting:
+            self._collecting = True
+            asyncio.get_running_loop().call_later(COLLECT_SECONDS, self.flush)
+
+    def flush(self) -> None:
+        """Tell those who watch who has come and gone."""
+        self._collecting = False
+        self.come_in()
+        self.broker.flush()
+        self.settle()
 
     def go_on(self) -> None:
         """Let those have their next page who are to get more than one."""
@@ -190,6 +211,7 @@ class Hub(Operating, Telling):
     def unwatch(self, link: Link) -> None:
         """Forget a link that is gone."""
         self._refusals.forget(link)
+        self.slowed.forget(link)
         self._forget_stay(link)
         if link.deadline_second is not None:
             self._deadlines.remove(link.deadline_second, link)
@@ -318,11 +340,15 @@ class Hub(Operating, Telling):
             max_connections=settings.max_connections,
             max_sessions=settings.max_sessions,
             max_retained_messages=settings.max_retained_messages,
+            max_publish_messages_per_second=settings.max_publish_messages_per_second,
+            max_publish_bytes_per_second=settings.max_publish_bytes_per_second,
         )
 
     def _look_at(self, link: Link, mono: float) -> None:
         """Close a link whose deadline has passed; packets since may have moved it."""
         link.deadline_second = None
+        if link.waits_for_us:  # what it has sent since is not read, so that is no silence
+            link.connection.touch(mono)
         deadline = link.connection.expires_at_mono
         if deadline is not None and mono >= deadline:
             self.broker.fail(

@@ -9,12 +9,13 @@ small reads cost no copying of what came before. Nothing here waits for anything
 A peer that does not read is still read from: its messages wait in its queue, which is
 bounded, and its answers pile up. When these are more than it can be waiting for, its
 packets are left in the kernel until it reads. So they are while too much of what it
-sent waits for the store, or its CONNACK does.
+sent waits for the store, or its CONNACK does, and while it publishes faster than it may.
 """
 
 from __future__ import annotations
 
 import secrets
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -24,10 +25,10 @@ from tokenmq import clock
 from tokenmq.broker import lane
 from tokenmq.broker.outbox import Outbox
 from tokenmq.broker.session import Session
-from tokenmq.errors import BadCredentials, ClientIdNotPermitted, InvalidToken, ProtocolError, TokenmqError
+from tokenmq.errors import ProtocolError, TokenmqError
 from tokenmq.limits import MAX_PACKET_ID
 from tokenmq.mqtt import codec
-from tokenmq.mqtt.codes import ReasonCode
+from tokenmq.mqtt.codes import PacketType, ReasonCode
 from tokenmq.mqtt.connection import Connection
 from tokenmq.mqtt.packets import (
     Auth,
@@ -43,6 +44,7 @@ from tokenmq.mqtt.packets import (
     Subscribe,
     Unsubscribe,
 )
+from tokenmq.server import connect_sizes
 from tokenmq.server.peer import LinkTransport, Peer
 from tokenmq.services.authenticate import Credentials
 from tokenmq.tracebacks import told
@@ -55,8 +57,6 @@ _log = structlog.get_logger("tokenmq.link")
 # Answers that may wait for a peer that does not read. PUBACKs for as many messages as the
 # greatest Receive Maximum lets it send: nobody who keeps to that is ever held.
 _MAX_UNREAD_BYTES = 4 * MAX_PACKET_ID
-# What one connection may have waiting for the store before nothing more is read from it.
-_MAX_WAITING_BYTES = 1_024 * 1_024
 
 
 class Link:
@@ -64,6 +64,7 @@ class Link:
 
     Attributes:
         deadline_second: its place in the hub's wheel of deadlines.
+        slowed: a message of its waits, and nothing is read, for it is over its publish rate.
     """
 
     __slots__ = (
@@ -78,6 +79,7 @@ class Link:
         "deadline_second",
         "outbox",
         "peer",
+        "slowed",
     )
 
     def __init__(self, hub: Hub, peer: Peer) -> None:
@@ -92,6 +94,7 @@ class Link:
         self._needed = 0
         self._unread = 0
         self._held = False
+        self.slowed = False
 
     # What the transport tells
 
@@ -127,10 +130,9 @@ class Link:
     def writing_resumed(self) -> None:
         """Go on: the peer has read."""
         self._unread = 0
-        if self._held and self._transport is not None:
+        if self._held:
             self._held = False
-            if not self.outbox.held:
-                self._transport.resume_reading()
+            self._read_on()
         session = self.outbox.session
         if session is not None:
             self._broker.moment.now = clock.now()
@@ -148,6 +150,25 @@ class Link:
         self._transport = None
 
     # What the hub asks for
+
+    @property
+    def is_held(self) -> bool:
+        """Whether it is not read from for another reason than its publish rate."""
+        return self._held or self.outbox.held
+
+    @property
+    def waits_for_us(self) -> bool:
+        """Whether nothing is read from it that its peer could not help by reading."""
+        return self.slowed or self.outbox.held
+
+    def go_on(self) -> None:
+        """Take in what has waited because it came too fast; read on unless that is still too much."""
+        if not self.slowed:
+            return
+        self.slowed = False
+        self._needed = 0
+        self.received(b"")
+        self._read_on()
 
     def write(self) -> None:
         """Write everything that the core has appended, at once."""
@@ -186,18 +207,39 @@ class Link:
 
     def _hold_for_store(self, session: Session) -> None:
         """Stop reading when too much of what came waits for the store."""
-        if self.outbox.gated or session.waiting_bytes > _MAX_WAITING_BYTES:
+        broker = self._broker
+        most = broker.settings.max_unstored_bytes_per_connection
+        if self.outbox.gated or session.waiting_bytes > most or broker.unstored.is_over:
             self.outbox.held = True
             if not self._held and self._transport is not None:
                 self._transport.pause_reading()
 
     def _let_go(self) -> None:
         """Read again when enough of it is through."""
-        session = self.outbox.session
-        if session is None or session.waiting_bytes <= _MAX_WAITING_BYTES // 2:
+        session, broker = self.outbox.session, self._broker
+        waiting = 0 if session is None else session.waiting_bytes
+        enough = broker.settings.max_unstored_bytes_per_connection // 2
+        # Who has nothing there is let go whatever others have: nothing would wake it later.
+        if not waiting or (waiting <= enough and not broker.unstored.is_over):
             self.outbox.held = False
-            if not self._held and self._transport is not None:
-                self._transport.resume_reading()
+            self._read_on()
+
+    def _slow(self, data: bytes, pos: int, mono: float) -> None:
+        """Stop reading at a message that may not pass yet; it waits, and all behind it."""
+        pace = self.outbox.pace
+        if pace is not None and pace.over_since is None:
+            pace.over_since = mono
+        self.slowed = True
+        self._rest += data[pos:]
+        self._needed = sys.maxsize  # whatever still comes joins it
+        self._hub.slowed.add(self)
+        if self._transport is not None:
+            self._transport.pause_reading()
+
+    def _read_on(self) -> None:
+        """Read again, if nothing else stands against it."""
+        if not (self._held or self.outbox.held or self.slowed) and self._transport is not None:
+            self._transport.resume_reading()
 
     # The loop
 
@@ -237,12 +279,25 @@ class Link:
                 self._keep(data, pos)
                 break
             first, start, stop = found
+            if outbox.pace is not None and not self._may_pass(first, stop - pos, mono):
+                self._slow(data, pos, mono)
+                break
             packet = connection.accept(first, data, start, stop, mono)
             _HANDLERS[type(packet)](self, packet, now)
             pos = stop
         session = outbox.session
         if session is not None and (session.waiting_bytes or outbox.gated) and not outbox.closed:
             self._hold_for_store(session)
+
+    def _may_pass(self, first: int, size: int, mono: float) -> bool:
+        """Tell whether a packet is within the publish rate, and count it if it is."""
+        pace = self.outbox.pace
+        if pace is None or first >> 4 != PacketType.PUBLISH:
+            return True
+        if not pace.may_pass(mono):
+            return False
+        pace.spend(size)
+        return True
 
     def _keep(self, data: bytes, pos: int) -> None:
         """Keep the beginning of a packet until the rest of it is there."""
@@ -257,7 +312,7 @@ class Link:
         # [MQTT-3.1.3-6] [MQTT-3.2.2-16] [MQTT311-3.1.3-6] 128 bits: nobody guesses another's.
         client_id = packet.client_id or f"auto-{secrets.token_hex(16)}"
         try:
-            self._check_sizes(packet)
+            connect_sizes.check(packet, self._broker.settings)
             identity = hub.authenticator.connect(
                 Credentials(
                     username=packet.username,
@@ -273,23 +328,6 @@ class Link:
             hub.admit(self.outbox, packet, identity, client_id, assigned=assigned, now=now)
         except TokenmqError as error:
             hub.refuse(self, error, client_id)  # [MQTT-3.1.4-2] [MQTT-4.12.0-4]
-
-    def _check_sizes(self, packet: Connect) -> None:
-        """Hold what a CONNECT shows against our limits, before anybody looks at it.
-
-        Raises: ClientIdNotPermitted, BadCredentials, InvalidToken.
-        """
-        settings = self._broker.settings
-        size, limit = len(packet.client_id.encode()), settings.max_client_id_bytes
-        if size > limit:
-            raise ClientIdNotPermitted(f"client id has {size} bytes, at most {limit} are accepted")
-        size, limit = len((packet.username or "").encode()), settings.max_username_bytes
-        if size > limit:
-            raise BadCredentials(f"username has {size} bytes, at most {limit} are accepted")
-        limit = settings.max_password_bytes
-        for what, shown in (("password", packet.password), ("token", packet.authentication_data)):
-            if shown is not None and len(shown) > limit:
-                raise InvalidToken(f"{what} has {len(shown)} bytes, at most {limit} are accepted")
 
     def _publish(self, packet: Publish, now: float) -> None:  # noqa: ARG002 - every handler gets the time
         self._broker.publish(self._session(), packet)

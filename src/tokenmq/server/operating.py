@@ -20,7 +20,13 @@ from tokenmq.broker.session import Session
 from tokenmq.errors import NotKept
 from tokenmq.mqtt.packets import Publish
 from tokenmq.server.peer import Peer
-from tokenmq.services.broker_views import RetainedView, SessionView, SubscriptionView
+from tokenmq.services.broker_views import (
+    PresenceView,
+    PresentViews,
+    RetainedView,
+    SessionView,
+    SubscriptionView,
+)
 
 Outcome = TypeVar("Outcome")
 
@@ -66,6 +72,21 @@ class Operating(abc.ABC):
         sessions = tenant.sessions.values() if tenant is not None else ()
         theirs = [session for session in sessions if session.identity.user_id == user_id]
         return await self._end(org_id, theirs, reason)
+
+    def present(self, org_id: str, topic_filter: str, *, after: str, limit: int) -> PresentViews:
+        """Return who is present on a filter."""
+        tenant = self.broker.tenants.get(org_id)
+        there = [] if tenant is None else operating.present_on(tenant, topic_filter)
+        first = operating.first_members(there, after=after, limit=limit)
+        users = {session.identity.user_id for session in there}
+        return PresentViews(len(users), len(there), [_presence(session) for session in first])
+
+    def present_user(self, org_id: str, user_id: str) -> list[PresenceView]:
+        """Return where a user is connected."""
+        tenant = self.broker.tenants.get(org_id)
+        there = [] if tenant is None else operating.present_user(tenant, user_id)
+        found = operating.first_members(there, after="", limit=len(there))
+        return [_presence(session) for session in found]
 
     def retained(self, org_id: str, topic_filter: str) -> Iterator[RetainedView | None]:
         """Yield what is retained."""
@@ -153,4 +174,24 @@ def _view(session: Session) -> SessionView:
             for subscription in session.subscriptions.values()
         ),
         queue=operating.queue_of(session),
+    )
+
+
+def _presence(session: Session) -> PresenceView:
+    identity = session.identity
+    peer: Peer | None = session.outbox.owner.peer if session.connected else None
+    name = (identity.attrs or {}).get("name")
+    return PresenceView(
+        member=session.member_id,
+        client_id=session.client_id,
+        user_id=identity.user_id,
+        username=identity.username,
+        name=name if isinstance(name, str) else None,
+        address=None if peer is None else peer.address,
+        since=session.opened_at,
+        subscriptions=tuple(
+            (one.topic_filter, one.inner_filter)
+            for one in session.subscriptions.values()
+            if one.watched is None and not one.suspended
+        ),
     )

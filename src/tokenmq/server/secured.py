@@ -31,6 +31,9 @@ _RECORD_BYTES = 16 * 1024
 # How long a peer may take to take in why its handshake was refused.
 _LINGER_SECONDS = 1.0
 
+# Within a connection that is over.
+_NOBODY = asyncio.Protocol()
+
 # The name of an event, and what is to be said of it.
 ReportEvent = Callable[..., None]
 
@@ -127,7 +130,10 @@ class Secured(asyncio.Protocol, asyncio.Transport):
         """Pass on that it is over."""
         self._over = True
         self._stop_clock()
-        self._inner.connection_lost(exc)
+        # They hold each other, and OpenSSL's memory with them, of which the garbage collector
+        # knows nothing: it would not look in time.
+        inner, self._inner = self._inner, _NOBODY
+        inner.connection_lost(exc)
 
     def pause_writing(self) -> None:
         """Pass it on."""

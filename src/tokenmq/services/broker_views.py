@@ -54,6 +54,37 @@ class SessionView:
 
 
 @dataclass(frozen=True, slots=True)
+class PresenceView:
+    """A connected session of a user, as presence has it.
+
+    Attributes:
+        member: its opaque id.
+        name: the user's, as an identity provider has proven it; None where that is not known.
+        address: where its connection comes from.
+        since: unix seconds; since when it is connected.
+        subscriptions: those that stand, as they were subscribed to, each with its plain filter.
+    """
+
+    member: str
+    client_id: str
+    user_id: str
+    username: str
+    name: str | None
+    address: str | None
+    since: float
+    subscriptions: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PresentViews:
+    """Who is present on a filter: how many users and sessions, and some of the sessions."""
+
+    online_count: int
+    count: int
+    views: list[PresenceView]
+
+
+@dataclass(frozen=True, slots=True)
 class RetainedView:
     """A retained message without its payload; `stored_at` in unix seconds."""
 

@@ -9,6 +9,7 @@ from tokenmq import clock
 from tokenmq.config import AuditSettings
 from tokenmq.services.audit import Audit
 from tokenmq.services.authenticate import Authenticator
+from tokenmq.services.bearers import Bearers
 from tokenmq.services.exchange import Exchange
 from tokenmq.services.families import Families
 from tokenmq.services.jwks import KeySets
@@ -18,6 +19,7 @@ from tokenmq.services.live import Door, Live
 from tokenmq.services.messages import Messages
 from tokenmq.services.organizations import Organizations
 from tokenmq.services.policies import Policies
+from tokenmq.services.presence import PresenceLookup
 from tokenmq.services.proofs import Proofs
 from tokenmq.services.providers import Providers
 from tokenmq.services.refused_keys import RefusedKeys
@@ -52,12 +54,14 @@ class Services:
     signing: Signing
     signing_keys: SigningKeys
     authenticator: Authenticator
+    bearers: Bearers
     policies: Policies
     tokens: Tokens
     audit: Audit
     refused_keys: RefusedKeys
     sessions: Sessions
     messages: Messages
+    presence: PresenceLookup
     key_sets: KeySets
     providers: Providers
     proofs: Proofs
@@ -147,6 +151,7 @@ class Services:
             signing=signing,
             signing_keys=SigningKeys(signing),
             authenticator=authenticator,
+            bearers=Bearers(authenticator, organizations),
             policies=Policies(organizations, authenticator),
             tokens=tokens,
             audit=Audit(store.audit),
@@ -157,6 +162,7 @@ class Services:
             ),
             sessions=Sessions(door, store.audit),
             messages=Messages(door, store.audit),
+            presence=PresenceLookup(door),
             key_sets=key_sets,
             providers=providers,
             proofs=proofs,

@@ -68,9 +68,7 @@ class Families:
             entry.was_connected = True
             entry.renewable, entry.ends_at = family.renewable, family.ends_at
             entry.is_replaced = family.replaced
-            for client_id, left_at in family.clients:
-                stay = Stay(family.token_id, int(now) if left_at is None else left_at)
-                entry.clients[client_id] = stay
+            entry.clients = _stays(family, int(now))
 
     def mark(self, ended: Iterable[EndedFamily], now: float) -> None:
         """Take in families that were revoked, or replaced with their sessions.
@@ -114,9 +112,7 @@ class Families:
         entry.is_replaced = record.replaced_at is not None
         entry.tried_since = None
         if not entry.clients:
-            for client_id, left_at in record.clients:
-                stay = Stay(record.token_id, int(self._started_at) if left_at is None else left_at)
-                entry.clients[client_id] = stay
+            entry.clients = _stays(record, int(self._started_at))
         return entry.newest
 
     def learn(self, facts: Iterable[FamilyFacts]) -> None:
@@ -167,8 +163,8 @@ class Families:
             entry.connected = gen
         if gen > entry.presented:
             entry.presented = gen
-        stay = Stay(token_id)
-        entry.note_client(client_id, stay)
+        stay = Stay(token_id, client_id)
+        entry.note_client(stay)
         self._unwritten[token_id] = None
         return stay
 
@@ -274,6 +270,14 @@ class Families:
             entry = self._known[token_id] = Remembered(expires_at)
             self._known_slots[_slot(expires_at)].append(token_id)
         return entry
+
+
+def _stays(family: KnownFamily | FamilyRecord, ended_at: int) -> tuple[Stay, ...]:
+    """Return what is stored of its connections; those that had not ended did then."""
+    return tuple(
+        Stay(family.token_id, client_id, ended_at if left_at is None else left_at)
+        for client_id, left_at in family.clients
+    )
 
 
 def _slot(expires_at: float) -> int:

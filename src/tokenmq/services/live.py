@@ -14,7 +14,7 @@ from typing import Protocol
 from tokenmq.access.identity import Identity, Renewal
 from tokenmq.broker.refusals import Refusal
 from tokenmq.errors import Unavailable
-from tokenmq.services.broker_views import RetainedView, SessionView
+from tokenmq.services.broker_views import PresenceView, PresentViews, RetainedView, SessionView
 from tokenmq.tokens.records import OrganizationRecord
 
 
@@ -78,6 +78,14 @@ class Live(Protocol):
 
         Raises: NotKept.
         """
+        ...
+
+    def present(self, org_id: str, topic_filter: str, *, after: str, limit: int) -> PresentViews:
+        """Return who is present on a filter, in the order of `member`, at most `limit` behind `after`."""
+        ...
+
+    def present_user(self, org_id: str, user_id: str) -> list[PresenceView]:
+        """Return the connected sessions of a user, in the order of `member`."""
         ...
 
     def retained(self, org_id: str, topic_filter: str) -> Iterator[RetainedView | None]:
@@ -167,6 +175,14 @@ class NothingLive:
     async def end_user(self, org_id: str, user_id: str, *, reason: str) -> int:  # noqa: ARG002
         """End nothing."""
         return 0
+
+    def present(self, org_id: str, topic_filter: str, *, after: str, limit: int) -> PresentViews:  # noqa: ARG002
+        """Return nobody."""
+        return PresentViews(0, 0, [])
+
+    def present_user(self, org_id: str, user_id: str) -> list[PresenceView]:  # noqa: ARG002
+        """Return nothing."""
+        return []
 
     def retained(self, org_id: str, topic_filter: str) -> Iterator[RetainedView | None]:  # noqa: ARG002
         """Yield nothing."""

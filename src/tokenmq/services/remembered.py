@@ -24,13 +24,15 @@ class Stay:
 
     Attributes:
         token_id: the family.
+        client_id: the client id.
         left_at: unix seconds when it ended; None while it lasts.
     """
 
-    __slots__ = ("left_at", "token_id")
+    __slots__ = ("client_id", "left_at", "token_id")
 
-    def __init__(self, token_id: str, left_at: int | None = None) -> None:
+    def __init__(self, token_id: str, client_id: str, left_at: int | None = None) -> None:
         self.token_id = token_id
+        self.client_id = client_id
         self.left_at = left_at
 
 
@@ -46,7 +48,8 @@ class Remembered:
         connected: the newest generation that a connection has shown; None = none has.
         was_connected: counts as having been connected, whatever `connected` says: it is
             older than this process, and what it was then may not have been stored.
-        clients: the client ids that it was connected with, the latest last.
+        clients: its latest connection under each client id that it was connected with, the
+            latest last; most have one, and a tuple of one takes a quarter of a dict.
         renewable, ends_at, is_replaced: as in its record; of a family that is only known by
             its connections they come with the next writing.
         tried_since: when a client of it was first told to try again, since it lapsed.
@@ -73,7 +76,7 @@ class Remembered:
         self.presented = 0
         self.connected: int | None = None
         self.was_connected = False
-        self.clients: dict[str, Stay] = {}
+        self.clients: tuple[Stay, ...] = ()
         self.renewable = True
         self.ends_at: int | None = None
         self.is_replaced = False
@@ -121,16 +124,13 @@ class Remembered:
 
     def usage(self, token_id: str) -> FamilyUsage:
         """Return what is to be stored of this."""
-        clients = tuple((client_id, stay.left_at) for client_id, stay in self.clients.items())
+        clients = tuple((stay.client_id, stay.left_at) for stay in self.clients)
         return FamilyUsage(token_id, self.presented, self.connected, clients)
 
-    def note_client(self, client_id: str, stay: Stay) -> None:
+    def note_client(self, stay: Stay) -> None:
         """Remember a connection; of too many client ids the one longest ago is forgotten."""
-        clients = self.clients
-        clients.pop(client_id, None)
-        if len(clients) >= MAX_CLIENTS:
-            del clients[next(iter(clients))]
-        clients[client_id] = stay
+        others = [other for other in self.clients if other.client_id != stay.client_id]
+        self.clients = (*others[-(MAX_CLIENTS - 1) :], stay)
 
     def _comes_back(self, claims: Claims, client_id: str, settings: OrganizationSettings, now: float) -> bool:
         """Tell whether a superseded or expired password of a living family opens a connection."""
@@ -144,7 +144,7 @@ class Remembered:
 
     def _knows(self, claims: Claims, client_id: str, settings: OrganizationSettings, now: float) -> bool:
         """Tell whether the family was connected with this client id not long ago."""
-        stay = self.clients.get(client_id)
+        stay = next((stay for stay in self.clients if stay.client_id == client_id), None)
         if stay is None:
             return False
         window = max(settings.reconnect_window_seconds, claims.exp - claims.iat)

@@ -25,7 +25,8 @@ MAX_SESSION_EXPIRY_SECONDS = 0xFFFF_FFFF
 MAX_ALLOWED_ORIGINS = 64
 # More of anything than one process holds: a bound for typing errors.
 MAX_QUOTA = 10_000_000
-_QUOTAS = ("max_connections", "max_sessions", "max_retained_messages")
+_QUOTAS = ("max_connections", "max_sessions", "max_retained_messages", "max_publish_messages_per_second")
+MAX_BYTES_PER_SECOND = 10_000_000_000
 MAX_DOLLAR_TREES = 16
 MAX_TREE_BYTES = 64
 # The broker's own trees: nobody can make ordinary topics of them.
@@ -56,6 +57,8 @@ class OrganizationSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=Tr
         max_connections: at one time.
         max_sessions: that outlive their connections, at one time.
         max_retained_messages: at one time.
+        max_publish_messages_per_second: of one client; 0: as configured for the broker.
+        max_publish_bytes_per_second: likewise.
         dollar_trees: `$` trees whose topics are ordinary in all but name.
     """
 
@@ -74,6 +77,8 @@ class OrganizationSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=Tr
     max_connections: int = 20_000
     max_sessions: int = 10_000
     max_retained_messages: int = 10_000
+    max_publish_messages_per_second: int = 0
+    max_publish_bytes_per_second: int = 0
     dollar_trees: tuple[str, ...] = ("$notifications", "$spaces")
 
 
@@ -98,6 +103,12 @@ def _life_problems(settings: OrganizationSettings) -> list[tuple[str, str]]:
         ("family_max_seconds", settings.family_max_seconds, longest, MAX_FAMILY_SECONDS),
         ("refresh_grace_seconds", settings.refresh_grace_seconds, 0, MAX_REFRESH_GRACE_SECONDS),
         ("reconnect_window_seconds", settings.reconnect_window_seconds, 0, MAX_TTL_SECONDS),
+        (
+            "max_publish_bytes_per_second",
+            settings.max_publish_bytes_per_second,
+            0,
+            MAX_BYTES_PER_SECOND,
+        ),
         *((quota, getattr(settings, quota), 0, MAX_QUOTA) for quota in _QUOTAS),
     )
     return [

@@ -62,6 +62,16 @@ def split_share(text: str) -> tuple[str | None, str]:
     return group, topic_filter
 
 
+def has_wildcard(topic_filter: str) -> bool:
+    """Tell whether a filter can match more than one topic."""
+    return "+" in topic_filter or "#" in topic_filter
+
+
+def begins_with_wildcard(topic_filter: str) -> bool:
+    """Tell whether the first level of a filter is a wildcard."""
+    return topic_filter.startswith(_WILDCARDS)
+
+
 def matches(topic_filter: str, topic: str) -> bool:
     """Tell whether a topic is in the set of a filter."""
     if "+" not in topic_filter and "#" not in topic_filter:

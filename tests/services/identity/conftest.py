@@ -49,7 +49,8 @@ async def silent(_: asyncio.StreamWriter) -> None:
 async def drip(writer: asyncio.StreamWriter) -> None:
     """Answer a byte at a time, for ever."""
     writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
-    while True:
+    # Who has enough of it may be gone at any moment, and nothing can be written to who is.
+    while not writer.is_closing():
         writer.write(b" ")
         await writer.drain()
         await asyncio.sleep(0.02)

@@ -214,9 +214,8 @@ class TestMisbehaviour:
         held.endpoint.answer = getattr(answers, way)
         held.now += FRESH_SECONDS
         for _ in range(3):
-            started = time.monotonic()
             assert (await held.find()).algorithm == "RS256"
-            assert time.monotonic() - started < SHORT
+            assert held.sets._fetches, "it waited for an answer that does not end"
             await held.settled()
             held.now += RETRY_SECONDS
         assert len(held.endpoint.asked) == 4

@@ -8,7 +8,6 @@ from sqlalchemy.exc import OperationalError
 
 from tokenmq.broker.records import Change, DeliveryRecord, MessageRecord, SubscriptionRecord, put
 from tokenmq.errors import Conflict, Unavailable
-from tokenmq.stores.sql import SqlStore
 from tokenmq.stores.sql.tables import metadata, organizations
 from tokenmq.tokens.records import OrganizationRecord, OrganizationSettings
 
@@ -32,8 +31,8 @@ async def stored(store, table):
 
 
 @pytest.fixture
-async def sqlite_store(tmp_path):
-    store = await SqlStore.open_folder(tmp_path / "data")
+async def sqlite_store(open_folder, tmp_path):
+    store = await open_folder(tmp_path / "data")
     yield store
     await store.close()
 
