@@ -208,6 +208,27 @@ async def test_a_new_family_that_comes_while_a_connection_is_opened_is_shown_to_
     server.close()
 
 
+async def test_a_connection_that_is_taken_and_ended_in_one_breath_is_a_lost_one(broker: Any) -> None:
+    subscribed = (SUBSCRIBE, b"\x90\x04\x00\x01\x00\x00")
+    fake = broker((CONNECT, ACCEPTED + b"\xe0\x01\x8b"), again=True)
+    async with Client() as client:
+        with pytest.raises(ConnectError, match="Server shutting down"):
+            await client.connect(fake.url, username="u", password="p")
+        fake.script[:] = [(CONNECT, ACCEPTED), subscribed]
+        await client.connect(fake.url, username="u", password="p")
+    fake.finish()
+    fake = broker((CONNECT, ACCEPTED), subscribed, (PUBLISH, ACCEPTED), again=True)
+    async with Client(chance=lambda: 0.0, max_reconnect_attempts=1) as client:
+        lost = asyncio.Queue[Any]()
+        client.on_disconnected(lost.put_nowait)
+        await client.connect(fake.url, username="u", password="p")
+        fake.script[:] = [(CONNECT, ACCEPTED + b"\xe0\x01\x8b")]
+        fake.hang_up()
+        async with asyncio.timeout(10):
+            assert [await lost.get(), await lost.get()] == [None, "Server shutting down (0x8B)"]
+    fake.finish()
+
+
 async def test_in_3_1_1_a_made_up_session_is_ended_by_a_clean_one(broker: Any) -> None:
     fake = broker((CONNECT, b"\x20\x02\x00\x00"), (SUBSCRIBE, b"\x90\x03\x00\x01\x00"), again=True)
     async with Client(protocol_version=4) as client:

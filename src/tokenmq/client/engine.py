@@ -205,7 +205,10 @@ class Engine:
 
     async def connected(self, connack: Connack) -> None:
         """Subscribe again if the session is new, send what waits, tell everybody."""
-        self._link = next(link for link in self._links if link.is_up)
+        link = next((link for link in self._links if link.is_up), None)
+        if link is None:
+            raise ConnectError("the broker has taken the connection and closed it at once")
+        self._link = link
         self.subscriptions.connected(session_present=connack.session_present)
         suspended = [value for name, value in connack.outcome.user_properties if name == SUSPENDED]
         try:

@@ -155,7 +155,12 @@ class Keeper:
                 raise _refused(connack.outcome)
             else:
                 break
-        await self._settled(connack)
+        try:
+            await self._settled(connack)
+        except ConnectError as error:
+            if self._lost:
+                raise _ended(self._lost[0]) from error
+            raise
         self._task = asyncio.create_task(self._keep())
 
     def lost(self, outcome: Outcome | None) -> None:
