@@ -505,3 +505,24 @@ async def test_a_message_whose_loop_fails_is_not_acknowledged(
                         if message.text == "second":
                             break
     assert got == ["first", "first", "second"]
+
+
+async def test_a_subscription_that_is_refused_on_a_new_session_is_told_and_forgotten(
+    make_client: Make, connect: Make, service: Any
+) -> None:
+    client, heard = make_client(session_expiry_seconds=0)
+    topics = iter([["chat/#"], ["chat/open"]])
+    nothing: dict[str, Any] = dict.fromkeys(("secret_key", "user_id", "permissions", "topics"))
+
+    def ask() -> Any:
+        return service.create_token("kim", topics=next(topics))
+
+    first = await connect(client, **{**nothing, "get_token": ask})
+    await client.subscribe("chat/open")
+    await client.subscribe("chat/closed")
+    service.revoke(token_id=first.token_id)
+    assert await heard.wait_for("connected", times=2) is False
+    denied = await heard.wait_for("denied")
+    assert (denied.action, denied.topic, denied.reason_code) == ("subscribe", "chat/closed", 0x87)
+    await client.publish("chat/open", "still here")
+    assert [message.text for message in await take(client, 1)] == ["still here"]
