@@ -32,6 +32,10 @@ def test_urls_name_transport_host_port_and_path(url: str, address: Address) -> N
         "mqtt://x:70000",
         "mqtt://u:p@x",
         "mqtt://[",
+        "mqtt://x:0",
+        "mqtt://x/path",
+        "mqtts://x?a=b",
+        "wss://x/mqtt#part",
     ],
 )
 def test_urls_of_another_kind_are_refused(url: str) -> None:
@@ -46,6 +50,16 @@ def test_a_bare_host_is_tried_with_tls_and_never_without() -> None:
         "wss://mqtt.example:8084/mqtt",
     ]
     assert all(one.tls for one in addresses_of("10.0.0.1"))
+
+
+def test_a_password_in_a_url_is_refused_and_not_shown() -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        parse_url("mqtt://alice:hunter2@x")
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_query_goes_to_the_server() -> None:
+    assert str(parse_url("wss://x/mqtt?signed=1")) == "wss://x:8084/mqtt?signed=1"
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "::1"])

@@ -1,11 +1,13 @@
 """What the broker tells a connection of itself, and addresses that are tried in turn."""
 
+import asyncio
+import contextlib
 import json
 from typing import Any
 
 import pytest
 
-from tokenmq.client import Client, Status
+from tokenmq.client import Client, Status, Will
 from tokenmq.client.addresses import parse_url
 from tokenmq.client.engine import Engine
 from tokenmq.client.events import Events
@@ -13,7 +15,7 @@ from tokenmq.client.logins import FixedLogin
 from tokenmq.client.messages import Message
 from tokenmq.client.options import Options
 from tokenmq.client.wire import LinkOptions, Received
-from tokenmq.errors import ConnectError, Denied
+from tokenmq.errors import ConnectError, Denied, InvalidRequest, InvalidTopicName
 
 CONNECT, PUBLISH, SUBSCRIBE, UNSUBSCRIBE = 1, 3, 8, 10
 ACCEPTED = b"\x20\x03\x00\x00\x00"
@@ -104,6 +106,127 @@ async def test_a_subscription_without_an_answer_in_time_is_a_connect_error(broke
             await client.subscribe("a")
         with pytest.raises(TimeoutError):
             await client.publish("a", b"", timeout_seconds=0.05)
+
+
+async def test_a_broker_that_never_answers_to_subscribe_is_a_connect_error(broker: Any) -> None:
+    fake = broker((CONNECT, ACCEPTED))
+    before = asyncio.all_tasks()
+    async with Client(connect_timeout_seconds=0.1) as client:
+        with pytest.raises(ConnectError, match="does not answer to SUBSCRIBE in time"):
+            await client.connect(fake.url, username="u", password="p")
+        assert asyncio.all_tasks() <= before
+
+
+async def test_an_unsubscribing_without_an_answer_in_time_is_a_connect_error(broker: Any) -> None:
+    fake = broker((CONNECT, ACCEPTED), (SUBSCRIBE, b"\x90\x04\x00\x01\x00\x00"))
+    async with Client(request_timeout_seconds=0.05) as client:
+        await client.connect(fake.url, username="u", password="p")
+        with pytest.raises(ConnectError, match="does not answer to the end of a"):
+            await client.unsubscribe("a")
+
+
+async def test_a_closed_client_says_so_at_once(broker: Any) -> None:
+    fake = broker((CONNECT, ACCEPTED), (SUBSCRIBE, b"\x90\x04\x00\x01\x00\x00"))
+    client = Client()
+    await client.connect(fake.url, username="u", password="p")
+    subscribing = asyncio.create_task(client.subscribe("a"))
+    await asyncio.sleep(0)
+    await client.close()
+    for late in (subscribing, client.publish("a", b""), client.subscribe("a"), client.unsubscribe("a")):
+        with pytest.raises(ConnectError, match="closed"):
+            await late
+    assert [message async for message in client.messages] == []
+
+
+async def test_what_is_no_message_is_refused_before_it_is_queued(broker: Any) -> None:
+    fake = broker((CONNECT, ACCEPTED), (SUBSCRIBE, b"\x90\x04\x00\x01\x00\x00"))
+    async with Client() as client:
+        await client.connect(fake.url, username="u", password="p")
+        bad: list[dict[str, Any]] = [{"qos": 3}, {"message_expiry_seconds": -1}, {"color": "red"}]
+        for told in bad:
+            with pytest.raises(InvalidRequest):
+                await client.publish("a", b"", **told)
+        for told in ({"qos": 5}, {"retain_handling": 3}, {"user_properties": [(1, 2)]}):
+            with pytest.raises(InvalidRequest):
+                await client.subscribe("a", **told)
+        with pytest.raises(InvalidTopicName):
+            await Client().connect(fake.url, username="u", password="p", will=Will("a/#"))
+
+
+class SlowBroker:
+    """Answers CONNECT when it is told to, everything else at once.
+
+    Attributes:
+        published: topic and payload of what came.
+    """
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+        self.answers = asyncio.Event()
+        self.ended = asyncio.Event()
+        self.published: asyncio.Queue[bytes] = asyncio.Queue()
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(asyncio.IncompleteReadError, OSError):
+            while True:
+                kind, length = await reader.readexactly(2)
+                body = await reader.readexactly(length)
+                if kind == 0x10:
+                    self.asked.set()
+                    await self.answers.wait()
+                    writer.write(ACCEPTED)
+                elif kind == 0x82:
+                    writer.write(b"\x90\x04" + body[:2] + b"\x00\x00")
+                elif kind == 0x32:
+                    self.published.put_nowait(body)
+                    name_ends = 2 + int.from_bytes(body[:2], "big")
+                    writer.write(b"\x40\x02" + body[name_ends : name_ends + 2])
+        writer.close()
+        self.ended.set()
+
+
+async def test_a_new_family_that_comes_while_a_connection_is_opened_is_shown_to_the_broker(
+    token_server: Any,
+) -> None:
+    slow = SlowBroker()
+    server = await asyncio.start_server(slow.serve, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    families = iter(("tok_1", "tok_2"))
+    async with Client() as client, asyncio.timeout(10):
+        connecting = asyncio.create_task(
+            client.connect_with_token(
+                f"mqtt://127.0.0.1:{port}", get_token=lambda: token_server.token(token_id=next(families))
+            )
+        )
+        await slow.asked.wait()
+        await client.refresh_token()
+        slow.answers.set()
+        await connecting
+        shown = await slow.published.get()
+        assert b"$auth/token" in shown and shown.endswith(b"password-2")
+    await slow.ended.wait()
+    server.close()
+
+
+async def test_a_connection_that_is_taken_and_ended_in_one_breath_is_a_lost_one(broker: Any) -> None:
+    subscribed = (SUBSCRIBE, b"\x90\x04\x00\x01\x00\x00")
+    fake = broker((CONNECT, ACCEPTED + b"\xe0\x01\x8b"), again=True)
+    async with Client() as client:
+        with pytest.raises(ConnectError, match="Server shutting down"):
+            await client.connect(fake.url, username="u", password="p")
+        fake.script[:] = [(CONNECT, ACCEPTED), subscribed]
+        await client.connect(fake.url, username="u", password="p")
+    fake.finish()
+    fake = broker((CONNECT, ACCEPTED), subscribed, (PUBLISH, ACCEPTED), again=True)
+    async with Client(chance=lambda: 0.0, max_reconnect_attempts=1) as client:
+        lost = asyncio.Queue[Any]()
+        client.on_disconnected(lost.put_nowait)
+        await client.connect(fake.url, username="u", password="p")
+        fake.script[:] = [(CONNECT, ACCEPTED + b"\xe0\x01\x8b")]
+        fake.hang_up()
+        async with asyncio.timeout(10):
+            assert [await lost.get(), await lost.get()] == [None, "Server shutting down (0x8B)"]
+    fake.finish()
 
 
 async def test_in_3_1_1_a_made_up_session_is_ended_by_a_clean_one(broker: Any) -> None:

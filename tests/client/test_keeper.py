@@ -35,6 +35,8 @@ class World:
         self.did: list[Any] = []
         self.passwords = 1
         self.is_renewable = True
+        self.was_refused = False
+        self.settling: list[Exception] = []
         self.keeper: Keeper
 
     def keep(self, *, links: int = 1, **options: Any) -> Keeper:
@@ -51,13 +53,16 @@ class World:
     async def current(self) -> tuple[str, str]:
         return "u", f"p{self.passwords}"
 
-    async def renew(self) -> None:
+    async def renew(self, *, is_refused: bool) -> None:
         self.did.append("renew")
+        self.was_refused = is_refused
         if self.renewals and (error := self.renewals.pop(0)) is not None:
             raise error
         self.passwords += 1
 
     async def connected(self, connack: Connack) -> None:
+        if self.settling:
+            raise self.settling.pop(0)
         self.did.append("connected")
 
     def disconnected(self, why: Outcome | None) -> None:
@@ -267,6 +272,104 @@ async def test_a_planned_move_closes_and_opens_without_backoff(world: World) -> 
     world.keeper.move()
     await world.clock.advance(0)
     assert world.did == ["before move", "close", "open 0 p2", "connected"]
+
+
+async def test_a_planned_move_without_a_broker_is_a_lost_connection(world: World) -> None:
+    await world.keep().start()
+    world.did.clear()
+    world.answers = [AWAY, AWAY]
+    world.keeper.move()
+    await world.clock.advance(10)
+    assert world.did == [
+        "before move",
+        "close",
+        "open 0 p1",
+        ("disconnected", None),
+        ("reconnecting", 2),
+        "open 0 p1",
+        ("reconnecting", 3),
+        "open 0 p1",
+        "connected",
+    ]
+
+
+async def test_a_broker_that_takes_connections_and_closes_them_is_left_alone_more_and_more(
+    world: World, clock: Any
+) -> None:
+    await world.keep().start()
+    clock.slept.clear()
+    for _ in range(8):
+        await world.lose(None)
+        await clock.advance(clock.slept[-1])
+    assert clock.slept == [1, 2, 4, 8, 16, 32, 60, 60]
+    await clock.advance(30)
+    await world.lose(None)
+    assert clock.slept[-1] == 1
+
+
+async def test_lives_that_are_over_at_once_make_no_loop(world: World, clock: Any) -> None:
+    """A broker whose clock is wrong ends every token that it has just taken."""
+    await world.keep().start()
+    clock.slept.clear()
+    for _ in range(5):
+        await world.lose(OVER)
+        await clock.advance(clock.slept[-1])
+    assert clock.slept == [0, 1, 2, 4, 8]
+    await clock.advance(30)
+    assert await world.lose(OVER) == [
+        ("disconnected", 0xA0),
+        ("reconnecting", 1),
+        "renew",
+        "open 0 p7",
+        "connected",
+    ]
+
+
+async def test_a_connection_that_is_of_no_use_is_closed_and_made_anew(world: World) -> None:
+    await world.keep().start()
+    world.settling = [ConnectError("the broker does not answer to SUBSCRIBE")]
+    did = await world.lose(None, then=10)
+    assert did[2:] == [
+        "open 0 p1",
+        "close",
+        ("disconnected", None),
+        ("reconnecting", 1),
+        "open 0 p1",
+        "connected",
+    ]
+
+
+async def test_a_defect_of_ours_is_told_to_all_who_wait(world: World) -> None:
+    await world.keep().start()
+    world.settling = [KeyError("oops")]
+    did = await world.lose(None, then=10)
+    assert isinstance(did[-2], ConnectError) and "the client itself has failed: KeyError('oops')" in str(
+        did[-2]
+    )
+    assert did[-1] == "close"
+
+
+async def test_a_source_is_told_whether_its_token_was_refused(world: World) -> None:
+    await world.keep().start()
+    await world.lose(OVER)
+    assert not world.was_refused
+    await world.clock.advance(30)
+    await world.lose(REFUSED)
+    assert world.was_refused
+
+
+async def test_every_address_that_was_tried_is_named(world: World) -> None:
+    world.answers = [ConnectError("no broker answers at a"), ConnectError("no broker answers at b")]
+    with pytest.raises(ConnectError, match="no broker answers at a; no broker answers at b"):
+        await world.keep(links=2).start()
+
+
+@pytest.mark.parametrize("why", [None, OVER])
+async def test_as_many_attempts_as_it_was_told_whatever_the_end(world: World, why: Outcome | None) -> None:
+    await world.keep(max_attempts=2).start()
+    world.answers = [AWAY] * 10
+    did = await world.lose(why, then=600)
+    assert [one for one in did if str(one).startswith("open")] == [f"open 0 p{1 if why is None else 2}"] * 2
 
 
 async def test_stopping_ends_the_attempts(world: World) -> None:

@@ -1,9 +1,12 @@
 """MQTT connections under asyncio, against a broker that plays a script."""
 
 import asyncio
+import contextlib
 import gc
 import socket
+import threading
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -13,7 +16,7 @@ from tokenmq.client.addresses import parse_url
 from tokenmq.client.link import Link
 from tokenmq.client.messages import Message, Will
 from tokenmq.client.wire import LinkOptions, Outcome, Received
-from tokenmq.errors import ConnectError, InvalidTopicName
+from tokenmq.errors import ConnectError, InvalidRequest, InvalidTopicName, NotDelivered
 
 CONNECT, PUBLISH, PUBREC, PUBREL, SUBSCRIBE, DISCONNECT = 1, 3, 5, 6, 8, 14
 
@@ -44,7 +47,7 @@ class Heard:
 
     def __init__(self) -> None:
         self._queues: dict[str, asyncio.Queue[Any]] = {
-            kind: asyncio.Queue() for kind in ("received", "acknowledged", "lost")
+            kind: asyncio.Queue() for kind in ("received", "acknowledged", "written", "lost")
         }
 
     def received(self, one: Received) -> None:
@@ -52,6 +55,9 @@ class Heard:
 
     def acknowledged(self, packet_id: int, outcome: Outcome) -> None:
         self._queues["acknowledged"].put_nowait((packet_id, outcome))
+
+    def written(self) -> None:
+        self._queues["written"].put_nowait(None)
 
     def lost(self, outcome: Outcome | None) -> None:
         self._queues["lost"].put_nowait(outcome)
@@ -320,8 +326,90 @@ async def test_nobody_listening_is_a_connect_error(link: Any) -> None:
 
 async def test_no_answer_in_time_is_a_connect_error(broker: Start, link: Any) -> None:
     fake = broker((CONNECT, b""), (PUBLISH, b""))
-    with pytest.raises(ConnectError, match="does not answer in time"):
+    before = asyncio.all_tasks()
+    with pytest.raises(ConnectError, match=r"does not answer in 0\.05 s"):
         await opened(link(fake.url, timeout_seconds=0.05))
+    await asyncio.sleep(0)
+    assert asyncio.all_tasks() <= before
+
+
+async def test_a_whole_opening_has_one_timeout_however_slowly_it_goes_on(link: Any) -> None:
+    """A server that sends an upgrade a byte at a time keeps every single wait short."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    ended = threading.Event()
+
+    def serve() -> None:
+        with contextlib.suppress(OSError), listener.accept()[0] as connection:
+            while not ended.wait(0.01):
+                connection.sendall(b"x")
+
+    serving = threading.Thread(target=serve)
+    serving.start()
+    one = link(f"ws://127.0.0.1:{listener.getsockname()[1]}", timeout_seconds=0.1)
+    try:
+        for _ in range(2):
+            with pytest.raises(ConnectError, match=r"does not answer in 0\.1 s"):
+                await opened(one)
+    finally:
+        ended.set()
+        serving.join()
+        listener.close()
+
+
+def test_it_opens_while_all_threads_of_the_loop_are_busy(broker: Start, heard: Heard) -> None:
+    """Callbacks that block may be waiting for this very connection."""
+    fake = broker((CONNECT, ACCEPTED))
+    busy = threading.Event()
+
+    async def run() -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_default_executor(ThreadPoolExecutor(1))
+        waiting = asyncio.ensure_future(asyncio.to_thread(busy.wait, PATIENCE_SECONDS))
+        one = Link(parse_url(fake.url), LinkOptions(client_id="c1", timeout_seconds=5), heard)
+        try:
+            assert not (await opened(one)).outcome.is_failure
+        finally:
+            busy.set()
+            await one.close()
+            await waiting
+
+    asyncio.run(run())
+
+
+async def test_what_the_broker_does_not_take_is_not_sent(broker: Start, link: Any, heard: Heard) -> None:
+    fake = broker((CONNECT, b"\x20\x08\x00\x00\x05\x27\x00\x00\x00\x1e"), (PUBLISH, PUBLISHED))
+    one = link(fake.url)
+    await opened(one)
+    told: dict[str, Any] = {"qos": 1, "retain": False, "properties": {}}
+    with pytest.raises(NotDelivered, match="it has 31 bytes, and the broker takes 30"):
+        one.publish("a", b"x" * 23, **told)
+    with pytest.raises(NotDelivered, match="it has 36 bytes"):
+        one.publish("a", b"x" * 21, **{**told, "properties": {"content_type": "abcd"}})
+    one.publish("a", b"x" * 22, **told)
+    assert (await heard.next("acknowledged"))[0] == 1
+    assert len(fake.received[1][1]) == 28
+
+
+async def test_a_defect_of_ours_ends_the_connection_and_is_logged(
+    broker: Start, link: Any, heard: Heard, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken() -> None:
+        raise KeyError("oops")
+
+    heard.written = broken  # type: ignore[method-assign]
+    fake = broker((CONNECT, ACCEPTED))
+    one = link(fake.url)
+    await opened(one)
+    one.publish("a", b"", qos=0, retain=False, properties={})
+    assert await heard.next("lost") is None
+    assert "has failed" in caplog.text and "oops" in caplog.text
+
+
+def test_a_will_that_cannot_be_is_refused(heard: Heard) -> None:
+    with pytest.raises(InvalidTopicName):
+        Link(parse_url("mqtt://x"), LinkOptions("c1", will=Will("a/#")), heard)
+    with pytest.raises(InvalidRequest, match="qos"):
+        Link(parse_url("mqtt://x"), LinkOptions("c1", will=Will("a", qos=3)), heard)
 
 
 async def test_a_topic_that_cannot_be_sent_is_refused(broker: Start, link: Any) -> None:

@@ -20,6 +20,7 @@ class Sender:
 
     def __init__(self) -> None:
         self.is_up = True
+        self.unwritten = 0
         self.sent: list[tuple[str, int]] = []
 
     def publish(self, topic: str, payload: bytes, *, qos: int, retain: bool, properties: Any) -> int:
@@ -269,3 +270,42 @@ async def test_send_now_waits_for_the_only_place_there_is() -> None:
     assert sender.topics == ["a", "$auth/token"]
     one.box.acknowledged(2, SUCCESS)
     await now
+
+
+async def test_qos_0_waits_while_too_much_is_not_written_yet() -> None:
+    one = Publishing()
+    sender = one.connect()
+    sender.unwritten = WINDOW
+    task = await one.begin("a", qos=0)
+    assert sender.sent == [] and not task.done()
+    sender.unwritten -= 1
+    one.box.written()
+    assert (await task).status is Status.SENT
+
+
+async def test_who_publishes_in_a_loop_without_a_connection_lets_others_run() -> None:
+    one = Publishing()
+    ran = asyncio.Event()
+    asyncio.get_running_loop().call_soon(ran.set)
+    while not ran.is_set():
+        await one.publish("a")
+
+
+async def test_after_the_end_nothing_is_queued() -> None:
+    one = Publishing()
+    one.box.give_up("the client was closed")
+    with pytest.raises(NotDelivered, match="the client was closed"):
+        await one.publish("a")
+
+
+async def test_a_waiting_that_ends_says_whether_the_message_was_sent() -> None:
+    one = Publishing()
+    sender = one.connect(receive_maximum=2)
+    publish = one.box.publish
+    told: Any = {"qos": 1, "retain": False, "properties": {}, "timeout_seconds": 0.01}
+    with pytest.raises(TimeoutError, match=r"to a in 0\.01 s: it was sent and may yet arrive"):
+        await publish("a", b"", **told)
+    with pytest.raises(TimeoutError, match=r"to b .* not sent and will not be"):
+        await publish("b", b"", **told)
+    one.box.acknowledged(1, SUCCESS)
+    assert sender.topics == ["a"]

@@ -2,8 +2,11 @@
 
 import asyncio
 
+import pytest
+
 from tokenmq.client.messages import Message
 from tokenmq.client.requests import Requests
+from tokenmq.errors import ConnectError
 
 
 def reply(correlation: bytes | None, topic: str = "response/c1") -> Message:
@@ -37,3 +40,11 @@ async def test_a_request_that_nobody_waits_for_has_no_reply() -> None:
 async def test_every_request_has_its_own_correlation_data() -> None:
     requests = Requests("response/c1")
     assert len({requests.begin()[0] for _ in range(100)}) == 100
+
+
+async def test_whoever_waits_for_a_reply_is_told_of_the_end() -> None:
+    requests = Requests("response/c1")
+    _, reply = requests.begin()
+    requests.give_up(ConnectError("closed"))
+    with pytest.raises(ConnectError, match="closed"):
+        await reply

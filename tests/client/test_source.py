@@ -1,13 +1,14 @@
 """A source of tokens, over a service in this process and clocks that stand still."""
 
 import asyncio
+import email.utils
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import httpx2
 import pytest
 
-from tokenmq.client import Token, TokenSource
+from tokenmq.client import Token, TokenSource, origins
 from tokenmq.errors import InvalidRequest, TokenError
 
 Make = Callable[..., TokenSource]
@@ -114,6 +115,140 @@ async def test_retry_after_is_obeyed(make: Make, clock: Any, token_server: Any) 
         assert len(token_server.asked) == 2
         await clock.advance(1)
         assert len(token_server.asked) == 3
+
+
+async def test_while_the_service_wants_to_be_left_alone_nobody_gets_through_to_it(
+    make: Make, clock: Any, token_server: Any
+) -> None:
+    """A connection that is lost meanwhile asks too."""
+    source = make()
+    first = await source.token()
+    token_server.refuses = [(429, {"error": "rate_limited", "detail": "slow"}, SLOW)]
+    with pytest.raises(TokenError):
+        await source.renew(first)
+    await clock.advance(15)
+    with pytest.raises(TokenError, match="slow") as caught:
+        await source.renew(first)
+    assert (caught.value.kind, caught.value.is_final, caught.value.status) == ("rate_limited", False, 429)
+    assert caught.value.retry_after_seconds == pytest.approx(5)
+    assert len(token_server.asked) == 2
+    await clock.advance(5)
+    assert (await source.renew(first)).access_token == "password-2"
+
+
+@pytest.mark.parametrize("skew", [-3600.0, 3600.0])
+async def test_retry_after_may_be_a_date_of_the_servers(
+    make: Make, clock: Any, token_server: Any, skew: float
+) -> None:
+    token_server.skew = skew
+    at = email.utils.formatdate(token_server.now + 40, usegmt=True)
+    token_server.refuses = [(503, {}, {"retry-after": at})]
+    with pytest.raises(TokenError) as caught:
+        await make().token()
+    assert caught.value.retry_after_seconds == pytest.approx(40, abs=1)
+
+
+@pytest.mark.parametrize("told", ["soon", "-5", "Sun, 99 Foo 2020", "²"])
+async def test_a_retry_after_that_is_none_is_none(make: Make, token_server: Any, told: str) -> None:
+    token_server.refuses = [(503, {}, {"retry-after": told.encode()})]
+    with pytest.raises(TokenError) as caught:
+        await make().token()
+    assert caught.value.retry_after_seconds is None
+
+
+async def test_a_source_that_gives_the_same_token_again_has_none(clock: Any, token_server: Any) -> None:
+    """A backend that keeps its answers: what is past, or was refused, is not connected with again."""
+    kept = token_server.token(token_id="tok_1")
+    source = TokenSource(get_token=lambda: kept, clock=clock)
+    first = await source.token()
+    with pytest.raises(TokenError, match="gives the one again") as caught:
+        await source.renew(first)
+    assert (caught.value.kind, caught.value.is_final) == ("invalid_response", False)
+    await clock.advance(61)
+    with pytest.raises(TokenError, match="gives the one again"):
+        await source.token()
+    with pytest.raises(TokenError, match="refused the token") as caught:
+        await source.renew(first, is_refused=True)
+    assert (caught.value.kind, caught.value.is_final) == ("auth_failed", True)
+
+
+async def test_what_was_made_of_a_refused_token_is_refused_with_it(make: Make, token_server: Any) -> None:
+    """A connection lives through refreshes: the token that it was opened with is an old one by then."""
+    source = make()
+    opened_with = await source.token()
+    refreshed = await source.renew(opened_with)
+    assert refreshed.token_id == opened_with.token_id
+    assert await source.renew(opened_with) is refreshed
+    token_server.refuses = [(401, {"error": "unauthorized", "detail": "revoked"})]
+    other = await source.renew(opened_with, is_refused=True)
+    assert other.token_id == "tok_2"
+    assert await source.renew(opened_with, is_refused=True) is other
+
+
+async def test_an_answer_that_cannot_be_decoded_is_no_answer_and_asked_for_again(
+    make: Make, clock: Any, token_server: Any
+) -> None:
+    async with make() as source:
+        token_server.refuses = [(200, b"plain", {"content-encoding": "gzip"})]
+        await clock.advance(60)
+        assert source.credentials[1] == "password-2"
+
+
+async def test_what_is_cancelled_inside_of_a_backend_ends_no_renewing(clock: Any, token_server: Any) -> None:
+    asked = 0
+
+    async def ask() -> Any:
+        nonlocal asked
+        asked += 1
+        if asked == 2:
+            raise asyncio.CancelledError
+        return token_server.token(token_id=f"tok_{asked}")
+
+    async with TokenSource(get_token=ask, clock=clock, chance=lambda: 0.0) as source:
+        await clock.advance(60)
+        assert source.newest is not None and source.newest.token_id == "tok_3"
+
+
+async def test_a_backend_that_never_answers_is_a_network_that_fails(
+    clock: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(origins, "LONGEST_ASK_SECONDS", 0.01)
+    with pytest.raises(TokenError, match="get_token has failed: it gives no answer") as caught:
+        await TokenSource(get_token=asyncio.Event().wait, clock=clock).token()  # type: ignore[arg-type]
+    assert (caught.value.kind, caught.value.is_final) == ("network", False)
+
+
+async def test_who_is_cancelled_while_a_backend_is_asked_is_cancelled(clock: Any) -> None:
+    source = TokenSource(get_token=asyncio.Event().wait, clock=clock)  # type: ignore[arg-type]
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.01):
+            await source.token()
+
+
+async def test_a_defect_does_not_end_the_renewing_and_is_told(
+    clock: Any, token_server: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Odd(dict[str, Any]):
+        def get(self, *_: Any) -> Any:
+            raise KeyError("oops")
+
+    answers = [token_server.token(token_id="tok_1"), Odd(), token_server.token(token_id="tok_2")]
+    errors: list[str] = []
+    async with TokenSource(get_token=lambda: answers.pop(0), clock=clock, chance=lambda: 0.0) as source:
+        source.on_token_error(lambda error, kind: errors.append(str(error)))
+        await clock.advance(58)
+        assert source.newest is not None and source.newest.token_id == "tok_2"
+    assert errors == ["the client itself has failed: KeyError('oops')"]
+    assert "a token cannot be renewed" in caplog.text
+
+
+async def test_a_closed_source_says_so(make: Make) -> None:
+    source = make()
+    first = await source.token()
+    await source.close()
+    assert await source.token() is first
+    with pytest.raises(InvalidRequest, match="closed"):
+        await source.renew(first)
 
 
 async def test_a_refused_refresh_leads_to_a_new_family_at_once(
@@ -349,6 +484,8 @@ async def test_an_exception_in_a_callback_harms_nobody(make: Make, clock: Any, t
         ({"secret_key": "sk", "token_service_url": "https://x"}, "user_id"),
         ({"external_token": "a", "token_service_url": "https://x"}, "organization_id"),
         ({"get_token": str, "token_service_url": "auth.example"}, "token_service_url"),
+        ({"get_token": str, "topics": ["chat/#"]}, "topics: is for tokens that are made with secret_key"),
+        ({"external_token": "a", "ttl": 60}, "ttl: .* not with external_token"),
     ],
 )
 def test_sources_that_are_none_are_refused(arguments: dict[str, Any], what: str) -> None:

@@ -21,11 +21,17 @@ class Receiving:
     def __init__(self, **options: Any) -> None:
         self.acknowledged: list[int] = []
         self.dropped = 0
+        self.is_up = True
         self.all = Subscriptions(
-            acknowledge=lambda one: self.acknowledged.append(one.packet_id),
+            acknowledge=self._acknowledge,
             on_dropped=self._note,
             **{"receive_maximum": 4, "capacity": 6, **options},
         )
+
+    def _acknowledge(self, one: Received) -> bool:
+        if self.is_up:
+            self.acknowledged.append(one.packet_id)
+        return self.is_up
 
     def _note(self, count: int) -> None:
         self.dropped += count
@@ -125,6 +131,56 @@ async def test_a_repeat_of_what_is_still_here_is_not_handed_out_twice(receiving:
     # Acknowledged is another matter: that name may be another message's by now.
     receiving.receive("d", 1, dup=True)
     assert await receiving.take() == "d"
+
+
+async def test_a_repeat_of_what_was_done_with_between_connections_is_not_handed_out_twice(
+    receiving: Receiving,
+) -> None:
+    for packet_id, topic in enumerate("abc", 1):
+        receiving.receive(topic, packet_id)
+    assert await receiving.take() == "a"
+    receiving.is_up = False
+    assert [await receiving.take(), await receiving.take()] == ["b", "c"]
+    assert receiving.acknowledged == []
+    receiving.is_up = True
+    receiving.all.connected(session_present=True)
+    receiving.receive("a", 1, dup=True)
+    # The broker has given this name to another message: it does not wait for "b" any more.
+    receiving.receive("d", 2)
+    receiving.receive("c", 3, dup=True)
+    assert receiving.acknowledged == [1]
+    assert await receiving.take() == "d"
+    assert receiving.acknowledged == [1, 3]
+    receiving.receive("e", 1, dup=True)
+    assert await receiving.take() == "e"
+
+
+async def test_a_new_session_repeats_nothing(receiving: Receiving) -> None:
+    receiving.receive("a", 1)
+    await receiving.take()
+    receiving.is_up = False
+    receiving.all.messages.release()
+    receiving.is_up = True
+    receiving.all.connected(session_present=False)
+    receiving.receive("b", 1, dup=True)
+    assert await receiving.take() == "b"
+
+
+async def test_a_callback_for_all_that_is_given_twice_is_called_once_and_leaves_no_task(
+    receiving: Receiving,
+) -> None:
+    before = len(asyncio.all_tasks())
+    got: list[str] = []
+
+    def callback(message: Message) -> None:
+        got.append(message.topic)
+
+    receiving.all.add_for_all(callback)
+    receiving.all.add_for_all(callback)
+    assert len(asyncio.all_tasks()) == before + 1
+    receiving.receive("a", 1)
+    await settle()
+    assert got == ["a"]
 
 
 async def test_in_a_new_session_a_name_is_another_messages(receiving: Receiving) -> None:

@@ -1,5 +1,6 @@
 """The client without asyncio: one implementation, behind a loop in a thread."""
 
+import asyncio
 import inspect
 import threading
 from collections.abc import Callable
@@ -9,7 +10,7 @@ import httpx2
 import pytest
 
 from tokenmq.client import aio, sync
-from tokenmq.client.portal import Portal
+from tokenmq.client.portal import Portal, in_a_thread
 from tokenmq.errors import ConnectError, InvalidRequest
 
 
@@ -105,3 +106,82 @@ def test_a_portal_does_not_wait_for_itself(portal: Portal) -> None:
         return None
 
     portal.call(inside)
+
+
+def test_a_callback_may_close_its_client(token_server: Any, clock: Any) -> None:
+    source = sync.TokenSource(
+        get_token=lambda: token_server.token(token_id=f"tok_{token_server.generations}"), clock=clock
+    )
+    closed = threading.Event()
+
+    def close(_: Any) -> None:
+        source.close()
+        closed.set()
+
+    source.token()
+    source.on_token_refreshed(close)
+    source.renew()
+    assert closed.wait(10)
+    with pytest.raises(InvalidRequest, match="closed"):
+        source.token()
+
+
+def test_async_callbacks_of_a_client_that_blocks_run_too(token_server: Any, clock: Any) -> None:
+    told = threading.Event()
+
+    async def hear(_: Any) -> None:
+        told.set()
+
+    get_token = lambda: token_server.token(token_id=f"tok_{token_server.generations}")  # noqa: E731
+    with sync.TokenSource(get_token=get_token, clock=clock) as source:
+        source.on_token_refreshed(hear)
+        source.renew()
+        assert told.wait(10)
+
+
+def test_callbacks_that_block_keep_no_other_from_running(portal: Portal) -> None:
+    go_on = threading.Event()
+    ran: list[bool] = []
+
+    async def work() -> None:
+        blocking = [in_a_thread(go_on.wait)(10) for _ in range(40)]
+        await asyncio.gather(*blocking, in_a_thread(go_on.set)())
+        ran.append(True)
+
+    portal.run(work())
+    assert ran
+
+
+def test_who_waits_when_it_is_closed_is_told_and_two_may_close_it() -> None:
+    portal = Portal()
+    waits, ends = threading.Event(), threading.Event()
+    caught: list[Exception] = []
+
+    async def wait() -> None:
+        waits.set()
+        await asyncio.Event().wait()
+
+    async def last() -> None:
+        await asyncio.to_thread(ends.wait, 10)
+
+    def run() -> None:
+        try:
+            portal.run(wait())
+        except InvalidRequest as error:
+            caught.append(error)
+
+    waiting = threading.Thread(target=run)
+    closing = threading.Thread(target=portal.close, args=(last,))
+    waiting.start()
+    assert waits.wait(10)
+    closing.start()
+    while not portal.is_closed:
+        threading.Event().wait(0.001)
+    portal.close()
+    with pytest.raises(InvalidRequest, match="it is closed"):
+        portal.run(wait())
+    ends.set()
+    for thread in (waiting, closing):
+        thread.join(10)
+        assert not thread.is_alive()
+    assert [str(error) for error in caught] == ["it was closed meanwhile"]

@@ -11,6 +11,9 @@ from typing import Any
 
 import pytest
 
+from tokenmq import client
+from tokenmq.client import sync
+
 pytestmark = pytest.mark.system
 
 PAGE = (Path(__file__).parents[2] / "docs" / "client.md").read_text(encoding="utf-8")
@@ -21,6 +24,13 @@ PATIENCE_SECONDS = 60
 def test_programs_were_found_and_each_shows_what_it_prints() -> None:
     assert len(PROGRAMS) >= 9
     assert all(printed for _, printed in PROGRAMS)
+
+
+@pytest.mark.parametrize("module", [client, sync])
+def test_every_public_name_is_in_a_program_that_runs(module: Any) -> None:
+    names = getattr(module, "__all__", ["Client", "TokenSource"])
+    shown = "\n".join(program for program, _ in PROGRAMS)
+    assert [name for name in names if not re.search(rf"\b{name}\b", shown)] == []
 
 
 def named(program: str) -> str:

@@ -110,6 +110,12 @@ async def test_retry_after_is_obeyed(backend: Backend) -> None:
     assert backend.slept == [8]
 
 
+async def test_retry_after_may_be_a_date_and_is_compared_with_the_answers_own(backend: Backend) -> None:
+    dates = {"date": "Sun, 06 Nov 1994 08:49:37 GMT", "retry-after": "Sun, 06 Nov 1994 08:49:42 GMT"}
+    await backend.call(create, (503, {"detail": "away"}, dates), (200, ISSUED))
+    assert backend.slept == [6]
+
+
 async def test_a_wait_that_is_too_long_is_the_callers(backend: Backend) -> None:
     with pytest.raises(ServiceError) as caught:
         await backend.call(

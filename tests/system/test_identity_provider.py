@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import queue
 import threading
@@ -14,10 +15,12 @@ import paho.mqtt.client as mqtt
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
+from tokenmq.client import Client, Denied, TokenError
 from tokenmq.tokens import algorithms, base64url, jwk
 
 pytestmark = pytest.mark.system
 
+PATIENCE_SECONDS = 30
 PAGE = {"Origin": "http://localhost:3000"}
 
 
@@ -104,6 +107,96 @@ def idp() -> Iterator[Idp]:
     made.close()
 
 
+def set_up(service: Any, idp: Idp) -> str:
+    """Let users of a provider whose plan is free into chat/#; returns the provider's path."""
+    body = {
+        "provider": "oidc",
+        "name": "login",
+        "issuer": idp.issuer,
+        "audience": "web",
+        "user_prefix": "o:",
+        "mapping": [
+            {
+                "claim": "plan",
+                "equals": "free",
+                "grants": [{"permissions": ["publish", "subscribe"], "topics": ["chat/#"]}],
+            }
+        ],
+    }
+    refused = service.call("POST", "/v2/providers", json=body)
+    assert (refused.status_code, refused.json()["error"]) == (409, "conflict")
+    answer = service.call("POST", "/v2/providers", json={**body, "accept_open_policy": True})
+    assert answer.status_code == 201, answer.text
+    return f"/v2/providers/{answer.json()['id']}"
+
+
+async def test_the_client_connects_with_a_providers_token_and_stays_until_it_is_disabled(
+    start_service: Any, idp: Idp
+) -> None:
+    service = start_service(TOKENMQ_PROVIDERS_INSECURE_UPSTREAMS="127.0.0.1")
+    provider = set_up(service, idp)
+    asked: list[str] = []
+
+    async def sign_in() -> str:
+        asked.append(idp.token("first", plan="free"))
+        return asked[-1]
+
+    errors: asyncio.Queue[TokenError] = asyncio.Queue()
+    async with Client(token_service_url=service.http_url) as client, asyncio.timeout(PATIENCE_SECONDS):
+        client.on_token_error(lambda error, _: errors.put_nowait(error))
+        token = await client.connect_with_token(
+            service.ready["mqtt_url"],
+            organization_id=service.organization_id,
+            external_token=sign_in,
+            provider="oidc",
+        )
+        assert token is not None
+        assert (token.username.partition("@")[0], token.topics) == ("o%3Aann", ("chat/#",))
+        await client.subscribe("chat/#")
+        with pytest.raises(Denied):
+            await client.subscribe("news/#")
+        # A refresh asks no provider; a family that is revoked does, for one of a new family.
+        assert (await client.refresh_token()).token_id == token.token_id and len(asked) == 1
+        service.revoke(token_id=token.token_id)
+        reconnected = asyncio.Event()
+        client.on_connected(lambda _: reconnected.set())
+        await reconnected.wait()
+        assert client.token is not None and client.token.token_id != token.token_id and len(asked) == 2
+        await client.publish("chat/room", "still here")
+        async for message in client.messages:
+            assert message.text == "still here"
+            break
+        # Disabled, it renews nothing; the connection goes on to the end of its token.
+        service.call("PATCH", provider, json={"enabled": False})
+        with pytest.raises(TokenError) as caught:
+            await client.refresh_token()
+        assert (caught.value.kind, caught.value.is_final) == ("provider_not_found", True)
+        assert await errors.get() is caught.value
+        await client.publish("chat/room", "and here")
+
+
+async def test_what_a_provider_has_not_signed_connects_nobody(start_service: Any, idp: Idp) -> None:
+    service = start_service(TOKENMQ_PROVIDERS_INSECURE_UPSTREAMS="127.0.0.1")
+    set_up(service, idp)
+    late = int(time.time()) - 600
+    tokens = {
+        "forged": idp.token("first", plan="free")[:-8] + "AAAAAAAA",
+        "expired": idp.token("first", plan="free", iat=late, exp=late + 60),
+        "of nobody's plan": idp.token("first", plan="paid"),
+    }
+    for what, token in tokens.items():
+        async with Client(token_service_url=service.http_url) as client:
+            with pytest.raises(TokenError) as caught:
+                await client.connect_with_token(
+                    service.ready["mqtt_url"],
+                    organization_id=service.organization_id,
+                    external_token=token,
+                )
+        expected = "token_expired" if what == "expired" else "auth_failed"
+        assert (caught.value.kind, caught.value.is_final) == (expected, True), what
+        assert token not in str(caught.value)
+
+
 def test_user_of_a_provider_connects_and_goes_on_until_it_is_disabled(start_service: Any, idp: Idp) -> None:
     service = start_service(TOKENMQ_PROVIDERS_INSECURE_UPSTREAMS="127.0.0.1")
 
@@ -115,20 +208,7 @@ def test_user_of_a_provider_connects_and_goes_on_until_it_is_disabled(start_serv
         body = {"token_id": made["token_id"], "current_token_password": made["access_token"]}
         return service.call("POST", "/v2/tokens/refresh", key=None, headers=PAGE, json=body)
 
-    grants = [{"permissions": ["publish", "subscribe"], "topics": ["chat/#"]}]
-    body = {
-        "provider": "oidc",
-        "name": "login",
-        "issuer": idp.issuer,
-        "audience": "web",
-        "user_prefix": "o:",
-        "mapping": [{"claim": "plan", "equals": "free", "grants": grants}],
-    }
-    refused = service.call("POST", "/v2/providers", json=body)
-    assert (refused.status_code, refused.json()["error"]) == (409, "conflict")
-    answer = service.call("POST", "/v2/providers", json={**body, "accept_open_policy": True})
-    assert answer.status_code == 201, answer.text
-    provider = f"/v2/providers/{answer.json()['id']}"
+    provider = set_up(service, idp)
 
     for kid in ("first", "second"):
         answer = exchange(idp.token(kid, plan="free"))

@@ -65,6 +65,9 @@ def test_wheel_alone_is_client_and_command_line(wheel: Path, tmp_path: Path, ser
     tokenmq = programs / "tokenmq"
 
     assert run(tokenmq, "version", cwd=tmp_path).returncode == 0
+    imported = "import tokenmq.client.sync, tokenmq.client.http, tokenmq.server_api"
+    alone = run(programs / "python", "-W", "error", "-c", imported, cwd=tmp_path)
+    assert alone.returncode == 0, alone.stderr
     assert "serve" in run(tokenmq, "--help", cwd=tmp_path).stdout
     refused = run(tokenmq, "serve", cwd=tmp_path)
     assert refused.returncode != 0

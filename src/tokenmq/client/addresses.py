@@ -39,20 +39,26 @@ class Address:
 def parse_url(url: str) -> Address:
     """Read mqtt://, mqtts://, ws:// or wss:// with host, and port and path if given.
 
-    Raises: InvalidRequest for anything else.
+    A query of ws:// and wss:// goes to the server with the path.
+
+    Raises: InvalidRequest for anything else; a password in it is not shown.
     """
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError as error:
         raise InvalidRequest(("url", str(error))) from error
-    if parts.scheme not in PORTS or not parts.hostname or parts.username is not None:
+    if parts.username is not None:
+        raise InvalidRequest(("url", "has a username or password, which are arguments of their own"))
+    websocket = parts.scheme in ("ws", "wss")
+    has_more = parts.fragment or (not websocket and (parts.path not in ("", "/") or parts.query))
+    if parts.scheme not in PORTS or not parts.hostname or port == 0 or has_more:
         raise InvalidRequest(("url", f"{url!r} is no address of a broker, as mqtt://127.0.0.1:1883"))
     return Address(
         host=parts.hostname,
         port=port or PORTS[parts.scheme],
-        path=parts.path or "/mqtt",
-        websocket=parts.scheme in ("ws", "wss"),
+        path=(parts.path or "/mqtt") + (f"?{parts.query}" if parts.query else ""),
+        websocket=websocket,
         tls=parts.scheme in ("mqtts", "wss"),
     )
 

@@ -10,8 +10,7 @@ from typing import Final, Self, Unpack
 from tokenmq.client.addresses import addresses_of
 from tokenmq.client.callbacks import Callbacks
 from tokenmq.client.engine import Engine
-from tokenmq.client.keeper import Credentials
-from tokenmq.client.logins import FixedLogin, TokenLogin
+from tokenmq.client.logins import FixedLogin, Login, TokenLogin
 from tokenmq.client.messages import Will
 from tokenmq.client.options import Options, Settings
 from tokenmq.client.origins import ExternalToken, GetToken
@@ -52,7 +51,7 @@ class Client(Callbacks, Presenting, Recorded):
         self.options = Options(**settings)
         self._engine: Engine | None = None
         self._source: TokenSource | None = None
-        self._login: Credentials | None = None
+        self._login: Login | None = None
         self._client_id = ""
         self._ends_session = True
 
@@ -62,6 +61,9 @@ class Client(Callbacks, Presenting, Recorded):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
     ) -> None:
+        if error is not None and self._engine is not None:
+            # The loop has not come to the end of its last message: another client is to get it.
+            self._engine.subscriptions.messages.keep_unacknowledged()
         await self.close()
 
     # Connecting
@@ -108,6 +110,9 @@ class Client(Callbacks, Presenting, Recorded):
         if secret_key and not (user_email or user_id or external_token or get_token):
             if not organization_id:
                 raise InvalidRequest(("organization_id", "is needed to connect with a key alone"))
+            if any(told is not None for told in (permissions, topics, ttl, replace_existing)):
+                # It would have more rights than whoever wrote this believes.
+                raise InvalidRequest(("user_id", "or user_email is needed to ask for rights with a key"))
             login = FixedLogin(f"{SERVER}@{organization_id}", secret_key)
             await self._connect(host, login, None, will)
             return None
@@ -165,9 +170,7 @@ class Client(Callbacks, Presenting, Recorded):
         self._client_id = client_id or f"{self.options.client_id_prefix}{made_up}"
         self._ends_session = client_id is None or self.options.clean_session
 
-    async def _connect(
-        self, host: str, login: Credentials, source: TokenSource | None, will: Will | None
-    ) -> None:
+    async def _connect(self, host: str, login: Login, source: TokenSource | None, will: Will | None) -> None:
         options = self.options
         link_options = LinkOptions(
             client_id=self._client_id,
@@ -193,7 +196,11 @@ class Client(Callbacks, Presenting, Recorded):
             raise
 
     async def close(self) -> None:
-        """Disconnect and end everything. What was published and not acknowledged is given up."""
+        """Disconnect and end everything. What was published and not acknowledged is given up.
+
+        What a loop over `messages` got last is acknowledged, unless the client is left (`async with`)
+        by an exception.
+        """
         engine, source = self._engine, self._source
         if source is not None:
             await source.close()

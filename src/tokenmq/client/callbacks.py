@@ -75,8 +75,9 @@ class Callbacks:
         return self._add("dropped", callback)
 
     def on_message(self, callback: MessageCallback) -> MessageCallback:
-        """Call it with every message, whatever it was subscribed by."""
-        self._message_callbacks.append(callback)
+        """Call it with every message, whatever it was subscribed by; once, however often it is given."""
+        if callback not in self._message_callbacks:
+            self._message_callbacks.append(callback)
         if self._engine is not None:
             self._engine.subscriptions.add_for_all(callback)
         return callback

@@ -11,18 +11,19 @@ import asyncio
 import contextlib
 import copy
 import dataclasses
-import json
-from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any, Final, TypeVar
 
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from tokenmq.client.addresses import Address
+from tokenmq.client.authevents import AUTH_EVENTS, told_by
 from tokenmq.client.clocks import Backoff
 from tokenmq.client.events import Events, logger
 from tokenmq.client.inbox import MessageCallback
-from tokenmq.client.keeper import Credentials, Keeper
+from tokenmq.client.keeper import Keeper
 from tokenmq.client.link import Link
+from tokenmq.client.logins import Login
 from tokenmq.client.messages import Message
 from tokenmq.client.options import Options
 from tokenmq.client.outbox import Outbox
@@ -33,11 +34,10 @@ from tokenmq.client.source import TokenSource
 from tokenmq.client.states import States
 from tokenmq.client.subscriptions import Subscription, Subscriptions, Wish
 from tokenmq.client.tokens import Token
-from tokenmq.client.watches import Watches
+from tokenmq.client.watches import WATCHING, Watches
 from tokenmq.client.wire import Connack, LinkOptions, Outcome, Received
 from tokenmq.errors import ConnectError, Denied, TokenError, TokenmqError
 
-AUTH_EVENTS: Final = "$auth/events"
 AUTH_TOKEN: Final = "$auth/token"
 # The user property of CONNACK that names a filter that the token no longer covers.
 SUSPENDED: Final = "tokenmq-suspended"
@@ -46,8 +46,8 @@ FILTERS_A_PACKET: Final = 50
 # For the broker to take a token, and for what is under way before a planned reconnect.
 SHOW_SECONDS: Final = 10.0
 HOLD_SECONDS: Final = 5.0
-# How presence is subscribed to.
-WATCHING: Final = SubscribeOptions(qos=0)
+
+R = TypeVar("R")
 
 
 class Engine:
@@ -55,14 +55,14 @@ class Engine:
 
     Attributes:
         is_connected: a message that is published now goes out.
-        error: by which it has ended; None while it goes on.
+        error: by which it has ended, closing included; None while it goes on.
     """
 
     def __init__(
         self,
         addresses: Sequence[Address],
         link_options: LinkOptions,
-        credentials: Credentials,
+        credentials: Login,
         *,
         options: Options,
         events: Events,
@@ -128,7 +128,9 @@ class Engine:
         self.is_connected = False
         self.outbox.give_up("the client was closed")
         self.subscriptions.messages.close(self.error)
+        self.error = self.error or ConnectError("this client was closed; make another one")
         self.watches.close(self.error)
+        self.requests.give_up(self.error)
         self._stir()
 
     async def _end_session(self) -> None:
@@ -140,13 +142,18 @@ class Engine:
             await link.open(*await self._credentials.current())
         await link.close()
 
+    def check_goes_on(self) -> None:
+        """Raises: what has ended it."""
+        if self.error is not None:
+            # It is raised by each call: without this it would remember all of them.
+            raise self.error.with_traceback(None)
+
     async def ready(self, timeout_seconds: float) -> Link:
         """Wait for a connection. Raises: ConnectError when there is none in time, or what has ended it."""
         try:
             async with asyncio.timeout(timeout_seconds):
                 while not (self.is_connected and self._link.is_up):
-                    if self.error is not None:
-                        raise self.error
+                    self.check_goes_on()
                     await self._changed.wait()
         except TimeoutError as error:
             raise ConnectError(f"there is no connection after {timeout_seconds:g} s") from error
@@ -166,7 +173,7 @@ class Engine:
         """
         wish = self.subscriptions.add(topic_filter, options, callback, history)
         try:
-            outcome = await self._ask(topic_filter, options, lambda: [*told, *wish.asked()])
+            outcome = await self._ask_for(topic_filter, options, lambda: [*told, *wish.asked()])
         except BaseException:
             self.subscriptions.forget(wish)
             raise
@@ -175,28 +182,40 @@ class Engine:
             raise _denied(topic_filter, outcome)
         return Subscription(topic_filter, outcome.reason_code, outcome.user_properties)
 
-    async def _ask(
+    async def unsubscribe(self, topic_filter: str) -> None:
+        """Unsubscribe, through as many connections as it takes. Raises: ConnectError."""
+        self.subscriptions.remove(topic_filter)
+        await self._ask(f"the end of {topic_filter}", lambda link: link.unsubscribe([topic_filter]))
+
+    async def _ask_for(
         self,
         topic_filter: str,
         options: SubscribeOptions,
         told: Callable[[], Sequence[tuple[str, str]]] = tuple,
     ) -> Outcome:
-        """Ask for one subscription until there is an answer. Raises: ConnectError, InvalidTopicFilter."""
+        """Ask for one subscription. Raises: ConnectError, InvalidTopicFilter."""
+        (outcome,) = await self._ask(
+            f"the subscription to {topic_filter}",
+            lambda link: link.subscribe([(topic_filter, options)], told()),
+        )
+        return outcome
+
+    async def _ask(self, what: str, ask: Callable[[Link], Awaitable[R]]) -> R:
+        """Ask through as many connections as it takes until there is an answer. Raises: ConnectError."""
         deadline = asyncio.get_running_loop().time() + self._options.request_timeout_seconds
         try:
             while True:
                 link = await self.ready(deadline - asyncio.get_running_loop().time())
                 with contextlib.suppress(ConnectError):
                     async with asyncio.timeout_at(deadline):
-                        (outcome,) = await link.subscribe([(topic_filter, options)], told())
-                    return outcome
+                        return await ask(link)
         except TimeoutError as error:
-            raise ConnectError(f"the broker does not answer to the subscription to {topic_filter}") from error
+            raise ConnectError(f"the broker does not answer to {what}") from error
 
     async def _watch(self, subscription: str) -> None:
         """Subscribe to presence."""
         self._unwatched.discard(subscription)
-        outcome = await self._ask(subscription, WATCHING)
+        outcome = await self._ask_for(subscription, WATCHING)
         if outcome.is_failure:
             raise _denied(subscription, outcome)
 
@@ -211,16 +230,24 @@ class Engine:
 
     async def connected(self, connack: Connack) -> None:
         """Subscribe again if the session is new, send what waits, tell everybody."""
-        self._link = next(link for link in self._links if link.is_up)
+        link = next((link for link in self._links if link.is_up), None)
+        if link is None:
+            raise ConnectError("the broker has taken the connection and closed it at once")
+        self._link = link
         self.subscriptions.connected(session_present=connack.session_present)
         suspended = [value for name, value in connack.outcome.user_properties if name == SUSPENDED]
-        if not connack.session_present:
-            await self._subscribe_again()
-        elif self._unwatched:
-            self._link.leave(sorted(self._unwatched))
-        await self._ask_for_history(session_present=connack.session_present)
+        try:
+            async with asyncio.timeout(self._link_options.timeout_seconds):
+                if not connack.session_present:
+                    await self._subscribe_again()
+                elif self._unwatched:
+                    self._link.leave(sorted(self._unwatched))
+                await self._ask_for_history(session_present=connack.session_present)
+                # A broker that has none refuses, and that is all.
+                await self._link.subscribe([(AUTH_EVENTS, SubscribeOptions(qos=0))])
+        except TimeoutError as error:
+            raise ConnectError("the broker does not answer to SUBSCRIBE in time") from error
         self._unwatched.clear()
-        await self._listen_to_events()
         self.outbox.connected(self._link, receive_maximum=connack.receive_maximum)
         self.is_connected = True
         self._stir()
@@ -229,6 +256,9 @@ class Engine:
         if suspended:
             self._narrowed(suspended)
         self._begin(self.states.say_again())
+        if self._credentials.is_outdated and self._source is not None and self._source.newest is not None:
+            # It came while the connection was being opened with the one before.
+            self._begin(self._show(self._source.newest))
 
     def disconnected(self, outcome: Outcome | None) -> None:
         """The connection has ended."""
@@ -255,6 +285,7 @@ class Engine:
         self.outbox.give_up(str(error), error)
         self.subscriptions.messages.close(error)
         self.watches.close(error)
+        self.requests.give_up(error)
         self._stir()
         if isinstance(error, TokenError):
             self._events.tell("auth_error", error)
@@ -280,28 +311,21 @@ class Engine:
         """PUBACK or PUBCOMP has come."""
         self.outbox.acknowledged(packet_id, outcome)
 
+    def written(self) -> None:
+        """A message of QoS 0 is on its way."""
+        self.outbox.written()
+
     def lost(self, outcome: Outcome | None) -> None:
         """The connection has ended."""
         self._keeper.lost(outcome)
 
     def _told(self, message: Message) -> None:
         """`$auth/events`: what concerns this connection."""
-        try:
-            event: dict[str, Any] = message.json()
-            match event.get("event"):
-                case "narrowed":
-                    self._narrowed(list(event["suspended"]))
-                case "denied":
-                    denied = Denied(str(event["action"]), str(event["topic"]), str(event["reason"]))
-                    self._events.tell("denied", denied)
-                case "dropped":
-                    self._events.tell("dropped", int(event["count"]))
-        except (json.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError):
-            logger.warning("an event of the broker cannot be read: %r", message.payload[:200])
-
-    async def _listen_to_events(self) -> None:
-        """Subscribe to `$auth/events`; a broker that has none refuses, and that is all."""
-        await self._link.subscribe([(AUTH_EVENTS, SubscribeOptions(qos=0))])
+        match told_by(message):
+            case "narrowed", suspended:
+                self._narrowed(suspended)
+            case event, what:
+                self._events.tell(event, what)
 
     def _narrowed(self, suspended: list[str]) -> None:
         """The token does not cover these filters any more: tell those who cannot see it by themselves."""
@@ -346,7 +370,7 @@ class Engine:
 
     def _renewed(self, token: Token, is_new_family: bool) -> None:  # noqa: FBT001
         """A refresh moves the connection by itself; a new family is to be shown to the broker."""
-        if is_new_family and self._link.is_up:
+        if is_new_family and self.is_connected and self._link.is_up:
             self._begin(self._show(token))
 
     async def _show(self, token: Token) -> None:

@@ -9,7 +9,8 @@ loses nothing.
 
 A connection may be lost in between. The broker then sends the message again under its
 packet identifier, which is free for no other message before we acknowledge it: so a
-repeat of what is still here is known for certain, and is not handed out twice.
+repeat of what is still here, or was done with while there was no connection, is known for
+certain, and is not handed out twice.
 
 The bounds: `receive_maximum` of QoS 1 by the broker's hand; everything together by
 `capacity`, past which what arrives is dropped and counted. While nobody has ever read
@@ -114,6 +115,10 @@ class Mailbox:
         if (held := self._held) is not None:
             self._held = None
             held.finish()
+
+    def keep_unacknowledged(self) -> None:
+        """The reader has failed with the message that was taken last: never be done with it."""
+        self._held = None
 
 
 class Reader:

@@ -9,11 +9,13 @@ is next:
     0x86, 0x87: not authorised, revoked          renew once, open again; then TokenError
     taken over, not our client id, not our MQTT  ConnectError
 
-A connection that has held for a while forgives the one refusal. A renewal that fails for
-a while is tried again with backoff, one that is refused ends it all. So nobody replays a
-refused password, and a service that is away for hours is waited for.
+A connection that has held for a while forgives the one refusal and begins backoff anew:
+one that is taken and at once closed again is no success. A renewal that fails for a while
+is tried again with backoff, one that is refused ends it all. So nobody replays a refused
+password, and a service that is away for hours is waited for.
 
-A planned move is the same without the backoff: what is under way is acknowledged first.
+A planned move is the same without the backoff: what is under way is acknowledged first. If
+there is no connection to be had then, it is a lost connection like others.
 """
 
 from __future__ import annotations
@@ -24,10 +26,11 @@ from collections.abc import Sequence
 from typing import Final, Protocol
 
 from tokenmq.client.clocks import Backoff, Clock
+from tokenmq.client.events import logger
 from tokenmq.client.wire import Connack, Outcome
 from tokenmq.errors import ConnectError, TokenError
 
-FORGIVEN_SECONDS: Final = 30.0
+HELD_SECONDS: Final = 30.0
 # MQTT 5 §2.4. Another try would not change these, or would take the session from who has it now.
 _FINAL: Final = frozenset({0x84, 0x85, 0x8A, 0x8C, 0x8E})
 _REFUSED: Final = frozenset({0x86, 0x87})
@@ -76,8 +79,8 @@ class Credentials(Protocol):
         """Return username and password that are good now."""
         ...
 
-    async def renew(self) -> None:
-        """Get others than those that `current` returned last."""
+    async def renew(self, *, is_refused: bool) -> None:
+        """Get others than those that `current` returned last; a broker may have refused those."""
 
 
 class User(Protocol):
@@ -128,6 +131,10 @@ class Keeper:
         self._max_attempts = max_attempts
         self._reconnects = reconnects
         self._refusals = 0
+        # Failed attempts since the last connection.
+        self._failures = 0
+        # Once there is no wait before a renewal; again after a connection that has held.
+        self._may_hurry = True
         self._since = 0.0
         self._wake = asyncio.Event()
         self._lost: list[Outcome | None] = []
@@ -143,12 +150,17 @@ class Keeper:
             connack = await self._open_any()
             if judge(connack.outcome) is Verdict.REFUSED:
                 self._count_refusal(connack.outcome, _refused(connack.outcome))
-                await self._credentials.renew()
+                await self._credentials.renew(is_refused=True)
             elif connack.outcome.is_failure:
                 raise _refused(connack.outcome)
             else:
                 break
-        await self._settled(connack)
+        try:
+            await self._settled(connack)
+        except ConnectError as error:
+            if self._lost:
+                raise _ended(self._lost[0]) from error
+            raise
         self._task = asyncio.create_task(self._keep())
 
     def lost(self, outcome: Outcome | None) -> None:
@@ -172,22 +184,22 @@ class Keeper:
 
     async def _open_any(self) -> Connack:
         """Open the first link that gets an answer, and keep that alone."""
-        failure: ConnectError | None = None
+        failures: list[ConnectError] = []
         self._lost.clear()
         username, password = await self._credentials.current()
         for link in self._links:
             try:
                 connack = await link.open(username, password)
             except ConnectError as error:
-                failure = failure or error
+                failures.append(error)
                 continue
             self._links = [link]
             return connack
-        raise failure or ConnectError("no address to connect to")
+        raise ConnectError("; ".join(map(str, failures))) from failures[0]
 
     async def _settled(self, connack: Connack) -> None:
         self._since = self._clock.mono()
-        self._backoff.succeeded()
+        self._failures = 0
         await self._user.connected(connack)
 
     async def _keep(self) -> None:
@@ -203,37 +215,59 @@ class Keeper:
                     await self._open_again(None, is_planned=True)
         except (TokenError, ConnectError) as error:
             self._user.failed(error)
+        except Exception as error:
+            # A defect of ours: whoever waits must learn of it, or they would wait for ever.
+            logger.exception("a connection cannot be kept")
+            self._user.failed(ConnectError(f"the client itself has failed: {error!r}"))
+            await self._links[0].close()
 
     async def _open_again(self, outcome: Outcome | None, *, is_planned: bool = False) -> None:
         """Go on until there is a connection. Raises: TokenError, ConnectError when there will be none."""
-        if self._clock.mono() - self._since >= FORGIVEN_SECONDS:
-            self._refusals = 0
-        if is_planned:
-            needs_renewal, wait = False, 0.0
-        else:
-            self._user.disconnected(outcome)
-            if not self._reconnects:
-                raise _ended(outcome)
+        if self._clock.mono() - self._since >= HELD_SECONDS:
+            self._refusals, self._may_hurry = 0, True
+            self._backoff.succeeded()
+        needs_renewal, wait = False, 0.0
+        if not is_planned:
+            self._tell_lost(outcome)
             needs_renewal = self._judged(outcome, _ended(outcome))
-            wait = 0.0 if needs_renewal else self._backoff.failed()
+            wait = self._pause(hurries=needs_renewal)
         connack = None
         while connack is None:
             await self._clock.sleep(wait)
             if not is_planned:
-                self._user.reconnecting(max(self._backoff.attempts, 1))
+                self._user.reconnecting(self._failures + 1)
             connack, needs_renewal, wait = await self._attempt(needs_renewal=needs_renewal)
+            if connack is None and is_planned:
+                is_planned = False
+                self._tell_lost(None)
         self._moves = False
         try:
             await self._settled(connack)
         except ConnectError:
-            # It ended at once; `lost` has been told why.
+            if not self._lost:
+                # It has not ended: it is of no use.
+                await self._links[0].close()
+                self._lost.append(None)
             self._wake.set()
+
+    def _tell_lost(self, outcome: Outcome | None) -> None:
+        """Tell the user. Raises: ConnectError when it is not to be opened again."""
+        self._user.disconnected(outcome)
+        if not self._reconnects:
+            raise _ended(outcome)
+
+    def _pause(self, *, hurries: bool) -> float:
+        """Return the seconds before the next attempt: none where other credentials are all it takes."""
+        if hurries and self._may_hurry:
+            self._may_hurry = False
+            return 0.0
+        return self._backoff.failed()
 
     async def _attempt(self, *, needs_renewal: bool) -> tuple[Connack | None, bool, float]:
         """Try once: the answer if there is a connection, whether to renew first, seconds to wait."""
         try:
             if needs_renewal:
-                await self._credentials.renew()
+                await self._credentials.renew(is_refused=self._refusals > 0)
                 needs_renewal = False
             connack = await self._open_any()
         except TokenError as error:
@@ -245,7 +279,9 @@ class Keeper:
         if not connack.outcome.is_failure:
             return connack, False, 0.0
         needs_renewal = self._judged(connack.outcome, _refused(connack.outcome))
-        return None, needs_renewal, 0.0 if needs_renewal else self._failed(_refused(connack.outcome))
+        if needs_renewal:
+            return None, True, self._pause(hurries=True)
+        return None, False, self._failed(_refused(connack.outcome))
 
     def _judged(self, outcome: Outcome | None, error: ConnectError) -> bool:
         """Return whether the credentials are to be renewed. Raises: where there is nothing to hope for."""
@@ -267,7 +303,8 @@ class Keeper:
     def _failed(self, error: TokenError | ConnectError, retry_after_seconds: float | None = None) -> float:
         """Count a failed attempt; return the seconds to wait. Raises: ConnectError when it was the last."""
         wait = self._backoff.failed(retry_after_seconds)
-        if self._max_attempts and self._backoff.attempts > self._max_attempts:
+        self._failures += 1
+        if self._max_attempts and self._failures >= self._max_attempts:
             raise ConnectError(f"given up after {self._max_attempts} attempts: {error}") from error
         return wait
 

@@ -3,7 +3,7 @@
 Theory of operation. One `paho.Client` lives as long as its user does, for it keeps the
 session's state: packet identifiers, what is not acknowledged yet, what QoS 2 has seen. It
 is opened again for each connection, with the password of the day. Opening (names, TCP,
-TLS, WebSocket) blocks, so it runs in a thread; after that everything happens on the
+TLS, WebSocket) blocks, so it runs in a thread of its own; after that everything happens on the
 event loop: one task waits until the socket can be read, one until it can be written, one
 looks after keep alive. They wait by anyio, which can do that on every loop and system.
 
@@ -18,7 +18,7 @@ import asyncio
 import contextlib
 import logging
 import ssl
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
 import anyio
@@ -32,10 +32,13 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 from tokenmq.client.addresses import Address
 from tokenmq.client.mended import Paho
 from tokenmq.client.messages import Properties, encode
-from tokenmq.client.packing import made, packed, unpacked, user_properties
+from tokenmq.client.packing import made, packed, packet_bytes, unpacked, user_properties
+from tokenmq.client.properties import check_properties, check_qos
 from tokenmq.client.reasons import reason_of
+from tokenmq.client.threads import in_a_thread
 from tokenmq.client.wire import Connack, LinkOptions, Listener, Outcome, Received
-from tokenmq.errors import ConnectError, InvalidTopicFilter, InvalidTopicName
+from tokenmq.errors import ConnectError, InvalidTopicFilter, InvalidTopicName, NotDelivered
+from tokenmq.topics.name import check_name
 
 logger = logging.getLogger("tokenmq.client")
 
@@ -61,16 +64,37 @@ class Link:
         self._tasks: list[asyncio.Task[None]] = []
         self._has_connected = False
         self._progress = 0
+        # The thread that opens a connection, which goes on when nobody waits for it any more.
+        self._opening: asyncio.Future[Any] | None = None
+        # As the broker says in CONNACK; None: as much as MQTT can say.
+        self._maximum_packet_bytes: int | None = None
         self.is_up = False
+
+    @property
+    def unwritten(self) -> int:
+        """How many messages of QoS 0 were given to it and are not written yet."""
+        return len(self._unanswered)
 
     async def open(self, username: str, password: str) -> Connack:
         """Connect; returns what the broker answered, which may be a refusal.
 
         Raises: ConnectError when no broker answers.
         """
+        try:
+            async with asyncio.timeout(self._options.timeout_seconds):
+                await self._open_socket(username, password)
+                return await self._greeted()
+        except TimeoutError as error:
+            seconds = self._options.timeout_seconds
+            raise ConnectError(f"the broker at {self.address} does not answer in {seconds:g} s") from error
+
+    async def _open_socket(self, username: str, password: str) -> None:
+        if self._opening is not None and not self._opening.done():
+            # paho does one thing at a time.
+            await asyncio.wait([self._opening])
         self._aim()
         self._client.username_pw_set(username, password)
-        opening = asyncio.ensure_future(asyncio.to_thread(self._client.reconnect))
+        opening = self._opening = in_a_thread(self._client.reconnect, "tokenmq-connect")
         try:
             await asyncio.shield(opening)
         except (OSError, ValueError) as error:
@@ -78,15 +102,18 @@ class Link:
         except asyncio.CancelledError:
             opening.add_done_callback(self._opened_too_late)
             raise
+
+    async def _greeted(self) -> Connack:
+        """Send CONNECT, and wait for the answer."""
         self._connack = asyncio.get_running_loop().create_future()
-        self._tasks = [asyncio.create_task(one) for one in (self._read(), self._write(), self._look())]
+        self._tasks = [
+            asyncio.create_task(self._guarded(one)) for one in (self._read, self._write, self._look)
+        ]
         try:
-            async with asyncio.timeout(self._options.timeout_seconds):
-                connack = await self._connack
-        except TimeoutError as error:
-            raise ConnectError(f"the broker at {self.address} does not answer in time") from error
+            connack = await self._connack
         finally:
             if not self.is_up:
+                self._stop()
                 self._aim()
         self._has_connected = self._has_connected or self.is_up
         return connack
@@ -94,9 +121,14 @@ class Link:
     def publish(self, topic: str, payload: bytes, *, qos: int, retain: bool, properties: Properties) -> int:
         """Send a message; returns its packet identifier, by which it is acknowledged.
 
-        Raises: InvalidTopicName.
+        Raises: InvalidTopicName; NotDelivered for one that the broker does not take, which would
+            close the connection each time that it is sent.
         """
         told = packed(properties, PacketTypes.PUBLISH) if self._is_5 else None
+        if self._maximum_packet_bytes is not None:
+            size, most = packet_bytes(topic, payload, qos, told), self._maximum_packet_bytes
+            if size > most:
+                raise NotDelivered(topic, f"it has {size:,} bytes, and the broker takes {most:,}")
         try:
             info = self._client.publish(topic, payload, qos, retain, told)
             while info.rc == MQTTErrorCode.MQTT_ERR_QUEUE_SIZE:
@@ -132,10 +164,16 @@ class Link:
         """Unsubscribe without waiting for the answer."""
         self._client.unsubscribe(list(filters))
 
-    def acknowledge(self, one: Received) -> None:
-        """Tell the broker that a message of QoS 1 was taken; of QoS 2 it knows already."""
-        if self.is_up and one.message.qos == 1:
+    def acknowledge(self, one: Received) -> bool:
+        """Tell the broker that a message was taken; returns whether it could be told.
+
+        Of QoS 0 it asks nothing, and of QoS 2 it knows already.
+        """
+        if one.message.qos != 1:
+            return True
+        if self.is_up:
             self._client.ack(one.packet_id, 1)
+        return self.is_up
 
     async def close(self, *, session_expiry_seconds: int | None = None) -> None:
         """Disconnect by DISCONNECT, if there is a connection; the will is not published.
@@ -177,6 +215,9 @@ class Link:
         if self.address.tls:
             client.tls_set_context(options.tls or ssl.create_default_context())
         if (will := options.will) is not None:
+            check_name(will.topic)
+            check_qos(will.qos)
+            check_properties(will.properties)
             told = packed(will.properties, PacketTypes.WILLMESSAGE) if self._is_5 else None
             if self._is_5 and will.delay_seconds:
                 told = told or made(PacketTypes.WILLMESSAGE)
@@ -220,6 +261,14 @@ class Link:
             self._answers.pop(packet_id, None)
 
     # The three tasks of a connection
+
+    async def _guarded(self, work: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await work()
+        except Exception:
+            # A defect of ours: without this the connection would be deaf, or dumb, and nobody would know.
+            logger.exception("a connection to %s has failed", self.address)
+            self._ended(None)
 
     async def _read(self) -> None:
         while (sock := self._client.socket()) is not None:
@@ -287,6 +336,7 @@ class Link:
         self._progress += 1
         assert self._connack is not None
         outcome = _outcome(code, told)
+        self._maximum_packet_bytes = getattr(told, "MaximumPacketSize", None)
         self.is_up = not outcome.is_failure
         if not self._connack.done():
             receive_maximum = getattr(told, "ReceiveMaximum", 65535)
@@ -306,6 +356,7 @@ class Link:
         self._progress += 1
         if packet_id in self._unanswered:
             self._unanswered.discard(packet_id)
+            self._listener.written()
         else:
             self._listener.acknowledged(packet_id, _outcome(code, told))
 

@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Protocol
 
+from tokenmq.client.keeper import Credentials
 from tokenmq.client.source import TokenSource
 from tokenmq.client.tokens import Token
 from tokenmq.errors import TokenError
+
+
+class Login(Credentials, Protocol):
+    """Credentials, some of which the broker can be given in place."""
+
+    @property
+    def is_outdated(self) -> bool:
+        """There is a token of another family than the one that the connection was opened with."""
+        ...
 
 
 class TokenLogin:
@@ -23,9 +34,15 @@ class TokenLogin:
         self._used = await self._source.token()
         return self._used.mqtt_credentials
 
-    async def renew(self) -> None:
+    async def renew(self, *, is_refused: bool) -> None:
         """Get a newer token than the one that was used last."""
-        await self._source.renew(self._used)
+        await self._source.renew(self._used, is_refused=is_refused)
+
+    @property
+    def is_outdated(self) -> bool:
+        """There is a token of another family than the one that was used last."""
+        used, newest = self._used, self._source.newest
+        return used is not None and newest is not None and used.token_id != newest.token_id
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -35,11 +52,12 @@ class FixedLogin:
     username: str
     password: str = dataclasses.field(repr=False)
     is_renewable: bool = dataclasses.field(default=False, init=False)
+    is_outdated: bool = dataclasses.field(default=False, init=False)
 
     async def current(self) -> tuple[str, str]:
         """Return them."""
         return self.username, self.password
 
-    async def renew(self) -> None:
+    async def renew(self, *, is_refused: bool) -> None:  # noqa: ARG002
         """There are no others. Raises: TokenError."""
         raise TokenError("auth_failed", f"the broker does not accept the credentials of {self.username}")

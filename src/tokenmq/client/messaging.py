@@ -14,6 +14,7 @@ from tokenmq.client.inbox import Mailbox, MessageCallback
 from tokenmq.client.messages import Message, Payload, Properties, PublishResult, encode
 from tokenmq.client.moments import Moment, written
 from tokenmq.client.options import Options
+from tokenmq.client.properties import check_properties, check_qos
 from tokenmq.client.replays import AFTER, COUNT, SINCE, Replay
 from tokenmq.client.subscriptions import Subscription
 from tokenmq.errors import ConnectError, InvalidRequest
@@ -75,8 +76,11 @@ class Messaging:
             InvalidTopicFilter, InvalidRequest for history over MQTT 3.1.1.
         """
         check_filter(split_share(topic_filter)[1])
+        if retain_handling not in (0, 1, 2):
+            raise InvalidRequest(("retain_handling", f"is 0, 1 or 2, got {retain_handling!r}"))
+        check_properties({"user_properties": list(user_properties)})
         options = SubscribeOptions(
-            qos=self.options.default_subscribe_qos if qos is None else qos,
+            qos=check_qos(self.options.default_subscribe_qos if qos is None else qos),
             noLocal=no_local,
             retainAsPublished=retain_as_published,
             retainHandling=retain_handling,
@@ -101,10 +105,7 @@ class Messaging:
 
     async def unsubscribe(self, topic_filter: str) -> None:
         """Unsubscribe. Raises: ConnectError."""
-        engine = self._working()
-        engine.subscriptions.remove(topic_filter)
-        link = await engine.ready(self.options.request_timeout_seconds)
-        await link.unsubscribe([topic_filter])
+        await self._working().unsubscribe(topic_filter)
 
     async def publish(
         self,
@@ -127,18 +128,20 @@ class Messaging:
             timeout_seconds: how long to wait for the broker; None: as long as it takes.
 
         Raises: Denied when the broker refuses it (MQTT 5, QoS 1 and 2; otherwise the `denied` event
-            tells), NotDelivered when it was given up, TimeoutError when it was sent and nobody knows
-            what of it in time, InvalidTopicName.
+            tells), NotDelivered when it was given up, TimeoutError without an acknowledgement in
+            time, which says whether it was sent, InvalidTopicName, InvalidRequest.
         """
         check_name(topic)
-        async with asyncio.timeout(timeout_seconds):
-            return await self._working().outbox.publish(
-                topic,
-                encode(payload),
-                qos=self.options.default_publish_qos if qos is None else qos,
-                retain=retain,
-                properties=properties,
-            )
+        qos = check_qos(self.options.default_publish_qos if qos is None else qos)
+        check_properties(properties)
+        return await self._working().outbox.publish(
+            topic,
+            encode(payload),
+            qos=qos,
+            retain=retain,
+            properties=properties,
+            timeout_seconds=timeout_seconds,
+        )
 
     transmit = publish
 
@@ -155,7 +158,7 @@ class Messaging:
         The reply is asked for on `Options.response_topic_pattern`, which this client must be
         allowed to subscribe to, and who answers to publish to.
 
-        Raises: TimeoutError without a reply in time; Denied, ConnectError, NotDelivered.
+        Raises: TimeoutError without a reply in time; Denied, TokenError, ConnectError, NotDelivered.
         """
         engine = self._working()
         requests = engine.requests
@@ -173,6 +176,8 @@ class Messaging:
             async with asyncio.timeout(seconds):
                 await self.publish(topic, payload, qos=1, **told)
                 return await reply
+        except TimeoutError as error:
+            raise TimeoutError(f"nobody has answered to the request to {topic} in {seconds:g} s") from error
         finally:
             requests.forget(correlation)
 
@@ -197,6 +202,5 @@ class Messaging:
     def _working(self) -> Engine:
         if self._engine is None:
             raise ConnectError("connect first")
-        if self._engine.error is not None:
-            raise self._engine.error
+        self._engine.check_goes_on()
         return self._engine

@@ -7,10 +7,11 @@ is no token: it connects as `server@org_…` and has no life to renew.
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import inspect
 from collections.abc import Awaitable, Callable
-from typing import Any, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 from tokenmq.client.service import TokenService
 from tokenmq.client.tokens import Token
@@ -18,6 +19,8 @@ from tokenmq.errors import InvalidRequest, TokenError
 
 T = TypeVar("T")
 
+# For a function of the caller's that is async: people may have to sign in meanwhile.
+LONGEST_ASK_SECONDS: Final = 120.0
 # What a backend passes on: the answer of POST /v2/tokens as it came, a token's text, or a Token.
 Given = Token | str | dict[str, Any]
 GetToken = Callable[[], Given | Awaitable[Given]]
@@ -128,11 +131,21 @@ async def _asked(function: Callable[[], T | Awaitable[T]], name: str) -> T:
     A TokenError of its own says itself whether it is final.
     """
     try:
-        given = function()
-        if inspect.isawaitable(given):
-            given = await given
+        async with asyncio.timeout(LONGEST_ASK_SECONDS):
+            given = function()
+            if inspect.isawaitable(given):
+                given = await given
     except TokenError:
         raise
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        # It was not we who were cancelled: something in there was.
+        raise TokenError("network", f"{name} was cancelled", is_final=False) from error
+    except TimeoutError as error:
+        why = str(error) or "it gives no answer"
+        raise TokenError("network", f"{name} has failed: {why}", is_final=False) from error
     except Exception as error:
         why = str(error) or type(error).__name__
         raise TokenError("network", f"{name} has failed: {why}", is_final=False) from error
@@ -166,6 +179,8 @@ def origin_of(
         raise InvalidRequest(
             ("", f"exactly one of secret_key, external_token and get_token is needed, got {got}")
         )
+    if not secret_key:
+        _check_rights_are_told_by_a_key(wanted, named[0])
     if get_token:
         return GetTokenOrigin(get_token)
     if service is None:
@@ -180,3 +195,10 @@ def origin_of(
         raise InvalidRequest(("organization_id", "is needed with external_token"))
     assert external_token
     return ExchangeOrigin(service, organization_id, external_token, wanted)
+
+
+def _check_rights_are_told_by_a_key(wanted: Wanted, named: str) -> None:
+    """Rights that are asked for and not given would be a surprise. Raises: InvalidRequest."""
+    for name in ("permissions", "topics", "ttl", "replace_existing", "metadata"):
+        if getattr(wanted, name) is not None:
+            raise InvalidRequest((name, f"is for tokens that are made with secret_key, not with {named}"))

@@ -20,6 +20,7 @@ from tokenmq.client.wire import Outcome
 from tokenmq.errors import Denied, NotDelivered, TokenmqError
 
 # At most this many unacknowledged, whatever the broker takes: paho keeps each, and has 65,535 names for them.
+# At QoS 0 at most this many that are not written yet.
 WINDOW: Final = 1000
 # MQTT 5 §4.3.3: PUBCOMP to a PUBREL that follows a refused PUBREC.
 PACKET_IDENTIFIER_NOT_FOUND: Final = 0x92
@@ -30,8 +31,13 @@ class Sender(Protocol):
 
     is_up: bool
 
+    @property
+    def unwritten(self) -> int:
+        """How many messages of QoS 0 were given to it and are not written yet."""
+        ...
+
     def publish(self, topic: str, payload: bytes, *, qos: int, retain: bool, properties: Properties) -> int:
-        """Send; returns the packet identifier. Raises: InvalidTopicName."""
+        """Send; returns the packet identifier. Raises: InvalidTopicName, NotDelivered."""
         ...
 
 
@@ -80,6 +86,7 @@ class Outbox:
         self._waiting: deque[Outgoing] = deque()
         self._unacknowledged: dict[int, Outgoing] = {}
         self._is_held = False
+        self._end: str | None = None
         self._moved = asyncio.Event()
 
     @property
@@ -122,22 +129,46 @@ class Outbox:
             return
 
     async def publish(
-        self, topic: str, payload: bytes, *, qos: int, retain: bool, properties: Properties
+        self,
+        topic: str,
+        payload: bytes,
+        *,
+        qos: int,
+        retain: bool,
+        properties: Properties,
+        timeout_seconds: float | None = None,
     ) -> PublishResult:
         """Send a message and wait for its fate; without a connection queue it and return.
 
-        Raises: Denied, NotDelivered, InvalidTopicName.
+        What was not sent when the waiting ends (by `timeout_seconds`, or because the caller is
+        cancelled) is not sent any more.
+
+        Raises: Denied, NotDelivered, InvalidTopicName, TimeoutError.
         """
         fate: asyncio.Future[PublishResult] = asyncio.get_running_loop().create_future()
         one = Outgoing(topic, payload, qos, retain, properties, fate)
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                return await self._publish(one)
+        except TimeoutError as error:
+            what = "it was sent and may yet arrive" if one.sent_on else "it was not sent and will not be"
+            why = f"the broker has not acknowledged the message to {topic} in {timeout_seconds:g} s: {what}"
+            raise TimeoutError(why) from error
+
+    async def _publish(self, one: Outgoing) -> PublishResult:
         while self._is_online and len(self._waiting) >= max(self._capacity, WINDOW):
             await self._moved.wait()
+        if self._end is not None:
+            raise NotDelivered(one.topic, self._end)
         if not self._is_online:
-            return self._queue(one)
+            result = self._queue(one)
+            # Who publishes in a loop would let nobody connect again.
+            await asyncio.sleep(0)
+            return result
         self._waiting.append(one)
         self._flush()
         try:
-            return await fate
+            return await one.fate
         except asyncio.CancelledError:
             if one in self._waiting:
                 self._waiting.remove(one)
@@ -171,8 +202,14 @@ class Outbox:
             one.fate.set_result(PublishResult(one.topic, one.qos, status, outcome.reason_code))
         self._flush()
 
+    def written(self) -> None:
+        """There may be room for another message of QoS 0."""
+        if self._waiting:
+            self._flush()
+
     def give_up(self, why: str, error: TokenmqError | None = None) -> None:
         """Nothing will be sent any more: tell all who wait, and by which error."""
+        self._end = why
         for one in (*self._unacknowledged.values(), *self._waiting):
             given_up = NotDelivered(one.topic, why)
             given_up.__cause__ = error
@@ -196,7 +233,8 @@ class Outbox:
     def _flush(self) -> None:
         sender = self._sender
         while sender is not None and sender.is_up and self._waiting and not self._is_held:
-            if self._waiting[0].qos and len(self._unacknowledged) >= self._window:
+            under_way = len(self._unacknowledged) if self._waiting[0].qos else sender.unwritten
+            if under_way >= (self._window if self._waiting[0].qos else WINDOW):
                 break
             self._send(sender, self._waiting.popleft())
         self._stir()

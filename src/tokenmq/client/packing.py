@@ -26,7 +26,11 @@ def made(packet_type: int) -> Packed:
 
 def packed(properties: Properties, packet_type: int) -> Packed | None:
     """Return properties for a type of packet; None where there are none."""
-    told: dict[str, Any] = {name: value for name, value in properties.items() if value}
+    told: dict[str, Any] = {
+        name: value
+        for name, value in properties.items()
+        if value or (name == "message_expiry_seconds" and value == 0)
+    }
     if not told:
         return None
     result = made(packet_type)
@@ -56,3 +60,11 @@ def unpacked(message: MQTTMessage) -> Message:
 def user_properties(told: Packed | None) -> tuple[tuple[str, str], ...]:
     """Return the user properties, in order."""
     return tuple((name, value) for name, value in getattr(told, "UserProperty", ()))
+
+
+def packet_bytes(topic: str, payload: bytes, qos: int, properties: Packed | None) -> int:
+    """Return how many bytes PUBLISH of MQTT 5 has (§3.3), its fixed header included."""
+    told = b"\x00" if properties is None else properties.pack()  # type: ignore[no-untyped-call]
+    remaining = 2 + len(topic.encode()) + (2 if qos else 0) + len(told) + len(payload)
+    # Its length has seven bits in each byte.
+    return 1 + max((remaining.bit_length() + 6) // 7, 1) + remaining

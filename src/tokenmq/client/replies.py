@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 
 import httpx2
@@ -59,6 +60,22 @@ def refusal(response: httpx2.Response) -> ServiceError:
         told.get("detail") or f"the token service answered {response.status_code} without saying why"
     )
     return ServiceError(response.status_code, str(told.get("error") or "error"), detail)
+
+
+def retry_after_of(response: httpx2.Response) -> float | None:
+    """Return the seconds that an answer wants its service to be left alone; None: it does not say.
+
+    The service sends seconds; proxies send dates too (RFC 9110 §10.2.3), which are compared with
+    the answer's own, for our clock may be wrong.
+    """
+    told = response.headers.get("retry-after", "").strip()
+    if told.isascii() and told.isdecimal():
+        return float(told)
+    try:
+        until, now = (parsedate_to_datetime(text) for text in (told, response.headers.get("date", "")))
+        return max((until - now).total_seconds(), 0.0)
+    except (ValueError, TypeError, OverflowError):
+        return None
 
 
 def unreachable(error: httpx2.TransportError, url: str) -> Unreachable:

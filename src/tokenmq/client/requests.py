@@ -33,6 +33,15 @@ class Requests:
         """Nobody waits for this one any more."""
         self._waiting.pop(correlation, None)
 
+    def give_up(self, error: Exception) -> None:
+        """There will be no replies: tell all who wait."""
+        for reply in self._waiting.values():
+            if not reply.done():
+                reply.set_exception(error)
+                # Who is still publishing the request learns it there.
+                reply.exception()
+        self._waiting.clear()
+
     def received(self, message: Message) -> bool:
         """Take a message that is a reply; returns whether it was one."""
         if message.topic != self.response_topic or message.correlation_data is None:

@@ -10,7 +10,7 @@ from typing import Any, Final
 import httpx2
 
 from tokenmq.client.clocks import Clock, ServerClock
-from tokenmq.client.replies import is_web_address, read_json, unreachable
+from tokenmq.client.replies import is_web_address, read_json, retry_after_of, unreachable
 from tokenmq.client.tokens import Token
 from tokenmq.errors import InvalidRequest, TokenError
 
@@ -98,19 +98,24 @@ class TokenService:
             response = await self._http.post(path, json=body, headers=headers)
         except httpx2.TransportError as error:
             raise TokenError("network", str(unreachable(error, self._url)), is_final=False) from error
+        except httpx2.HTTPError as error:
+            # An answer that cannot be read, as one whose Content-Encoding is not what it says.
+            why = f"that is no answer of a token service: {error}"
+            raise TokenError("invalid_response", why, is_final=False) from error
         self._measure(response, self._clock.mono() - asked)
         if not response.is_success:
             raise _refusal(response)
         return Token.from_answer(read_json(response.content))
 
     def _measure(self, response: httpx2.Response, took_seconds: float) -> None:
-        with contextlib.suppress(ValueError, KeyError):
+        with contextlib.suppress(ValueError, KeyError, OverflowError):
             date = parsedate_to_datetime(response.headers["date"]).timestamp()
             self.now.measure(date, took_seconds=took_seconds)
 
 
 def _refusal(response: httpx2.Response) -> TokenError:
     status = response.status_code
+    asked = retry_after_of(response)
     told = read_json(response.content)
     told = told if isinstance(told, dict) else {}
     detail = str(told.get("detail") or f"the token service answered {status} without saying why")
@@ -123,12 +128,5 @@ def _refusal(response: httpx2.Response) -> TokenError:
         detail,
         status=status,
         is_final=is_over,
-        retry_after_seconds=_seconds(response.headers.get("retry-after")),
+        retry_after_seconds=None if asked is None else min(asked, MOST_RETRY_AFTER_SECONDS),
     )
-
-
-def _seconds(text: str | None) -> float | None:
-    """Read a Retry-After in seconds, the form that the service sends."""
-    if text is None or not text.strip().isdecimal():
-        return None
-    return min(float(text), MOST_RETRY_AFTER_SECONDS)

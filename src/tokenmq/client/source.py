@@ -4,7 +4,8 @@ Theory of operation. The newest token is in `Renewal`, which says when the next 
 this module does what is due. A task looks at both clocks at least every half minute
 (a machine that slept has missed its timer) and renews. Whoever is to connect asks
 `current()`: a token that is past, or that a broker has refused (`renew`), is renewed
-before it is handed out. There is one renewal at a time, and all who wait share it.
+before it is handed out. There is one renewal at a time, and all who wait share it. While
+the service wants to be left alone (`Retry-After`), nobody who asks here gets through to it.
 
 Renewing is refreshing where the origin's tokens are refreshed; when the service refuses
 that for good, the origin is asked for a token of a new family. The listeners of
@@ -15,7 +16,6 @@ new family has to be shown to the broker.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import ssl
 from collections.abc import Callable
 from types import TracebackType
@@ -32,6 +32,8 @@ from tokenmq.client.tokens import Token
 from tokenmq.errors import InvalidRequest, TokenError
 
 LONGEST_SLEEP_SECONDS: Final = 30.0
+# By so much two clocks of ours may disagree on the same wait.
+CLOCK_SECONDS: Final = 0.05
 
 
 class TokenSource:
@@ -123,6 +125,9 @@ class TokenSource:
         self._renewal = Renewal(chance=chance) if chance else Renewal()
         self._events = Events()
         self._lock = asyncio.Lock()
+        self._is_closed = False
+        # What the service has said last with a Retry-After, and until when that counts (monotonic).
+        self._left_alone: tuple[TokenError, float] | None = None
         self._stirred = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
 
@@ -189,18 +194,29 @@ class TokenSource:
             return token
         return await self.renew(token)
 
-    async def renew(self, seen: Token | None = None) -> Token:
+    async def renew(self, seen: Token | None = None, *, is_refused: bool = False) -> Token:
         """Return a newer token than the one that was seen; ask for one if there is none yet.
 
-        Raises: TokenError.
+        Args:
+            is_refused: a broker has refused the one that was seen. What was made of it since is of the
+                same family, so it is no other; and if there is no other, that is final.
+
+        Raises: TokenError; InvalidRequest after `close`.
         """
         async with self._lock:
+            if self._is_closed:
+                raise InvalidRequest(("", "this source of tokens is closed"))
             newest = self._renewal.token
-            if newest is not None and newest is not (seen or newest):
+            is_newer = newest is not None and seen is not None and newest is not seen
+            is_another = newest is not None and seen is not None and newest.token_id != seen.token_id
+            if newest is not None and (is_another if is_refused else is_newer):
                 return newest
+            self._check_left_alone()
             try:
                 token, is_new_family = await self._next(newest)
+                _check_is_other(token, newest, is_refused=is_refused)
             except TokenError as error:
+                self._leave_alone(error)
                 self._renewal.failed(error, now=self._now.now())
                 self._stirred.set()
                 if newest is not None:
@@ -223,6 +239,22 @@ class TokenSource:
                 logger.info("a refresh was refused, so a new token is asked for: %s", error)
         token = await self._origin.ask()
         return token, newest is not None and token.token_id != newest.token_id
+
+    def _leave_alone(self, error: TokenError) -> None:
+        seconds = 0.0 if error.is_final else error.retry_after_seconds or 0.0
+        self._left_alone = (error, self._clock.mono() + seconds) if seconds else None
+
+    def _check_left_alone(self) -> None:
+        """Raise again what the service has said, as long as it wants nothing to be asked."""
+        if self._left_alone is None:
+            return
+        error, until = self._left_alone
+        left = until - self._clock.mono()
+        if left > CLOCK_SECONDS:
+            raise TokenError(
+                error.kind, str(error), status=error.status, is_final=False, retry_after_seconds=left
+            )
+        self._left_alone = None
 
     def _take(self, token: Token) -> None:
         if not (self._origin.is_refreshed and self._now.is_measured):
@@ -249,13 +281,26 @@ class TokenSource:
                 if not renews:
                     self._renewal.park()
                     continue
-                with contextlib.suppress(TokenError):
-                    # Its listeners have been told.
-                    await self.renew(token)
+                await self._renew_in_time(token)
                 continue
             due = self._renewal.renew_at
             wait = LONGEST_SLEEP_SECONDS if due is None else min(due - now, LONGEST_SLEEP_SECONDS)
             await self._sleep(wait)
+
+    async def _renew_in_time(self, token: Token | None) -> None:
+        try:
+            await self.renew(token)
+        except TokenError:
+            # Its listeners have been told.
+            return
+        except Exception as error:
+            # A defect of ours: without this the renewing would end, and nobody would know.
+            logger.exception("a token cannot be renewed")
+            failure = TokenError(
+                "invalid_response", f"the client itself has failed: {error!r}", is_final=False
+            )
+            self._renewal.failed(failure, now=self._now.now())
+            self._events.tell("error", failure, failure.kind)
 
     async def _sleep(self, seconds: float) -> None:
         """Wait so long, or until something has changed."""
@@ -269,11 +314,22 @@ class TokenSource:
 
     async def close(self) -> None:
         """End the renewing and the network connections; the newest token stays."""
+        self._is_closed = True
         keeper, self._keeper = self._keeper, None
         if keeper is not None:
             keeper.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await keeper
+            await asyncio.gather(keeper, return_exceptions=True)
         await self._events.close()
         if self._service is not None:
             await self._service.close()
+
+
+def _check_is_other(token: Token, before: Token | None, *, is_refused: bool) -> None:
+    """A source that gives the same token again has none. Raises: TokenError."""
+    if before is None or token.access_token != before.access_token:
+        return
+    if is_refused:
+        raise TokenError("auth_failed", "the broker has refused the token, and its source gives it again")
+    raise TokenError(
+        "invalid_response", "the source of tokens gives the one again that is to be renewed", is_final=False
+    )

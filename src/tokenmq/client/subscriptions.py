@@ -60,7 +60,7 @@ class Subscriptions:
     def __init__(
         self,
         *,
-        acknowledge: Callable[[Received], None],
+        acknowledge: Callable[[Received], bool],
         on_dropped: Callable[[int], None],
         receive_maximum: int,
         capacity: int = CAPACITY,
@@ -68,7 +68,7 @@ class Subscriptions:
         """Begin.
 
         Args:
-            acknowledge: tells the broker.
+            acknowledge: tells the broker that a message of QoS 1 was taken; returns whether it could.
             on_dropped: told how many messages were dropped here.
             receive_maximum: messages in the mailbox that nobody reads.
             capacity: messages in one mailbox.
@@ -81,6 +81,8 @@ class Subscriptions:
         self._mailboxes: FilterTree[Mailbox] = FilterTree()
         self._for_all: dict[MessageCallback, Reader] = {}
         self._unacknowledged: dict[int, Delivery] = {}
+        # Packet identifiers of messages that were done with while there was no connection.
+        self._unsaid: set[int] = set()
         self.messages = Mailbox()
 
     def __iter__(self) -> Iterator[Wish]:
@@ -114,8 +116,9 @@ class Subscriptions:
             self.remove(wish.topic_filter)
 
     def add_for_all(self, callback: MessageCallback) -> None:
-        """Call it with every message, whatever it was subscribed by."""
-        self._for_all.setdefault(callback, Reader(callback))
+        """Call it with every message, whatever it was subscribed by; again is nothing."""
+        if callback not in self._for_all:
+            self._for_all[callback] = Reader(callback)
 
     def remove_for_all(self, callback: MessageCallback) -> None:
         """Call it no more."""
@@ -124,10 +127,16 @@ class Subscriptions:
 
     def received(self, one: Received) -> None:
         """Hand out a message that has come."""
-        known = self._unacknowledged.get(one.packet_id) if one.message.qos == 1 else None
-        if known is not None and one.message.dup:
-            known.received = one
-            return
+        if one.message.qos == 1:
+            known = self._unacknowledged.get(one.packet_id)
+            if known is not None and one.message.dup:
+                known.received = one
+                return
+            if one.packet_id in self._unsaid:
+                self._unsaid.discard(one.packet_id)
+                if one.message.dup:
+                    self._say(one)
+                    return
         mailboxes = self._wanting(one.message.topic)
         if one.message.user_properties and (number := one.message.history_id) is not None:
             mailboxes, one = self._new_to(mailboxes, one, number)
@@ -151,6 +160,7 @@ class Subscriptions:
                 wish.history.begins(session_present=session_present)
         if not session_present:
             self._unacknowledged.clear()
+            self._unsaid.clear()
 
     async def close(self) -> None:
         """End all callbacks, and be done with what `messages` gave last."""
@@ -205,7 +215,12 @@ class Subscriptions:
         one = delivery.received
         if self._unacknowledged.get(one.packet_id) is delivery:
             del self._unacknowledged[one.packet_id]
-            self._acknowledge(one)
+            self._say(one)
+
+    def _say(self, one: Received) -> None:
+        """Acknowledge it, now or when the broker asks by repeating it."""
+        if not self._acknowledge(one):
+            self._unsaid.add(one.packet_id)
 
     def _leave(self, wish: Wish) -> None:
         """Take a wish out of the tree; its callback is called no more."""

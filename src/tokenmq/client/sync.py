@@ -1,7 +1,7 @@
 """The client for those without asyncio: `aio.Client` behind a loop in a thread of its own.
 
 There is one implementation. Callbacks are plain functions and run in worker threads, so
-they may block, and call the client.
+they may block, and call the client. Async ones run in the client's thread, and may not.
 """
 
 from __future__ import annotations
@@ -69,6 +69,13 @@ async def _next(items: AsyncGenerator[R]) -> R | object:
     return await anext(items, _END)
 
 
+def _takes(
+    init: Callable[Concatenate[source.TokenSource, P], None],  # noqa: ARG001
+) -> Callable[[Callable[..., None]], Callable[Concatenate[Any, P], None]]:
+    """Let a constructor take the arguments of another one, for who checks types."""
+    return lambda own: own
+
+
 def _hears(name: str) -> Hears:
     """Return a method that adds a callback."""
 
@@ -120,7 +127,7 @@ class Client:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
     ) -> None:
-        self.close()
+        self._portal.close(lambda: self._client.__aexit__(kind, error, at))
 
     connect_with_token = _blocking(aio.Client.connect_with_token)
     connect = _blocking(aio.Client.connect)
@@ -183,17 +190,12 @@ class Client:
     def messages(self) -> Iterator[Message]:
         """Messages as they come, as `tokenmq.client.Client.messages` says."""
         mailbox = self._client.messages
-        while (one := self._portal.run(mailbox.take())) is not None:
+        while not self._portal.is_closed and (one := self._portal.run(mailbox.take())) is not None:
             yield one.message
 
     def close(self) -> None:
-        """Disconnect and end everything; again is nothing."""
-        if self._portal.is_closed:
-            return
-        try:
-            self._portal.run(self._client.close())
-        finally:
-            self._portal.close()
+        """Disconnect and end everything; again is nothing. Callbacks may call it too."""
+        self._portal.close(self._client.close)
 
     def _threaded(self, callback: Callable[..., Any]) -> Callable[..., Any]:
         return self._wrapped.setdefault(callback, in_a_thread(callback))
@@ -208,7 +210,9 @@ class TokenSource:
     Its arguments are those of `tokenmq.client.TokenSource`; functions are plain and run in threads.
     """
 
+    @_takes(source.TokenSource.__init__)
     def __init__(self, **arguments: Any) -> None:
+        """Prepare, as `tokenmq.client.TokenSource` says."""
         self._portal = Portal()
         for name in _FUNCTIONS:
             if callable(function := arguments.get(name)):
@@ -265,9 +269,4 @@ class TokenSource:
 
     def close(self) -> None:
         """End the renewing and the network connections; the newest token stays."""
-        if self._portal.is_closed:
-            return
-        try:
-            self._portal.run(self._source.close())
-        finally:
-            self._portal.close()
+        self._portal.close(self._source.close)

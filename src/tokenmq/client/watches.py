@@ -18,6 +18,7 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 import msgspec
+from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from tokenmq.client.messages import Message
 from tokenmq.client.presence import PREFIX, PresenceEvent, Roster, watched_topic
@@ -27,6 +28,8 @@ logger = logging.getLogger("tokenmq.client")
 
 # Events that wait for one listener; past that it is given a snapshot in their place.
 CAPACITY: Final = 1000
+# How the broker is subscribed to.
+WATCHING: Final = SubscribeOptions(qos=0)
 
 
 class Listener:

@@ -65,6 +65,9 @@ class Listener(Protocol):
     def acknowledged(self, packet_id: int, outcome: Outcome) -> None:
         """PUBACK or PUBCOMP has come."""
 
+    def written(self) -> None:
+        """A message of QoS 0 was written to the connection."""
+
     def lost(self, outcome: Outcome | None) -> None:
         """The connection has ended; None where nobody said why."""
 

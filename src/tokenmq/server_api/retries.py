@@ -7,6 +7,7 @@ from typing import Final
 import httpx2
 
 from tokenmq.client.clocks import Backoff
+from tokenmq.client.replies import retry_after_of
 
 # A backend that waits longer keeps its own caller waiting.
 LONGEST_WAIT_SECONDS: Final = 30.0
@@ -37,8 +38,7 @@ class Attempts:
             is_open = outcome.status_code in _NOT_DONE or (
                 self._is_repeatable and outcome.status_code in _UNKNOWN
             )
-            asked = outcome.headers.get("retry-after", "").strip()
-            retry_after = float(asked) if asked.isdecimal() else None
+            retry_after = retry_after_of(outcome)
         else:
             is_open = self._is_repeatable or isinstance(outcome, _NOT_SENT)
             retry_after = None

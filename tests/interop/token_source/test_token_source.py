@@ -2,6 +2,8 @@
 
 import json
 import queue
+import re
+import shutil
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
@@ -158,6 +160,56 @@ def run(
     yield start
     for end in reversed(ended):
         end()
+
+
+def test_answers_that_are_none_sleep_and_stopping(node: Any) -> None:
+    program, environment = node()
+    ran = subprocess.run(
+        [program, str(HERE / "alone.mjs"), SOURCE.as_uri()],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+        check=False,
+    )
+    assert (ran.stdout, ran.returncode) == ("good\n", 0), ran.stderr
+
+
+def test_the_program_of_the_clients_page_prints_what_it_shows(
+    service: Any, node: Any, tmp_path: Path
+) -> None:
+    page = (ROOT / "docs" / "client.md").read_text(encoding="utf-8")
+    ((shown, printed),) = re.findall(
+        r"^```js\n(.*?)^```\n\n```text\n(.*?)^```", page, re.DOTALL | re.MULTILINE
+    )
+    program, environment = node()
+    modules = Path(environment["NODE_PATH"])
+    backend = Backend(Running(), {}, service, modules / "mqtt" / "dist" / "mqtt.min.js")
+    here = shown.replace("/my-backend/token", f"{backend.url}/token").replace(
+        "ws://127.0.0.1:8083/mqtt", service.websocket_url
+    )
+    (tmp_path / "node_modules").symlink_to(modules, target_is_directory=True)
+    shutil.copy(SOURCE, tmp_path)
+    (tmp_path / "program.mjs").write_text(here, encoding="utf-8")
+    lines: queue.Queue[str] = queue.Queue()
+    process = subprocess.Popen([program, str(tmp_path / "program.mjs")], stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout
+        out = process.stdout
+        reading = threading.Thread(target=lambda: [lines.put(line) for line in out], daemon=True)
+        reading.start()
+        assert lines.get(timeout=PATIENCE_SECONDS) == printed
+    finally:
+        process.kill()
+        process.wait(PATIENCE_SECONDS)
+        reading.join(PATIENCE_SECONDS)
+        out.close()
+        backend.close()
+
+
+def test_it_is_one_file_of_under_100_lines_that_needs_nothing() -> None:
+    text = SOURCE.read_text(encoding="utf-8")
+    assert len(text.splitlines()) < 100 and "import" not in text and "require" not in text
 
 
 def test_it_exchanges_refreshes_in_place_and_stays_connected(service: Any, run: Any, paho: Any) -> None:

@@ -1,6 +1,7 @@
 """The client against the real service: what its methods promise."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -67,6 +68,8 @@ async def test_a_key_alone_is_the_servers_own_connection(make_client: Make, serv
     with pytest.raises(InvalidRequest, match="no token"):
         await client.refresh_token()
     other, _ = make_client()
+    with pytest.raises(InvalidRequest, match="to ask for rights with a key"):
+        await other.connect_with_token(service.ready["mqtt_url"], **connecting, topics=["chat/#"])
     with pytest.raises(InvalidRequest, match="organization_id"):
         await other.connect_with_token(service.ready["mqtt_url"], secret_key=service.secret_key)
     with pytest.raises(TokenError) as caught:
@@ -316,13 +319,16 @@ async def test_revoked_while_connected_with_nobody_to_ask_is_the_end(
         await client.publish("chat/a", b"")
 
 
+@pytest.mark.parametrize("refreshes", [0, 1])
 async def test_revoked_while_connected_with_a_key_is_a_new_token_and_goes_on(
-    make_client: Make, connect: Make, service: Any
+    make_client: Make, connect: Make, service: Any, refreshes: int
 ) -> None:
     client, heard = make_client()
-    first = await connect(client, "dave")
+    first = await connect(client, f"dave-{refreshes}")
     await client.subscribe("chat/#")
-    service.revoke(user_id="dave")
+    for _ in range(refreshes):
+        assert (await client.refresh_token()).token_id == first.token_id
+    service.revoke(user_id=f"dave-{refreshes}")
     await heard.wait_for("connected", times=2)
     assert client.token.token_id != first.token_id
     await client.publish("chat/again", b"")
@@ -376,3 +382,147 @@ async def test_a_broker_that_takes_no_token_in_place_is_connected_to_anew(
     assert {(await one).status for one in sending} == {Status.ACKNOWLEDGED}
     assert sorted(int(message.text) for message in await take(client, 400)) == list(range(400))
     assert "disconnected" not in heard.names()
+
+
+async def test_planned_reconnects_double_nothing_that_is_read_meanwhile(
+    make_client: Make, connect: Make, service: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the reader is done with between two connections is not handed out again."""
+    monkeypatch.setattr("tokenmq.client.engine.AUTH_TOKEN", "$auth/nothing")
+    client, heard = make_client()
+    writer, _ = make_client()
+    nothing: dict[str, Any] = dict.fromkeys(("secret_key", "user_id", "permissions", "topics"))
+    await connect(client, **{**nothing, "get_token": lambda: service.create_token("gus")})
+    await connect(writer, "writer")
+    got: list[int] = []
+    every = asyncio.Event()
+
+    async def take(message: Any) -> None:
+        await asyncio.sleep(0)
+        got.append(int(message.text))
+        if len(got) >= 900:
+            every.set()
+
+    await client.subscribe("chat/gus/+", callback=take)
+    sending = [asyncio.create_task(writer.publish(f"chat/gus/{n % 7}", str(n))) for n in range(900)]
+    for times in range(2, 4):
+        await client.refresh_token()
+        await heard.wait_for("connected", times=times)
+    await asyncio.gather(*sending)
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        await every.wait()
+    assert sorted(got) == list(range(900))
+    assert "disconnected" not in heard.names()
+
+
+async def test_a_message_that_the_broker_does_not_take_is_said_and_ends_no_connection(
+    make_client: Make, connect: Make, service: Any, proxy_to: Make
+) -> None:
+    client, heard = make_client()
+    proxy = await proxy_to(*service.mqtt)
+    await connect(client, host=proxy.url)
+    with pytest.raises(NotDelivered, match="the broker takes"):
+        await client.publish("chat/a", b"x" * 20_000_000)
+    await client.publish("chat/a", b"small")
+    assert heard.names() == ["connected"]
+
+
+async def test_a_backend_that_gives_the_revoked_token_again_is_the_end(
+    make_client: Make, connect: Make, service: Any
+) -> None:
+    """The password that the broker refused is not sent a second time."""
+    client, heard = make_client()
+    kept = service.create_token("hal")
+    nothing: dict[str, Any] = dict.fromkeys(("secret_key", "user_id", "permissions", "topics"))
+    await connect(client, **{**nothing, "get_token": lambda: kept})
+    service.revoke(user_id="hal")
+    with pytest.raises(TokenError, match="its source gives it again"):
+        await take(client, 1)
+    assert heard.names() == ["connected", "disconnected", "reconnecting", "token_error", "auth_error"]
+
+
+async def test_who_waits_for_a_reply_learns_of_the_end(
+    make_client: Make, connect: Make, service: Any
+) -> None:
+    client, heard = make_client()
+    given = iter([service.create_token("ivy", topics=["chat/#", "response/#"])])
+    nothing: dict[str, Any] = dict.fromkeys(("secret_key", "user_id", "permissions", "topics"))
+
+    def ask() -> Any:
+        try:
+            return next(given)
+        except StopIteration:
+            raise TokenError("auth_failed", "signed out") from None
+
+    await connect(client, **{**nothing, "get_token": ask})
+    await client.subscribe("chat/ask")
+    asking = asyncio.create_task(client.request("chat/ask"))
+    await take(client, 1)
+    service.revoke(user_id="ivy")
+    await heard.wait_for("auth_error")
+    with pytest.raises(TokenError, match="signed out"):
+        await asking
+
+
+async def test_messages_of_qos_0_in_a_loop_stop_nobody(make_client: Make, connect: Make) -> None:
+    client, _ = make_client()
+    await connect(client)
+    ran = 0
+
+    async def others() -> None:
+        nonlocal ran
+        while True:
+            await asyncio.sleep(0)
+            ran += 1
+
+    other = asyncio.create_task(others())
+    for number in range(5000):
+        await client.publish("chat/loop", str(number), qos=0)
+    assert ran > 0
+    other.cancel()
+    await client.publish("chat/loop", b"end")
+
+
+async def test_a_message_whose_loop_fails_is_not_acknowledged(
+    make_client: Make, connect: Make, service: Any
+) -> None:
+    writer, _ = make_client()
+    await connect(writer, "writer")
+    got: list[str] = []
+    for fails in (True, False):
+        with contextlib.suppress(KeyError):
+            async with Client(token_service_url=service.http_url) as client:
+                await connect(client, "jan", client_id="jan-1")
+                if fails:
+                    await client.subscribe("chat/jan")
+                    await writer.publish("chat/jan", "first")
+                    await writer.publish("chat/jan", "second")
+                async with asyncio.timeout(PATIENCE_SECONDS):
+                    async for message in client.messages:
+                        got.append(message.text)
+                        if fails:
+                            raise KeyError(message.text)
+                        if message.text == "second":
+                            break
+    assert got == ["first", "first", "second"]
+
+
+async def test_a_subscription_that_is_refused_on_a_new_session_is_told_and_forgotten(
+    make_client: Make, connect: Make, service: Any
+) -> None:
+    client, heard = make_client(session_expiry_seconds=0)
+    topics = iter([["chat/#"], ["chat/open"]])
+    nothing: dict[str, Any] = dict.fromkeys(("secret_key", "user_id", "permissions", "topics"))
+
+    def ask() -> Any:
+        return service.create_token("kim", topics=next(topics))
+
+    first = await connect(client, **{**nothing, "get_token": ask})
+    await client.subscribe("chat/open")
+    await client.subscribe("chat/closed")
+    service.revoke(token_id=first.token_id)
+    assert await heard.wait_for("connected", times=2) is False
+    denied = await heard.wait_for("denied")
+    assert (denied.action, denied.topic, denied.reason_code) == ("subscribe", "chat/closed", 0x87)
+    await client.publish("chat/open", "still here")
+    assert [message.text for message in await take(client, 1)] == ["still here"]
