@@ -16,6 +16,7 @@ import msgspec
 from tokenmq.access import checking
 from tokenmq.access.origins import matches_origin
 from tokenmq.access.policy import Policy, starting_document, starting_policy
+from tokenmq.access.recording import HistoryRules
 from tokenmq.access.rules import PolicyDocument
 from tokenmq.errors import Conflict, Forbidden, InvalidRequest, NotFound, Unavailable
 from tokenmq.services import wording
@@ -107,6 +108,13 @@ class Organizations:
         Raises: NotFound (`organization_not_found`).
         """
         return self._existing(org_id).policy is None
+
+    def history_rules_of(self, org_id: str) -> HistoryRules:
+        """Return what of an organization's messages is recorded.
+
+        Raises: NotFound (`organization_not_found`).
+        """
+        return HistoryRules(self._existing(org_id).history)
 
     def settings_of(self, org_id: str) -> OrganizationSettings:
         """Return an organization's settings.

@@ -179,7 +179,7 @@ class OrganizationStore(Protocol):
         audit: Audit[OrganizationRecord] = (),
         applied: Callable[[OrganizationRecord], Result],
     ) -> Result:
-        """Store name, settings and policy of an existing one.
+        """Store name, settings, policy and rules of history of an existing one.
 
         Raises: NotFound (`organization_not_found`), Conflict (name taken).
         """

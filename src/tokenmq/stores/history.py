@@ -15,7 +15,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from tokenmq.broker.recording import HistoryRule
+from tokenmq.access.recording import HistoryRule
 from tokenmq.broker.records import HistoryRecord
 from tokenmq.stores.audit import Audit
 

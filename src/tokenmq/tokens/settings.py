@@ -25,6 +25,8 @@ MAX_SESSION_EXPIRY_SECONDS = 0xFFFF_FFFF
 MAX_ALLOWED_ORIGINS = 64
 # More of anything than one process holds: a bound for typing errors.
 MAX_QUOTA = 10_000_000
+# A tebibyte: a bound for typing errors, too.
+MAX_HISTORY_BYTES = 2**40
 _QUOTAS = ("max_connections", "max_sessions", "max_retained_messages")
 MAX_DOLLAR_TREES = 16
 MAX_TREE_BYTES = 64
@@ -56,6 +58,8 @@ class OrganizationSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=Tr
         max_connections: at one time.
         max_sessions: that outlive their connections, at one time.
         max_retained_messages: at one time.
+        history_bytes: what its recorded messages may take up, each with what goes along
+            with it; the oldest are dropped.
         dollar_trees: `$` trees whose topics are ordinary in all but name.
     """
 
@@ -74,6 +78,7 @@ class OrganizationSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=Tr
     max_connections: int = 20_000
     max_sessions: int = 10_000
     max_retained_messages: int = 10_000
+    history_bytes: int = 1_073_741_824
     dollar_trees: tuple[str, ...] = ("$notifications", "$spaces")
 
 
@@ -98,6 +103,7 @@ def _life_problems(settings: OrganizationSettings) -> list[tuple[str, str]]:
         ("family_max_seconds", settings.family_max_seconds, longest, MAX_FAMILY_SECONDS),
         ("refresh_grace_seconds", settings.refresh_grace_seconds, 0, MAX_REFRESH_GRACE_SECONDS),
         ("reconnect_window_seconds", settings.reconnect_window_seconds, 0, MAX_TTL_SECONDS),
+        ("history_bytes", settings.history_bytes, 0, MAX_HISTORY_BYTES),
         *((quota, getattr(settings, quota), 0, MAX_QUOTA) for quota in _QUOTAS),
     )
     return [
