@@ -62,13 +62,13 @@ class Scope:
 
     __slots__ = ("_identity", "_parts", "_policy", "_subject")
 
-    def __init__(self, identity: Identity, *, policy: Policy | None, client_id: str) -> None:
+    def __init__(self, identity: Identity, *, policy: Policy | None, client_id: str | None) -> None:
         """Hold what is needed; nothing is compiled yet.
 
         Args:
             identity: whose grants these are.
             policy: the organization's; None: the grants are not cut.
-            client_id: value of `{client_id}`.
+            client_id: value of `{client_id}`; None: not known, then grants that need it are void.
         """
         self._identity = identity
         self._policy = policy

@@ -78,9 +78,15 @@ class Identity(msgspec.Struct, frozen=True):
             return True
         return client_id.startswith(pattern[:-1]) if pattern.endswith("*") else client_id == pattern
 
+    @property
+    def only_client_id(self) -> str | None:
+        """The one client id that the token is bound to; None where there may be several."""
+        pattern = self.client_id
+        return None if pattern is None or pattern.endswith("*") else pattern
+
     def names_client_id(self, client_id: str) -> bool:
         """Tell whether the token is bound to exactly this client id, not to a prefix of it."""
-        return self.client_id == client_id and not client_id.endswith("*")
+        return self.only_client_id == client_id
 
     def has_rights_of(self, other: Identity) -> bool:
         """Tell whether the two differ by nothing but their passwords: what they may do is the same then."""

@@ -8,6 +8,7 @@ from typing import Any
 from tokenmq import clock
 from tokenmq.api.call import Access, Endpoint
 from tokenmq.errors import InvalidKey, InvalidRequest, NotFound
+from tokenmq.services.bearers import Bearer
 from tokenmq.services.bundle import Services
 from tokenmq.services.keys import require, require_administrator
 from tokenmq.tokens.records import KeyRecord, OrganizationRecord
@@ -39,6 +40,21 @@ def shown_key(headers: Mapping[bytes, bytes], tree: Mapping[str, Any]) -> str | 
     return found.pop() if found else None
 
 
+def is_token(endpoint: Endpoint, text: str | None) -> bool:
+    """Tell whether what was shown is a user's token, at an endpoint that takes them; no key has a dot."""
+    return endpoint.permission is not None and text is not None and "." in text
+
+
+def bearer(text: str, services: Services, *, origin: str | None, now: float) -> Bearer:
+    """Return the user whose token the caller shows.
+
+    Raises: InvalidToken, ExpiredToken, Forbidden, RateLimited.
+    """
+    found = services.bearers.prove(text, origin=origin, now=now)
+    services.key_limits.take(found.identity.token_id or "", clock.mono(), credential="token")
+    return found
+
+
 def authenticate(endpoint: Endpoint, text: str | None, services: Services, now: float) -> KeyRecord | None:
     """Return the caller's key, once it is known that it opens this endpoint (not one for everybody).
 
@@ -60,7 +76,11 @@ def authenticate(endpoint: Endpoint, text: str | None, services: Services, now: 
 
 
 def organization(
-    endpoint: Endpoint, key: KeyRecord | None, named: Sequence[object], services: Services
+    endpoint: Endpoint,
+    key: KeyRecord | None,
+    named: Sequence[object],
+    services: Services,
+    bearer: Bearer | None = None,
 ) -> OrganizationRecord | None:
     """Return the organization that a call is about; None where it may be about all of them.
 
@@ -69,9 +89,10 @@ def organization(
         key: the caller's; None where none is needed.
         named: `organization_id` of the body and of the query, UNSET where absent.
         services: they know the organizations.
+        bearer: the user whose token was shown; None where none was.
 
     Raises: InvalidRequest (none named where one is needed, or two that differ, or another
-        than the key's), NotFound.
+        than the key's or token's), NotFound.
     """
     names = {name for name in named if isinstance(name, str)}
     if len(names) > 1:
@@ -81,6 +102,10 @@ def organization(
         return None
     if key is not None:
         return services.organizations.resolve(key, name)
+    if bearer is not None:
+        if name is not None and name != bearer.identity.org_id:
+            raise InvalidRequest(("organization_id", "is not the organization of the token"))
+        name = bearer.identity.org_id
     if name is None:
         raise InvalidRequest(("organization_id", "required"))
     found = services.organizations.find(name)

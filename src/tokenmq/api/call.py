@@ -13,9 +13,11 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
+from tokenmq.access.permission import Permission
 from tokenmq.api.answer import JSON, Answer
 from tokenmq.errors import InvalidKey
 from tokenmq.services.auditing import NO_TRACE, Trace
+from tokenmq.services.bearers import Bearer
 from tokenmq.services.bundle import Services
 from tokenmq.tokens.records import KeyRecord, OrganizationRecord
 
@@ -33,7 +35,8 @@ class Call(Generic[BodyT, QueryT]):
         params: the variable parts of the path.
         body: the typed body; None where the endpoint takes none.
         tree: the body as plain values, for what compares whole bodies.
-        key: the caller's; None only where the endpoint needs none.
+        key: the caller's; None only where the endpoint needs none, or a token was shown.
+        bearer: the user whose token was shown, where the endpoint takes tokens; else None.
         organization: what the call is about; None for calls of the instance.
         idempotency_key: the header's value.
         origin: of the web page that asks; None where none does.
@@ -54,6 +57,7 @@ class Call(Generic[BodyT, QueryT]):
     origin: str | None
     now: float
     trace: Trace = NO_TRACE
+    bearer: Bearer | None = None
 
     def caller(self) -> KeyRecord:
         """Return the key of the caller.
@@ -96,6 +100,8 @@ class Endpoint:
         operation: its name in the OpenAPI document.
         summary: one sentence for people.
         scope: what an `rk_` key needs, with `Access.SCOPE` and `SCOPE_OR_ALL`.
+        permission: a user's token may stand in place of a key; what it may see by this
+            permission is the service's to decide.
         body: type of the body; None when no body is read.
         body_required: False where an absent body means an empty object.
         form: `application/x-www-form-urlencoded` is accepted too.
@@ -116,6 +122,7 @@ class Endpoint:
     answer: Any
     query: type[msgspec.Struct]
     scope: str | None = None
+    permission: Permission | None = None
     body: type[msgspec.Struct] | None = None
     body_required: bool = True
     form: bool = False

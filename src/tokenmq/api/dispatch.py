@@ -87,10 +87,10 @@ class Path:
         shown = None
         if endpoint.access not in _KEYLESS:
             shown = auth.shown_key(headers, tree)
-        if endpoint.guessable and shown is None:
+        if (endpoint.guessable and shown is None) or auth.is_token(endpoint, shown):
             client = scope.get("client")
             with self._failures.counted(client[0] if client else None, now):
-                return await self._serve(endpoint, scope, headers, tree, None, now, lax=lax)
+                return await self._serve(endpoint, scope, headers, tree, shown, now, lax=lax)
         return await self._serve(endpoint, scope, headers, tree, shown, now, lax=lax)
 
     async def _serve(
@@ -105,8 +105,11 @@ class Path:
         lax: bool,
     ) -> Answer:
         services = self._services
-        key = None
-        if endpoint.access not in _KEYLESS:
+        origin = _text(headers.get(b"origin"))
+        key = bearer = None
+        if shown is not None and auth.is_token(endpoint, shown):
+            bearer = auth.bearer(shown, services, origin=origin, now=now)
+        elif endpoint.access not in _KEYLESS:
             key = auth.authenticate(endpoint, shown, services, now)
             if key is not None and expires_soon(key, now):
                 scope[KEY_EXPIRES] = key.expires_at
@@ -115,7 +118,7 @@ class Path:
         organization = None
         if endpoint.access not in _KEYLESS and endpoint.access is not Access.INSTANCE:
             named = (getattr(body, "organization_id", None), getattr(query, "organization_id", None))
-            organization = auth.organization(endpoint, key, named, services)
+            organization = auth.organization(endpoint, key, named, services, bearer)
         call = Call(
             services=services,
             document=self._document,
@@ -127,9 +130,10 @@ class Path:
             key=key,
             organization=organization,
             idempotency_key=_idempotency_key(headers) if endpoint.idempotent else None,
-            origin=_text(headers.get(b"origin")),
+            origin=origin,
             now=now,
             trace=trace_of(scope),
+            bearer=bearer,
         )
         return await endpoint.handler(call)
 

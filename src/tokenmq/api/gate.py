@@ -50,7 +50,15 @@ SECURITY: Headers = (
 )
 _TLS_ONLY: Headers = ((b"strict-transport-security", b"max-age=31536000; includeSubDomains"),)
 # Paths that browsers call; no cookie is ever used, so any origin may read their answers.
-_OPEN_PATHS = ("/v2/tokens", "/v1/create", "/v2/providers", "/.well-known/", "/openapi.json")
+_OPEN_PATHS = (
+    "/v2/tokens",
+    "/v1/create",
+    "/v2/providers",
+    "/v2/utilities/presence",
+    "/v2/history",
+    "/.well-known/",
+    "/openapi.json",
+)
 _CORS: Headers = (
     (b"access-control-allow-origin", b"*"),
     (b"access-control-allow-headers", b"Content-Type, Authorization, Idempotency-Key, X-Secret-Key"),

@@ -120,6 +120,9 @@ def _operation(endpoint: Endpoint, query: list[dict[str, Any]]) -> dict[str, Any
     }
     if endpoint.access in (Access.SCOPE, Access.SCOPE_OR_ALL):
         operation["description"] = f"An `rk_` key needs the scope `{endpoint.scope}`."
+        if endpoint.permission is not None:
+            words = f" A user's token may stand in its place: it shows what `{endpoint.permission}` opens."
+            operation["description"] += words
     elif endpoint.access is Access.INSTANCE:
         operation["description"] = "Only with an `ik_` key."
     if endpoint.idempotent:

@@ -134,6 +134,17 @@ class Authenticator:
         self._families.require_current(claims, now)
         return _user(claims)
 
+    def bearer(self, token: str, now: float) -> Identity:
+        """Return whose a token is that stands for its user over HTTP, under its family's newest password.
+
+        Raises: InvalidToken, ExpiredToken.
+        """
+        claims = self._verifier.read(token, now)
+        self._existing(claims.org)
+        newest = self._families.require_current(claims, now)
+        identity = _user(claims)
+        return identity if newest is None else identity.renewed(newest)
+
     def _by_method(self, credentials: Credentials, now: float) -> Identity:
         if credentials.method not in METHODS:  # [MQTT-4.12.0-1]
             raise UnknownMethod("authentication method is none of JWT, OAUTH2-JWT, CUSTOM-JWT")

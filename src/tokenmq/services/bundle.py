@@ -9,6 +9,7 @@ from tokenmq import clock
 from tokenmq.config import AuditSettings
 from tokenmq.services.audit import Audit
 from tokenmq.services.authenticate import Authenticator
+from tokenmq.services.bearers import Bearers
 from tokenmq.services.exchange import Exchange
 from tokenmq.services.families import Families
 from tokenmq.services.jwks import KeySets
@@ -52,6 +53,7 @@ class Services:
     signing: Signing
     signing_keys: SigningKeys
     authenticator: Authenticator
+    bearers: Bearers
     policies: Policies
     tokens: Tokens
     audit: Audit
@@ -147,6 +149,7 @@ class Services:
             signing=signing,
             signing_keys=SigningKeys(signing),
             authenticator=authenticator,
+            bearers=Bearers(authenticator, organizations),
             policies=Policies(organizations, authenticator),
             tokens=tokens,
             audit=Audit(store.audit),

@@ -28,8 +28,13 @@ class KeyLimits:
         # By key id: seconds until all is given back, and when that was so.
         self._used: dict[str, tuple[float, float]] = {}
 
-    def take(self, key_id: str, mono: float) -> None:
+    def take(self, key_id: str, mono: float, *, credential: str = "key") -> None:
         """Count a request.
+
+        Args:
+            key_id: names the key, or the family of a token.
+            mono: monotonic seconds.
+            credential: what it is, for the text of the error.
 
         Raises: RateLimited; then it is not counted.
         """
@@ -44,7 +49,7 @@ class KeyLimits:
         self._used[key_id] = (owed, mono) if is_allowed else (used, at)
         if not is_allowed:
             raise RateLimited(
-                f"more than {most} requests a minute with this key",
+                f"more than {most} requests a minute with this {credential}",
                 retry_after_seconds=ceil(owed - WINDOW_SECONDS),
                 quota=most,
                 window_seconds=WINDOW_SECONDS,

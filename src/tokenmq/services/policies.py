@@ -146,7 +146,7 @@ class Policies:
         if identity is None:
             subject = Subject(question.user_id or "", org_id, client_id, question.claims)
             return explain(self._organizations.policy_of(org_id), question.action, topic, subject)
-        return self._by_token(identity, client_id or _only_client(identity), question.action, topic)
+        return self._by_token(identity, client_id or identity.only_client_id, question.action, topic)
 
     def _by_token(
         self, identity: Identity, client_id: str | None, action: Permission, topic: str
@@ -155,8 +155,7 @@ class Policies:
         if client_id is not None and not identity.admits_client_id(client_id):
             words = "the token is bound to another client id"
             return Explained(allowed=False, decided_by="token", explanation=words)
-        # Nothing is known under this name, so variables that need it are void.
-        scope = Scope(identity, policy=None, client_id=client_id or "")
+        scope = Scope(identity, policy=None, client_id=client_id)
         is_filter = "+" in topic or "#" in topic
         granted = (scope.on_filter if is_filter else scope.on_topic)(action, topic)
         if not granted.allowed:
@@ -202,9 +201,3 @@ def _topic(question: Question) -> str:
     except InvalidTopic as error:
         raise InvalidRequest(("topic", error.reason)) from None
     return inner
-
-
-def _only_client(identity: Identity) -> str | None:
-    """Return the one client id that a token is bound to, None where there may be several."""
-    pattern = identity.client_id
-    return None if pattern is None or pattern.endswith("*") else pattern
