@@ -87,10 +87,15 @@ def find_rows(
     """
     found: list[Row] = []
     for size, parameters in _cut(values):
-        text = _select(connection.dialect, wanted, columns, size).string
+        compiled = _select(connection.dialect, wanted, columns, size)
         for one in parameters:
-            found += map(tuple, connection.exec_driver_sql(text, one))
+            found += found_by(connection, compiled, one)
     return found
+
+
+def found_by(connection: Connection, compiled: Compiled, values: Row) -> Iterator[Row]:
+    """Yield the rows of a query that SQLAlchemy wrote once, with its values in their order."""
+    return map(tuple, connection.exec_driver_sql(compiled.string, values))
 
 
 def primary_key(table: Table) -> tuple[Column[Any], ...]:

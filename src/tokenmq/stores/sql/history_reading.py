@@ -23,7 +23,7 @@ from sqlalchemy import Compiled, Connection, Dialect, Select, bindparam, func, s
 
 from tokenmq.broker.records import HistoryRecord
 from tokenmq.stores.history import HistoryHead, HistoryQuery, Scan
-from tokenmq.stores.sql.bulk import Row, find_rows, primary_key
+from tokenmq.stores.sql.bulk import Row, find_rows, found_by, primary_key
 from tokenmq.stores.sql.tables import history, history_organizations, history_topics
 from tokenmq.topics.filter import matches
 
@@ -264,8 +264,7 @@ def _ids_of(
     # No topic has the id 0.
     padded = [*topics, *[0] * (size - len(topics))]
     values = chain.from_iterable((topic, *between, *times, query.limit, 0) for topic in padded)
-    rows = connection.exec_driver_sql(compiled.string, (*values, query.limit, 0))
-    return [row[0] for row in rows]
+    return [row[0] for row in found_by(connection, compiled, (*values, query.limit, 0))]
 
 
 def _by_id(connection: Connection, query: HistoryQuery, between: _Between) -> Scan:

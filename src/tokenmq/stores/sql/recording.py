@@ -27,7 +27,7 @@ from typing import TypeAlias, cast
 from sqlalchemy import Compiled, Connection, Dialect, Select, bindparam, select, union_all
 
 from tokenmq.broker.records import HistoryRecord
-from tokenmq.stores.sql.bulk import Row, add_rows, drop_rows, find_rows, primary_key
+from tokenmq.stores.sql.bulk import Row, add_rows, drop_rows, find_rows, found_by, primary_key
 from tokenmq.stores.sql.history_sums import (
     TopicSums,
     Totals,
@@ -162,11 +162,10 @@ def oldest_of_topics(
         some = pairs[start : start + _TOGETHER]
         size = next(size for size in (1, 8, _TOGETHER) if size >= len(some))
         padded = [*some, *[(0, 0)] * (size - len(some))]
-        text = _oldest_statement(connection.dialect, size).string
         # SQLite has no limit without an offset.
         values = tuple(chain.from_iterable((topic, most, 0) for topic, most in padded))
-        for row in connection.exec_driver_sql(text, values):
-            yield cast("tuple[int, int, int, float]", tuple(row))
+        statement = _oldest_statement(connection.dialect, size)
+        yield from cast("Iterator[tuple[int, int, int, float]]", found_by(connection, statement, values))
 
 
 def _by_topic(
