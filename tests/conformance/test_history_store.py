@@ -350,7 +350,7 @@ steps = st.one_of(
 @given(program=st.lists(steps, max_size=12), seed=st.integers(0, 2**32))
 async def test_every_answer_is_that_of_a_look_at_everything(few, program, seed, filled, records, monkeypatch):
     monkeypatch.setattr("tokenmq.stores.sql.history_reading.FEW_TOPICS", few)
-    monkeypatch.setattr("tokenmq.stores.sql.history_reading.SCANNED", 3)
+    monkeypatch.setattr("tokenmq.stores.sql.history_reading.SCANNED", 7)
     organization = records.organization()
     await filled.store.organizations.create(organization, applied=same)
     recording, oracle = Recording(filled, organization.id), Oracle()

@@ -268,19 +268,35 @@ def _ids_of(
 
 
 def _by_id(connection: Connection, query: HistoryQuery, between: _Between) -> Scan:
-    """Go through an organization's messages by their ids."""
-    values = {"org": query.org_id, "low": between[0], "high": between[1], "most": SCANNED}
-    rows = connection.execute(_UP if query.ascending else _DOWN, values).all()
-    names = _names(connection, {row[1] for row in rows})
-    wanted = {id_ for id_, name in names.items() if matches(query.topic_filter, name)}
-    hits = [id_ for id_, topic in rows if topic in wanted]
-    if query.since is None and query.until is None:
-        del hits[query.limit :]
-    heads = [head for head in _heads(connection, hits, names) if _is_within(head.at, query)]
-    if len(heads) >= query.limit:
-        heads = heads[: query.limit]
-        return Scan(heads, heads[-1].id)
-    return Scan(heads, rows[-1][0] if len(rows) == SCANNED else None)
+    """Go through an organization's messages by their ids, in parts that grow."""
+    low, high = between
+    names: dict[int, str] = {}
+    heads: list[HistoryHead] = []
+    looked = 0
+    while looked < SCANNED:
+        part = min(max(4 * query.limit, looked), SCANNED - looked)
+        values = {"org": query.org_id, "low": low, "high": high, "most": part}
+        rows = connection.execute(_UP if query.ascending else _DOWN, values).all()
+        names |= _names(connection, {row[1] for row in rows} - names.keys())
+        heads += _hits(connection, query, [(row[0], row[1]) for row in rows], names)
+        if len(heads) >= query.limit:
+            heads = heads[: query.limit]
+            return Scan(heads, heads[-1].id)
+        if len(rows) < part:
+            return Scan(heads, None)
+        looked += part
+        low, high = (rows[-1][0], high) if query.ascending else (low, rows[-1][0])
+    return Scan(heads, low if query.ascending else high)
+
+
+def _hits(
+    connection: Connection, query: HistoryQuery, rows: Sequence[tuple[int, int]], names: dict[int, str]
+) -> list[HistoryHead]:
+    """Return the heads of those messages, ids and topics, that a query asks for."""
+    topics = {topic for _, topic in rows}
+    wanted = {id_ for id_ in topics if id_ in names and matches(query.topic_filter, names[id_])}
+    found = _heads(connection, [id_ for id_, topic in rows if topic in wanted], names)
+    return [head for head in found if _is_within(head.at, query)]
 
 
 def _is_within(at: float, query: HistoryQuery) -> bool:
