@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tokenmq.access.recording import HistoryRule, HistoryRules
-from tokenmq.broker.records import HistoryRecord, put
+from tokenmq.broker.records import Change, HistoryRecord, put
 from tokenmq.stores.audit import Action, AuditEntry, AuditQuery
 from tokenmq.stores.history import Erasure, HistoryHead, HistoryQuery
 from tokenmq.topics.filter import matches
@@ -136,6 +136,22 @@ async def test_a_message_that_is_saved_twice_is_there_once(recording):
     assert await recording.ids() == [1, 2, 3]
     await recording.fill((4, "a"), most=3)
     assert await recording.ids() == [2, 3, 4]
+
+
+async def test_a_message_that_is_taken_back_is_gone_and_not_missed(recording):
+    await recording.fill((1, "a"), (2, "a"))
+    future = asyncio.get_running_loop().create_future()
+    changes = [Change(HistoryRecord, 2, None), Change(HistoryRecord, 9, None)]
+    recording.filled.store.kept.save(changes, future.set_result)
+    assert await future is None
+    assert await recording.ids() == [1]
+    assert not await recording.store.lost_after(recording.org_id, "a", 1)
+
+
+async def test_what_was_let_go_before_it_came_counts_as_lost(recording):
+    await recording.fill((5, "a"), lost=4)
+    assert await recording.store.lost_after(recording.org_id, "a", 4)
+    assert not await recording.store.lost_after(recording.org_id, "a", 5)
 
 
 async def test_a_late_message_takes_its_place(recording):

@@ -104,6 +104,18 @@ def record_messages(connection: Connection, records: Collection[HistoryRecord]) 
     store_totals(connection, totals.values())
 
 
+def take_back(connection: Connection, ids: Collection[int]) -> None:
+    """Drop messages that were never to be read; those that are not there are passed over."""
+    found = find_rows(
+        connection, (*_DROPPED, history.c.org_id), primary_key(history), [(id_,) for id_ in ids]
+    )
+    totals = load_totals(connection, {row[3] for row in found})
+    rows = [row[:3] for row in found if row[3] in totals]
+    if rows:
+        drop_messages(connection, totals, rows, are_missed=False)
+        store_totals(connection, totals.values())
+
+
 def hold_bounds(connection: Connection, total: Totals, spare: int) -> int:
     """Drop the oldest messages and topics of an organization as long as it has too much.
 
@@ -134,6 +146,7 @@ def drop_messages(
     rows: Sequence[Dropped],
     *,
     are_oldest: bool = False,
+    are_missed: bool = True,
 ) -> dict[int, TopicSums]:
     """Drop messages that are there; return their topics as they are now, by id.
 
@@ -141,10 +154,15 @@ def drop_messages(
         totals: of their organizations, changed, not stored.
         rows: no message twice.
         are_oldest: no older message of these topics is there.
+        are_missed: they count as lost.
     """
     drop_rows(connection, primary_key(history), [(row[0],) for row in rows])
     topics = topics_of(connection, {row[1] for row in rows})
+    lost_to = {id_: topic.lost_to for id_, topic in topics.items()}
     _lose(topics, rows, totals, are_oldest=are_oldest)
+    if not are_missed:
+        for id_, topic in topics.items():
+            topic.lost_to = lost_to[id_]
     store_topics(connection, topics.values())
     return topics
 
@@ -210,8 +228,7 @@ def _new_topic(first: HistoryRecord, total: Totals) -> TopicSums:
 def _take_in(topic: TopicSums, group: Sequence[HistoryRecord]) -> list[Row]:
     """Add new messages to the sums of their topic; return the rows to write."""
     kept, lost = group[-_most(group) :], group[: -_most(group)]
-    if lost:
-        topic.lost_to = max(topic.lost_to, lost[-1].id)
+    topic.lost_to = max(topic.lost_to, *(record.lost for record in group), lost[-1].id if lost else 0)
     first = kept[0]
     topic.oldest = min(topic.oldest, first.id) if topic.count else first.id
     topic.due = topic.due if topic.count else min(record.at for record in kept)

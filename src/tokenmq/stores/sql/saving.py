@@ -2,7 +2,7 @@
 
 Of the changes of a batch only the last under each key reaches the database. Dropping a
 session undoes what the batch has put under it so far, and drops what is stored under it.
-What is recorded in the history is only ever added here (`recording`).
+What is recorded in the history has bounds of its own (`recording`).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from tokenmq.broker.records import (
 )
 from tokenmq.stores.sql.bulk import Row, drop_rows, primary_key, put_rows
 from tokenmq.stores.sql.kept_rows import delivery_row, key_row, plain_row, retained_row, session_row
-from tokenmq.stores.sql.recording import record_messages
+from tokenmq.stores.sql.recording import record_messages, take_back
 from tokenmq.stores.sql.tables import deliveries, messages, received, retained, sessions, subscriptions
 
 # The last record under each key of a kind; None where it is dropped.
@@ -57,6 +57,7 @@ def save(connection: Connection, batch: Sequence[Sequence[Change]]) -> list[None
     for kind, last in changes.left().items():
         if kind is HistoryRecord:
             record_messages(connection, cast("list[HistoryRecord]", [*filter(None, last.values())]))
+            take_back(connection, [key for key, one in last.items() if one is None])
             continue
         table, row_of = _ROWS[kind]
         put_rows(connection, table, [row_of(one) for one in last.values() if one is not None])

@@ -23,6 +23,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
 )
 from sqlalchemy.dialects import postgresql
 
@@ -190,6 +191,7 @@ subscriptions = Table(
     Column("no_local", Boolean, nullable=False),
     Column("retain_as_published", Boolean, nullable=False),
     Column("identifier", BigInteger, nullable=False),
+    Column("history", Boolean, nullable=False, server_default=false()),
     sqlite_with_rowid=False,
 )
 
@@ -202,6 +204,7 @@ messages = Table(
     Column("payload", LargeBinary, nullable=False),
     Column("forward", LargeBinary, nullable=False),
     Column("expires_at", Double),
+    Column("stamp", LargeBinary, nullable=False, server_default=""),
 )
 
 deliveries = Table(
@@ -216,6 +219,8 @@ deliveries = Table(
     Column("released", Boolean, nullable=False),
     Column("identifiers", Text, nullable=False),
     Column("group", Text, nullable=False),
+    Column("prefix", Text, nullable=False, server_default=""),
+    Column("stamped", Boolean, nullable=False, server_default=false()),
     sqlite_with_rowid=False,
 )
 
@@ -241,6 +246,7 @@ retained = Table(
     Column("token_id", Text, index=True),
     Column("client_id", Text),
     Column("attrs", Text),
+    Column("history_id", BigInteger, nullable=False, server_default="0"),
 )
 
 # In the order of their bytes, wherever the database would have its own order.

@@ -18,6 +18,7 @@ _ORDERED = sa.Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
 def upgrade() -> None:
     """Make the tables; so far nothing is recorded."""
     op.add_column("organizations", sa.Column("history", sa.Text()))
+    _kept()
     _topics()
     _messages()
     op.create_table(
@@ -34,6 +35,22 @@ def upgrade() -> None:
         sa.Column("next", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("name", name="pk_reserved"),
     )
+
+
+def _kept() -> None:
+    """Add what the core keeps of its history; nothing that is kept so far has to do with it."""
+    no = sa.false()
+    for table, column in (
+        ("subscriptions", sa.Column("history", sa.Boolean(), nullable=False, server_default=no)),
+        ("messages", sa.Column("stamp", sa.LargeBinary(), nullable=False, server_default="")),
+        ("deliveries", sa.Column("prefix", sa.Text(), nullable=False, server_default="")),
+        ("deliveries", sa.Column("stamped", sa.Boolean(), nullable=False, server_default=no)),
+        ("retained", sa.Column("history_id", sa.BigInteger(), nullable=False, server_default="0")),
+    ):
+        op.add_column(table, column)
+    # SQLite would give the rows that are there an empty text.
+    stamp: sa.ColumnClause[bytes] = sa.column("stamp", sa.LargeBinary())
+    op.execute(sa.update(sa.table("messages", stamp)).values(stamp=b""))
 
 
 def _topics() -> None:
