@@ -22,6 +22,7 @@ DEFAULTS = {
     "max_connections": 20000,
     "max_sessions": 10000,
     "max_retained_messages": 10000,
+    "history_bytes": 1073741824,
     "dollar_trees": ["$notifications", "$spaces"],
 }
 

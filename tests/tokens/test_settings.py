@@ -24,6 +24,7 @@ def test_defaults_are_those_of_the_wire_contract_and_fit():
         "max_connections": 20_000,
         "max_sessions": 10_000,
         "max_retained_messages": 10_000,
+        "history_bytes": 1_073_741_824,
         "dollar_trees": ("$notifications", "$spaces"),
     }
 

@@ -30,6 +30,7 @@ from tokenmq.tokens import ids, settings
 from tokenmq.tokens.records import KeyRecord, OrganizationRecord, OrganizationSettings
 
 MAX_NAME_BYTES = 255
+_NO_HISTORY = HistoryRules()
 _FIELDS = frozenset(OrganizationSettings.__struct_fields__)
 
 
@@ -157,13 +158,18 @@ class Organizations:
         return await self._create(name, settings, of_key(key), now, trace)
 
     async def create_first(
-        self, name: str, *, settings: Mapping[str, Any] | None, now: float
+        self,
+        name: str,
+        *,
+        settings: Mapping[str, Any] | None,
+        now: float,
+        history: HistoryRules = _NO_HISTORY,
     ) -> OrganizationRecord:
         """Make an organization in nobody's name; for `bootstrap` alone.
 
         Raises: InvalidRequest, Conflict (name taken), Unavailable.
         """
-        return await self._create(name, settings, SYSTEM, now, NO_TRACE)
+        return await self._create(name, settings, SYSTEM, now, NO_TRACE, history)
 
     def get(self, org_id: str, *, key: KeyRecord) -> OrganizationRecord:
         """Return an organization.
@@ -263,6 +269,40 @@ class Organizations:
             )
             await self._store.update(new, audit=audit, applied=self._change)
 
+    async def set_history(
+        self,
+        org_id: str,
+        rules: HistoryRules,
+        *,
+        key: KeyRecord,
+        now: float,
+        trace: Trace = NO_TRACE,
+    ) -> None:
+        """Say what of an organization's messages is recorded, durable before it returns.
+
+        Args:
+            org_id: the organization.
+            rules: checked (`services.history`).
+            key: whose change it is.
+            now: unix seconds.
+            trace: where the request came from.
+
+        Raises: NotFound, Unavailable.
+        """
+        async with self._changing:
+            new = replace(self._existing(org_id), history=rules.rules)
+            about = f"organization:{org_id}"
+            audit = entry(
+                Action.HISTORY_RULES_CHANGE,
+                about,
+                actor=of_key(key),
+                org_id=org_id,
+                now=now,
+                trace=trace,
+                rules=len(rules.rules),
+            )
+            await self._store.update(new, audit=audit, applied=self._change)
+
     async def delete(self, org_id: str, *, key: KeyRecord, now: float, trace: Trace = NO_TRACE) -> int:
         """Delete an organization with all that is its; return the sessions closed.
 
@@ -275,12 +315,18 @@ class Organizations:
             return await self._store.delete(org_id, audit=audit, applied=self._drop)
 
     async def _create(
-        self, name: str, settings: Mapping[str, Any] | None, actor: str, now: float, trace: Trace
+        self,
+        name: str,
+        settings: Mapping[str, Any] | None,
+        actor: str,
+        now: float,
+        trace: Trace,
+        history: HistoryRules = _NO_HISTORY,
     ) -> OrganizationRecord:
         check_text("name", name, max_bytes=MAX_NAME_BYTES)
         org_id = ids.new_org_id(os.urandom(ids.ORG_ID_ENTROPY))
         merged = _merged(OrganizationSettings(), settings or {})
-        record = OrganizationRecord(org_id, name, merged, int(now))
+        record = OrganizationRecord(org_id, name, merged, int(now), history=history.rules)
         audit = _noted(
             Action.ORGANIZATION_CREATE, record, actor, now, trace, changed=sorted(settings or {}) or None
         )
