@@ -302,6 +302,70 @@ class Published(TypedDict):
     message_id: str
 
 
+class PresentUser(TypedDict):
+    """One session that is present; a token is told no client id and no address."""
+
+    username: str
+    display_name: NotRequired[str | None]
+    client_id: NotRequired[str]
+    peer_host: NotRequired[str | None]
+    connected_since: NotRequired[str]
+    subscribed_topics: NotRequired[list[str]]
+
+
+class Presence(TypedDict):
+    """Who is present: so many users, by so many sessions."""
+
+    online_count: int
+    count: int
+    users: list[PresentUser]
+
+
+class HistoryMessage(TypedDict):
+    """A recorded message: `payload` where it is text, else `payload_base64`."""
+
+    id: int
+    topic: str
+    payload: NotRequired[str]
+    payload_base64: NotRequired[str]
+    qos: int
+    retain: bool
+    user_id: str
+    at: str
+
+
+class HistoryPage(TypedDict):
+    """Some recorded messages, where the next ones begin, and whether any topic asked for is recorded."""
+
+    recorded: bool
+    messages: list[HistoryMessage]
+    next: str | None
+
+
+class HistoryRule(TypedDict):
+    """What is recorded: topics, for how many seconds, how many messages of each.
+
+    A `durable` one is acknowledged to its publisher when it is recorded.
+    """
+
+    topic: str
+    max_age: int
+    max_messages: int
+    durable: NotRequired[bool]
+
+
+class HistoryRules(TypedDict):
+    """The rules of an organization; on a topic the first that matches holds."""
+
+    rules: list[HistoryRule]
+
+
+class Erased(TypedDict):
+    """How many recorded messages were erased."""
+
+    erased: int
+
+
 def grants_of(token: IssuedToken | TokenInfo) -> list[Grant]:
     """Return a token's grants, whichever of the two ways the answer writes them."""
     grants = list(token.get("grants", []))
