@@ -5,7 +5,8 @@ from __future__ import annotations
 from tokenmq.access.permission import Permission
 from tokenmq.api.call import Access, Endpoint
 from tokenmq.api.routes import history
-from tokenmq.api.schemas import answers, requests
+from tokenmq.api.schemas import history as schemas
+from tokenmq.api.schemas import requests
 
 HISTORY_ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint(
@@ -15,8 +16,8 @@ HISTORY_ENDPOINTS: tuple[Endpoint, ...] = (
         "Read recorded messages, the newest first unless asked otherwise",
         history.read,
         Access.SCOPE,
-        answers.HistoryList,
-        requests.HistoryQuery,
+        schemas.HistoryList,
+        schemas.HistoryQuery,
         scope="history:read",
         permission=Permission.HISTORY,
     ),
@@ -27,8 +28,8 @@ HISTORY_ENDPOINTS: tuple[Endpoint, ...] = (
         "Erase what was recorded of topics or of a user",
         history.erase,
         Access.SCOPE,
-        answers.HistoryErased,
-        requests.HistoryEraseQuery,
+        schemas.HistoryErased,
+        schemas.HistoryEraseQuery,
         scope="history:erase",
         body=requests.Keyed,
         body_required=False,
@@ -40,7 +41,7 @@ HISTORY_ENDPOINTS: tuple[Endpoint, ...] = (
         "Show what is recorded",
         history.rules,
         Access.SCOPE,
-        answers.HistoryRulesAnswer,
+        schemas.HistoryRulesAnswer,
         requests.OrganizationQuery,
         scope="history:read",
     ),
@@ -51,9 +52,9 @@ HISTORY_ENDPOINTS: tuple[Endpoint, ...] = (
         "Say what is recorded from now on; what no rule holds of is dropped",
         history.put_rules,
         Access.SCOPE,
-        answers.HistoryRulesAnswer,
+        schemas.HistoryRulesAnswer,
         requests.OrganizationQuery,
         scope="policy",
-        body=requests.HistoryRulesBody,
+        body=schemas.HistoryRulesBody,
     ),
 )

@@ -17,7 +17,6 @@ from tokenmq.api.schemas.answers import (
     AuditCheck,
     AuditInfo,
     ExchangeAnswer,
-    HistoryMessage,
     IntrospectionAnswer,
     KeyInfo,
     MqttCredentials,
@@ -32,6 +31,7 @@ from tokenmq.api.schemas.answers import (
     TokenAnswer,
     TokenInfo,
 )
+from tokenmq.api.schemas.history import HistoryMessage
 from tokenmq.broker.records import HistoryRecord
 from tokenmq.services.audit import Told, Verified
 from tokenmq.services.broker_views import RetainedView, SessionView

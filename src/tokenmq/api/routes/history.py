@@ -10,14 +10,15 @@ from tokenmq.access.recording import HistoryRule
 from tokenmq.api import views
 from tokenmq.api.answer import Answer, ok
 from tokenmq.api.call import Call
-from tokenmq.api.schemas.answers import HistoryErased, HistoryList, HistoryRulesAnswer
-from tokenmq.api.schemas.requests import (
+from tokenmq.api.schemas.history import (
+    HistoryErased,
     HistoryEraseQuery,
+    HistoryList,
     HistoryQuery,
+    HistoryRulesAnswer,
     HistoryRulesBody,
-    Keyed,
-    OrganizationQuery,
 )
+from tokenmq.api.schemas.requests import Keyed, OrganizationQuery
 from tokenmq.api.unset import given
 from tokenmq.services.history import Reading
 

@@ -11,7 +11,6 @@ from msgspec import UNSET, UnsetType
 from tokenmq.access.checking import Finding
 from tokenmq.access.grants import Grant
 from tokenmq.access.permission import Permission
-from tokenmq.access.recording import HistoryRule
 from tokenmq.access.rules import Rule
 from tokenmq.tokens.foreign.configuration import Configuration
 from tokenmq.tokens.settings import OrganizationSettings
@@ -244,39 +243,6 @@ class RetainedDeleted(msgspec.Struct, frozen=True):
 
     deleted: bool
     topic: str
-
-
-class HistoryMessage(msgspec.Struct, frozen=True, kw_only=True):
-    """A recorded message: `payload` where it is UTF-8, else `payload_base64`."""
-
-    id: int
-    topic: str
-    payload: str | UnsetType = UNSET
-    payload_base64: str | UnsetType = UNSET
-    qos: int
-    retain: bool
-    user_id: str
-    at: UtcTime
-
-
-class HistoryList(msgspec.Struct, frozen=True):
-    """One page of recorded messages; `recorded` tells whether any rule touches the filter."""
-
-    recorded: bool
-    messages: list[HistoryMessage]
-    next: str | None
-
-
-class HistoryErased(msgspec.Struct, frozen=True):
-    """How many recorded messages are gone."""
-
-    erased: int
-
-
-class HistoryRulesAnswer(msgspec.Struct, frozen=True):
-    """What is recorded; the first rule that matches a topic holds."""
-
-    rules: tuple[HistoryRule, ...]
 
 
 class Published(msgspec.Struct, frozen=True):

@@ -17,11 +17,8 @@ from msgspec import UNSET, Meta, UnsetType
 from tokenmq.access.checking import MAX_RULES, Finding
 from tokenmq.access.permission import Permission
 from tokenmq.limits import MAX_TOPICS, MAX_TTL_SECONDS, MIN_TTL_SECONDS
-from tokenmq.services.history import MAX_AGE_SECONDS, MAX_MESSAGES
-from tokenmq.services.history import MAX_RULES as MAX_HISTORY_RULES
 from tokenmq.services.key_changes import DEFAULT_GRACE_SECONDS, MAX_GRACE_SECONDS
 from tokenmq.services.paging import MAX_LIMIT
-from tokenmq.tokens.claims import MAX_TIME
 from tokenmq.tokens.settings import OrganizationSettings
 
 # Longest text of a request that is only a label; a user id is bounded in bytes by the services.
@@ -32,8 +29,6 @@ Labels = Annotated[list[str], Meta(min_length=1)]
 Permissions = Annotated[list[Permission], Meta(min_length=1)]
 TopicFilters = Annotated[list[str], Meta(min_length=1, max_length=MAX_TOPICS)]
 Time = Annotated[datetime, Meta(tz=True, description="RFC 3339, with its offset")]
-# What a query may give either way.
-Moment = Time | Annotated[float, Meta(ge=0, lt=MAX_TIME, description="Unix seconds")]
 # What a row of the audit trail names: as long as the longest client id with its kind before it.
 Exact = Annotated[str, Meta(min_length=1, max_length=2_048)]
 Limit = Annotated[int, Meta(ge=1, le=MAX_LIMIT)]
@@ -76,38 +71,6 @@ class RetainedQuery(PageQuery, kw_only=True):
     """GET /v2/utilities/retained."""
 
     topic: Annotated[str, Meta(min_length=1)] = "#"
-
-
-class HistoryQuery(PageQuery, kw_only=True):
-    """GET /v2/history."""
-
-    topic: Annotated[str, Meta(min_length=1, description="A topic or a topic filter")]
-    since: Moment | UnsetType = UNSET
-    until: Moment | UnsetType = UNSET
-    after: Annotated[int, Meta(ge=0, lt=2**53, description="Only ids greater than this")] = 0
-    order: Literal["asc", "desc"] = "desc"
-
-
-class HistoryEraseQuery(OrganizationQuery, kw_only=True):
-    """DELETE /v2/history: exactly one of topic and user_id."""
-
-    topic: Annotated[str, Meta(min_length=1)] | UnsetType = UNSET
-    user_id: Label | UnsetType = UNSET
-
-
-class HistoryRuleBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """One rule of the history."""
-
-    topic: Annotated[str, Meta(min_length=1, description="A topic filter")]
-    max_age: Annotated[int, Meta(ge=1, le=MAX_AGE_SECONDS, description="Seconds")]
-    max_messages: Annotated[int, Meta(ge=1, le=MAX_MESSAGES, description="Of each topic")]
-    durable: bool = False
-
-
-class HistoryRulesBody(Keyed, kw_only=True):
-    """PUT /v2/history/rules; the first rule that matches a topic holds, without rules nothing is recorded."""
-
-    rules: Annotated[list[HistoryRuleBody], Meta(max_length=MAX_HISTORY_RULES)]
 
 
 class PublishBody(Keyed, kw_only=True):

@@ -22,7 +22,7 @@ from tokenmq.stores.sql.order import Order
 from tokenmq.stores.sql.reader import Reader
 from tokenmq.stores.sql.tables import history_organizations, reserved
 from tokenmq.stores.sql.writer import GroupWriter, Work
-from tokenmq.topics.filter import matches
+from tokenmq.topics.filter import extent, following, has_wildcard, matches
 
 Outcome = TypeVar("Outcome")
 
@@ -68,12 +68,12 @@ class SqlHistory:
     async def lost_after(self, org_id: str, topic_filter: str, after: int) -> bool:
         """Tell whether something is lost that comes after an id."""
         lost = max(after, 1)
-        if reading.is_name(topic_filter):
+        if not has_wildcard(topic_filter):
             one = partial(reading.lost_of_one, org_id=org_id, topic=topic_filter)
             return await self._reader.run(one) >= lost
         if await self._reader.run(partial(reading.lost_altogether, org_id=org_id)) >= lost:
             return True
-        first, end = reading.range_of(topic_filter)
+        first, end = extent(topic_filter)
         while True:
             page = await self._reader.run(
                 partial(reading.topics_that_lost, org_id=org_id, range_=(first, end), lost=lost)
@@ -82,7 +82,7 @@ class SqlHistory:
                 return True
             if len(page) < reading.PAGE:
                 return False
-            first = reading.after(page[-1])
+            first = following(page[-1])
 
     async def erase(self, erasure: Erasure, *, audit: Audit[int]) -> int:
         """Erase recorded messages, step by step."""
@@ -107,7 +107,7 @@ class SqlHistory:
             first = ""
         while first is not None:
             swept = await self._writer.submit(_SWEEPING, SweepStep(org_id, rules, now, first), _same)
-            first = None if swept.last is None else reading.after(swept.last)
+            first = None if swept.last is None else following(swept.last)
             self._swept[org_id] = (rules, first)
             if swept.changed:
                 return swept.changed
@@ -121,7 +121,7 @@ class SqlHistory:
         if erasure.topic_filter is None:
             yield EraseStep(org_id, up_to, user_id=erasure.user_id or "")
             return
-        first, end = reading.range_of(erasure.topic_filter)
+        first, end = extent(erasure.topic_filter)
         page: list[tuple[int, str]] = []
         is_first = True
         while is_first or len(page) == reading.PAGE:
@@ -130,7 +130,7 @@ class SqlHistory:
             if topics or is_first:
                 yield EraseStep(org_id, up_to, topics)
             is_first = False
-            first = reading.after(page[-1][1]) if page else end
+            first = following(page[-1][1]) if page else end
 
 
 def _same(outcome: Outcome) -> Outcome:

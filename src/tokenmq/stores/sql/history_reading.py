@@ -25,7 +25,7 @@ from tokenmq.broker.records import HistoryRecord
 from tokenmq.stores.history import HistoryHead, HistoryQuery, Scan
 from tokenmq.stores.sql.bulk import Row, find_rows, found_by, primary_key
 from tokenmq.stores.sql.tables import history, history_organizations, history_topics
-from tokenmq.topics.filter import matches
+from tokenmq.topics.filter import extent, matches
 
 # Topics in the range of a filter that are matched one by one, about 3 ms.
 FEW_TOPICS = 2_000
@@ -33,8 +33,6 @@ FEW_TOPICS = 2_000
 SCANNED = 4_000
 # Topics that one statement of a walk through all of them gives.
 PAGE = 1_000
-# Beyond every topic, the longest of which has 65,535 bytes.
-_BEYOND = "\U0010ffff" * 16_384
 # Beyond every id.
 END = 2**62
 # How far times and ids may be out of order.
@@ -162,33 +160,6 @@ def newest(connection: Connection, org_id: str) -> int:
     return connection.execute(_NEWEST, {"org": org_id}).scalar() or 0
 
 
-def range_of(topic_filter: str) -> tuple[str, str]:
-    """Return the first topic that a filter may match, and a text beyond all of them, in their order."""
-    levels: list[str] = []
-    parts = topic_filter.split("/")
-    for level in parts:
-        if level in ("+", "#"):
-            break
-        levels.append(level)
-    if not levels:
-        return "", _BEYOND
-    if len(levels) == len(parts):
-        return topic_filter, after(topic_filter)
-    beginning = "/".join(levels)
-    # "0" comes after "/". A filter `a/#` matches `a` too.
-    return (beginning if parts[len(levels)] == "#" else f"{beginning}/"), f"{beginning}0"
-
-
-def after(topic: str) -> str:
-    """Return the first text that comes after a topic; no topic has a NUL in it."""
-    return f"{topic}\x01"
-
-
-def is_name(topic_filter: str) -> bool:
-    """Tell whether a filter matches one topic only."""
-    return "+" not in topic_filter and "#" not in topic_filter
-
-
 def _between(connection: Connection, query: HistoryQuery) -> _Between:
     low = query.after
     high = END if query.before is None else query.before
@@ -215,7 +186,7 @@ def _id_at(connection: Connection, org_id: str, at: float) -> int:
 
 def _few_topics(connection: Connection, query: HistoryQuery, between: _Between) -> list[_Topic] | None:
     """Return the topics that a filter matches and that have something; None where it takes too long."""
-    first, end = range_of(query.topic_filter)
+    first, end = extent(query.topic_filter)
     values: dict[str, object] = {
         "org": query.org_id,
         "first": first,
