@@ -189,6 +189,41 @@ async def test_the_least_recent_topics_go_where_there_are_too_many(recording, mo
     assert not await recording.store.lost_after(recording.org_id, "t/19", 18)
 
 
+async def test_a_bound_gives_way_by_a_sixteenth_where_much_has_to_go_and_the_sweep_does_the_rest(
+    recording, records, monkeypatch
+):
+    monkeypatch.setattr("tokenmq.stores.sql.recording.SPARE", 1)
+    org = recording.filled.store.organizations
+    large = records.organization()
+    await org.create(large, applied=same)
+    theirs = Recording(recording.filled, large.id)
+    await theirs.fill(*((id_, "a") for id_ in range(1, 100)))
+    # Each counts for 202 bytes.
+    settings = msgspec.structs.replace(large.settings, history_bytes=32 * 202)
+    await org.update(replace(large, settings=settings), applied=same)
+    await theirs.fill((100, "a"))
+    assert await theirs.ids() == list(range(67, 101))
+    await theirs.sweep(HistoryRule("#", 10_000, 1_000), now=1_000)
+    assert await theirs.ids() == list(range(69, 101))
+
+
+async def test_random_topics_never_make_more_than_there_may_be(recording, monkeypatch):
+    monkeypatch.setattr("tokenmq.stores.sql.recording.MAX_TOPICS", 160)
+    # What is spoken of all the time outlives what is said once.
+    for turn in range(6):
+        first = 1 + turn * 101
+        await recording.fill(
+            (first, "alive"), *((id_, f"random/{id_}") for id_ in range(first + 1, first + 101))
+        )
+        topics = {
+            head.topic
+            for head in await recording.store.heads(HistoryQuery(recording.org_id, "#", limit=1_000))
+        }
+        assert len(topics) <= 160
+    assert len(await recording.ids("alive")) == 6
+    assert len(await recording.ids("random/+")) == 159
+
+
 async def test_what_is_erased_by_filter_is_gone_and_told_as_lost(recording):
     await recording.fill((1, "a"), (2, "a/b"), (3, "ab"), (4, "a/b"), (5, "c"))
     assert await recording.erase(topic_filter="a/#") == 3
