@@ -139,7 +139,7 @@ def _type(schema: dict[str, Any]) -> str:
 
 def _bounds(schema: dict[str, Any], low: str, high: str) -> str:
     if high in schema:
-        return f", {schema[low]} to {schema[high]}"
+        return f", {schema.get(low, 0)} to {schema[high]}"
     return ", not empty" if schema.get(low) else ""
 
 

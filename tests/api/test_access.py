@@ -40,7 +40,10 @@ BODIES: dict[str, dict[str, Any]] = {
     "publish": {"topic": "chat/ann", "payload": "hello"},
     "createProvider": {"provider": "auth0", "domain": "a.example", "audience": "api", "enabled": False},
     "patchProvider": {"enabled": False},
+    "putHistoryRules": {"rules": [{"topic": "kept/#", "max_age": 60, "max_messages": 1}]},
 }
+# A good query, likewise.
+QUERIES = {"readHistory": {"topic": "kept/#"}, "eraseHistory": {"topic": "kept/#"}}
 # Something of every kind that a path may name, which is not there.
 MISSING = {
     "token_id": "tok_" + "a" * 26,
@@ -65,6 +68,7 @@ async def ask(world: Any, endpoint: Endpoint, key: str | None = None, **query: s
     body = BODIES.get(endpoint.operation)
     if endpoint.operation == "createProvider" and body is not None:
         body = {**body, "name": f"made by a test {next(_NAMES)}"}
+    query = QUERIES.get(endpoint.operation, {}) | query
     return await world.ask(endpoint.method, path, key=key, params=query or None, body=body)
 
 

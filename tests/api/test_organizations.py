@@ -24,6 +24,7 @@ DEFAULTS = {
     "max_retained_messages": 10000,
     "max_publish_messages_per_second": 0,
     "max_publish_bytes_per_second": 0,
+    "history_bytes": 1073741824,
     "dollar_trees": ["$notifications", "$spaces"],
 }
 

@@ -130,21 +130,32 @@ async def test_every_record_is_loaded_as_it_was_saved(keeping, reopen, records):
         ],
         [
             SubscriptionRecord(1, "$share/g/" + TEXT, 2, False, True, 268_435_455),
-            SubscriptionRecord(1, "a/+/#", 0, True, False, 0),
+            SubscriptionRecord(1, "a/+/#", 0, True, False, 0, history=True),
         ],
         [
             MessageRecord(9, keeping.filled.org_id, TEXT, BYTES, BYTES, None),
-            MessageRecord(2**41, keeping.filled.org_id, "a", b"", b"", 1_800_000_000.5),
+            MessageRecord(2**41, keeping.filled.org_id, "a", b"", b"", 1_800_000_000.5, BYTES),
         ],
         [
             DeliveryRecord(1, 65_535, 1, 9, 2, True, True, (1, 268_435_455), ""),
             DeliveryRecord(1, 3, 2, 2**41, 1, False, False, (), "$share/g/" + TEXT),
-            DeliveryRecord(2, 1, 2**42, 9, 1, False, False, (0,), ""),
+            DeliveryRecord(2, 1, 2**42, 9, 1, False, False, (0,), "", "$history/5/", stamped=True),
         ],
         [ReceivedRecord(2, 1), ReceivedRecord(2, 65_535)],
         [
             RetainedRecord(
-                keeping.filled.org_id, TEXT, BYTES, 2, BYTES, 1.25, 2.5, TEXT, "tok_x", TEXT, {"a": [TEXT, 1]}
+                keeping.filled.org_id,
+                TEXT,
+                BYTES,
+                2,
+                BYTES,
+                1.25,
+                2.5,
+                TEXT,
+                "tok_x",
+                TEXT,
+                {"a": [TEXT, 1]},
+                64,
             ),
             RetainedRecord(keeping.filled.org_id, "z", b"", 0, b"", 1.0, 2.0, "server", None),
         ],
@@ -155,6 +166,8 @@ async def test_every_record_is_loaded_as_it_was_saved(keeping, reopen, records):
     assert loaded._replace(retained=sorted(loaded.retained, key=lambda record: record.topic)) == kept
     assert [type(row.left_at) for row in loaded.sessions] == [float, type(None), type(None)]
     assert [type(row.retain) for row in loaded.deliveries] == [bool] * 3
+    assert [type(row.stamped) for row in loaded.deliveries] == [bool] * 3
+    assert [type(row.history) for row in loaded.subscriptions] == [bool] * 2
 
 
 async def test_what_is_put_again_replaces_and_what_is_dropped_is_gone(keeping):

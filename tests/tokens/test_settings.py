@@ -26,6 +26,7 @@ def test_defaults_are_those_of_the_wire_contract_and_fit():
         "max_retained_messages": 10_000,
         "max_publish_messages_per_second": 0,
         "max_publish_bytes_per_second": 0,
+        "history_bytes": 1_073_741_824,
         "dollar_trees": ("$notifications", "$spaces"),
     }
 

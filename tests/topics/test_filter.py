@@ -15,6 +15,9 @@ from tokenmq.topics.filter import (
     check_filter,
     covers,
     examples,
+    extent,
+    following,
+    has_wildcard,
     intersection,
     matches,
     overlaps,
@@ -29,6 +32,7 @@ FILTERS = st.builds(
     st.lists(_LEVELS, max_size=6),
     st.sampled_from([[], ["#"]]),
 ).filter(bool)
+TOPICS = st.text(alphabet="ab/$-0\x01é\U0010ffff", min_size=1, max_size=8)
 WILD_TEXT = st.text(alphabet="ab/+#$\0é", max_size=12)
 
 
@@ -316,3 +320,42 @@ def test_v87_the_longest_filters_take_linear_time(relation: Relation, one: str, 
     # Some 3 ms; a square of these lengths would be minutes. CPU time, with room for a slow machine.
     taken = timeit.repeat(lambda: relation(one, other), timer=time.process_time, number=1, repeat=5)
     assert min(taken) < 0.1
+
+
+@given(FILTERS, TOPICS)
+def test_the_topics_of_a_filter_lie_within_its_extent(topic_filter: str, topic: str) -> None:
+    start, end = extent(topic_filter)
+    if matches(topic_filter, topic):
+        assert start.encode() <= topic.encode() < end.encode()
+    elif not has_wildcard(topic_filter):
+        assert not start <= topic < end
+
+
+@pytest.mark.parametrize(
+    ("topic_filter", "start", "end"),
+    [
+        ("a/b", "a/b", "a/b\x01"),
+        ("a/b/#", "a/b", "a/b0"),
+        ("a/+", "a/", "a0"),
+        ("a/+/c", "a/", "a0"),
+        ("/+", "/", "0"),
+        ("/#", "", "0"),
+    ],
+)
+def test_an_extent_is_as_narrow_as_the_levels_before_the_first_wildcard(
+    topic_filter: str, start: str, end: str
+) -> None:
+    assert extent(topic_filter) == (start, end)
+
+
+@pytest.mark.parametrize("topic_filter", ["#", "+", "+/a"])
+def test_a_filter_that_begins_with_a_wildcard_may_match_whatever_there_is(topic_filter: str) -> None:
+    start, end = extent(topic_filter)
+    assert start == ""
+    assert end > "\U0010ffff" * 16_383
+
+
+@given(TOPICS, TOPICS)
+def test_nothing_lies_between_a_topic_and_what_follows(topic: str, other: str) -> None:
+    assert topic < following(topic)
+    assert not topic < other < following(topic)

@@ -6,6 +6,7 @@ from tokenmq.api.admin_table import HEALTH_ENDPOINTS
 from tokenmq.api.answer import JWK_SET
 from tokenmq.api.broker_table import BROKER_ENDPOINTS
 from tokenmq.api.call import Access, Endpoint
+from tokenmq.api.history_table import HISTORY_ENDPOINTS
 from tokenmq.api.key_table import KEY_ENDPOINTS
 from tokenmq.api.provider_table import PROVIDER_ENDPOINTS
 from tokenmq.api.routes import (
@@ -132,6 +133,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     ),
     *KEY_ENDPOINTS,
     *BROKER_ENDPOINTS,
+    *HISTORY_ENDPOINTS,
     Endpoint(
         "GET",
         "/v2/acl",

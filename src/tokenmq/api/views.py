@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import functools
 from collections.abc import Mapping
 from typing import Any
 
 import msgspec
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
 from tokenmq import timestamps
 from tokenmq.access.grants import Grant
@@ -30,6 +31,8 @@ from tokenmq.api.schemas.answers import (
     TokenAnswer,
     TokenInfo,
 )
+from tokenmq.api.schemas.history import HistoryMessage
+from tokenmq.broker.records import HistoryRecord
 from tokenmq.services.audit import Told, Verified
 from tokenmq.services.broker_views import RetainedView, SessionView
 from tokenmq.services.keys import CreatedKey, Revoked, expires_soon
@@ -190,6 +193,26 @@ def session_info(view: SessionView) -> SessionInfo:
         ends_at=_moment(view.ends_at),
         subscriptions=[SubscriptionInfo(one.topic_filter, one.qos) for one in view.subscriptions],
         queue=view.queue,
+    )
+
+
+def history_message(record: HistoryRecord) -> HistoryMessage:
+    """Show a recorded message."""
+    text: str | UnsetType = UNSET
+    encoded: str | UnsetType = UNSET
+    try:
+        text = record.payload.decode("utf-8")
+    except UnicodeDecodeError:
+        encoded = base64.b64encode(record.payload).decode("ascii")
+    return HistoryMessage(
+        id=record.id,
+        topic=record.topic,
+        payload=text,
+        payload_base64=encoded,
+        qos=record.qos,
+        retain=record.retain,
+        user_id=record.user_id,
+        at=timestamps.rfc3339(record.at),
     )
 
 

@@ -136,6 +136,7 @@ async def serving(
         stack.push_async_callback(_end_mqtt, hub, mqtt.values())
         await stack.enter_async_context(_running(hub.run()))
         services.upkeep.start()
+        services.sweeper.start()
         tally = Tally()
         app = create_app(services, settings.http, tarpit=tarpit, tally=tally, addresses=addresses)
         servers = http_servers(app, settings, certificates, hub.report)

@@ -59,7 +59,12 @@ class SessionRecord(msgspec.Struct, frozen=True):
 
 
 class SubscriptionRecord(msgspec.Struct, frozen=True):
-    """One subscription of such a session; `topic_filter` with `$share/group/` where it is shared."""
+    """One subscription of such a session.
+
+    Attributes:
+        topic_filter: as it was asked for, `$share/group/` or `$history/count/` included.
+        history: what it delivers says under which id it is recorded.
+    """
 
     session: int
     topic_filter: str
@@ -67,6 +72,7 @@ class SubscriptionRecord(msgspec.Struct, frozen=True):
     no_local: bool
     retain_as_published: bool
     identifier: int
+    history: bool = False
 
     @property
     def key(self) -> tuple[int, str]:
@@ -81,6 +87,7 @@ class MessageRecord(msgspec.Struct, frozen=True):
         number: names it, and grows from one message to the next.
         forward: encoded MQTT 5 properties that go on to receivers, without their length.
         expires_at: unix seconds (MQTT 5 §3.3.2.3.3); None: it does not expire.
+        stamp: encoded MQTT 5 properties that say under which id it is recorded; empty: it is not.
     """
 
     number: int
@@ -89,6 +96,7 @@ class MessageRecord(msgspec.Struct, frozen=True):
     payload: bytes
     forward: bytes
     expires_at: float | None
+    stamp: bytes = b""
 
     @property
     def key(self) -> int:
@@ -108,6 +116,8 @@ class DeliveryRecord(msgspec.Struct, frozen=True):
         released: PUBREL is what is sent (QoS 2 only).
         identifiers: Subscription Identifiers.
         group: the `$share` group and filter that it came by, empty for none.
+        prefix: what stands before its topic: `$history/count/`, else nothing.
+        stamped: it goes out with the message's `stamp`.
     """
 
     session: int
@@ -119,6 +129,8 @@ class DeliveryRecord(msgspec.Struct, frozen=True):
     released: bool
     identifiers: tuple[int, ...]
     group: str
+    prefix: str = ""
+    stamped: bool = False
 
     @property
     def key(self) -> tuple[int, int]:
@@ -147,6 +159,7 @@ class RetainedRecord(msgspec.Struct, frozen=True):
         expires_at: unix seconds.
         user_id, client_id, attrs: whose it is, for the policy; a client id of None: not known.
         token_id: the publisher's family; None: a key published it.
+        history_id: under which it is recorded; 0: it is not.
     """
 
     org_id: str
@@ -160,6 +173,7 @@ class RetainedRecord(msgspec.Struct, frozen=True):
     token_id: str | None
     client_id: str | None = None
     attrs: dict[str, Any] | None = None
+    history_id: int = 0
 
     @property
     def key(self) -> tuple[str, str]:
@@ -178,6 +192,7 @@ class HistoryRecord(msgspec.Struct, frozen=True):
         expires_at: unix seconds (MQTT 5 §3.3.2.3.3); None: it does not expire.
         user_id: whose token published it; `server` for a key.
         most: how many messages of its topic are recorded at most, this one included.
+        lost: the newest id of its topic that was let go before it was stored; 0: none was.
     """
 
     id: int
@@ -191,6 +206,7 @@ class HistoryRecord(msgspec.Struct, frozen=True):
     expires_at: float | None
     user_id: str
     most: int
+    lost: int = 0
 
     @property
     def key(self) -> int:

@@ -17,6 +17,7 @@ from tokenmq.cli import (
     acl,
     audit,
     config,
+    history,
     init,
     key,
     org,
@@ -53,7 +54,8 @@ app = App(
 for command in (serve.serve, init.init, pub.pub, sub.sub, audit.audit, config.config, version.version):
     app.command(command)
 for group in (
-    org.app, key.app, token.app, acl.app, provider.app, user.app, session.app, retained.app, signing_key.app,
+    org.app, key.app, token.app, acl.app, provider.app, user.app, session.app, retained.app, history.app,
+    signing_key.app,
 ):  # fmt: skip
     app.command(group)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self, Unpack
 from urllib.parse import quote
@@ -13,6 +13,9 @@ import httpx2
 from tokenmq.client.answers import (
     AuditCheck,
     AuditEntry,
+    Erased,
+    HistoryMessage,
+    HistoryRules,
     Introspection,
     IssuedToken,
     Key,
@@ -255,6 +258,50 @@ class ServiceClient:
         """Remove the retained message of a topic."""
         path = f"/v2/utilities/retained/{quote(topic, safe='')}"
         self._call("DELETE", path, dict[str, Any], query={"organization_id": organization_id})
+
+    def history_rules(self, *, organization_id: str | None = None) -> HistoryRules:
+        """Return what is recorded of an organization's messages."""
+        query = {"organization_id": organization_id}
+        return self._call("GET", "/v2/history/rules", HistoryRules, query=query)
+
+    def put_history_rules(
+        self, rules: Sequence[Mapping[str, Any]], *, organization_id: str | None = None
+    ) -> HistoryRules:
+        """Say what is recorded from now on."""
+        query = {"organization_id": organization_id}
+        return self._call("PUT", "/v2/history/rules", HistoryRules, body={"rules": rules}, query=query)
+
+    def history(
+        self,
+        topic_filter: str,
+        *,
+        since: str | None = None,
+        until: str | None = None,
+        after: int | None = None,
+        order: str | None = None,
+        organization_id: str | None = None,
+    ) -> Iterator[HistoryMessage]:
+        """Yield recorded messages, the newest first unless `order` is `asc`."""
+        query = {
+            "organization_id": organization_id,
+            "topic": topic_filter,
+            "since": since,
+            "until": until,
+            "after": None if after is None else str(after),
+            "order": order,
+        }
+        return self._pages("/v2/history", "messages", HistoryMessage, query)
+
+    def erase_history(
+        self,
+        *,
+        topic_filter: str | None = None,
+        user_id: str | None = None,
+        organization_id: str | None = None,
+    ) -> Erased:
+        """Erase what was recorded of topics, or of a user; exactly one of both."""
+        query = {"organization_id": organization_id, "topic": topic_filter, "user_id": user_id}
+        return self._call("DELETE", "/v2/history", Erased, query=query)
 
     def publish(
         self,

@@ -128,6 +128,9 @@ class Operating(abc.ABC):
         self.settle()
         return future
 
+    async def history_flushed(self, org_id: str) -> None:  # noqa: B027
+        """Have everything recorded that waits for it: nothing does."""
+
     async def _end(self, org_id: str, sessions: Iterable[Session], reason: str) -> int:
         self.enter(org_id)
         count, waits = operating.end_sessions(self.broker, sessions, reason)

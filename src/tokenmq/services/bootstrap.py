@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from tokenmq.access.recording import HistoryRule, HistoryRules
 from tokenmq.errors import InvalidKey
 from tokenmq.services.bundle import Services
 from tokenmq.tokens.records import KeyKind, KeyRecord, OrganizationRecord
 
 ADMINISTRATOR_NAME = "administrator"
 DEMO_NAME = "demo"
+# The wire contract: what the demo records.
+DEMO_HISTORY = HistoryRules([HistoryRule("chat/#", max_age=86_400, max_messages=100)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +71,9 @@ async def demo(services: Services, shown: str | None, *, now: float) -> Demo:
     """
     organization = services.organizations.named(DEMO_NAME)
     if organization is None:
-        organization = await services.organizations.create_first(DEMO_NAME, settings=None, now=now)
+        organization = await services.organizations.create_first(
+            DEMO_NAME, settings=None, now=now, history=DEMO_HISTORY
+        )
     elif shown is not None:
         record = _working(services, shown, now)
         if record is not None and record.org_id == organization.id and record.kind is KeyKind.SECRET:

@@ -12,6 +12,7 @@ from tokenmq.services.authenticate import Authenticator
 from tokenmq.services.bearers import Bearers
 from tokenmq.services.exchange import Exchange
 from tokenmq.services.families import Families
+from tokenmq.services.history import History
 from tokenmq.services.jwks import KeySets
 from tokenmq.services.key_limits import KeyLimits
 from tokenmq.services.keys import Keys
@@ -28,6 +29,7 @@ from tokenmq.services.sealing import Seal
 from tokenmq.services.sessions import Sessions
 from tokenmq.services.signing import Signing
 from tokenmq.services.signing_keys import SigningKeys
+from tokenmq.services.sweeping import Sweeper
 from tokenmq.services.tokens import Tokens
 from tokenmq.services.upkeep import DAY_SECONDS, Upkeep
 from tokenmq.services.upstream import Upstream
@@ -62,6 +64,8 @@ class Services:
     sessions: Sessions
     messages: Messages
     presence: PresenceLookup
+    history: History
+    sweeper: Sweeper
     key_sets: KeySets
     providers: Providers
     proofs: Proofs
@@ -132,6 +136,8 @@ class Services:
             providers=providers,
             door=door,
         )
+        sweeper = Sweeper(store.history, organizations)
+        organizations.on_deletion(lambda _: sweeper.wake())
         proofs = Proofs(providers, key_sets)
         tokens = Tokens(
             store,
@@ -163,6 +169,8 @@ class Services:
             sessions=Sessions(door, store.audit),
             messages=Messages(door, store.audit),
             presence=PresenceLookup(door),
+            history=History(store.history, organizations, door, sweeper),
+            sweeper=sweeper,
             key_sets=key_sets,
             providers=providers,
             proofs=proofs,
@@ -184,6 +192,7 @@ class Services:
 
     async def close(self) -> None:
         """Store what is written behind, and close the store."""
+        await self.sweeper.stop()
         await self.upkeep.stop()
         await self.key_sets.close()
         await self.store.close()

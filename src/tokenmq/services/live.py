@@ -57,7 +57,7 @@ class Live(Protocol):
         ...
 
     def organization_changed(self, organization: OrganizationRecord) -> None:
-        """Take an organization's new name and settings into use."""
+        """Take an organization's new name, settings, policy and rules of history into use."""
         ...
 
     def sessions(
@@ -109,6 +109,15 @@ class Live(Protocol):
 
         It is judged by the publisher's rights and the rules of its organization. The outcome
         is None once it is kept where it must be and routed, else why it is not taken.
+        """
+        ...
+
+    def history_flushed(self, org_id: str) -> Awaitable[None]:
+        """Have everything recorded that an organization's publishers sent so far and that waits for it.
+
+        What was acknowledged before this call is seen by whoever reads the store after it.
+
+        Raises: NotKept.
         """
         ...
 
@@ -206,6 +215,9 @@ class NothingLive:
         Raises: Unavailable.
         """
         raise Unavailable("no broker runs in this process")
+
+    async def history_flushed(self, org_id: str) -> None:
+        """Do nothing: nothing waits."""
 
 
 class Door:

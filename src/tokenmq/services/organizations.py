@@ -11,25 +11,23 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-import msgspec
-
-from tokenmq.access import checking
 from tokenmq.access.origins import matches_origin
 from tokenmq.access.policy import Policy, starting_document, starting_policy
+from tokenmq.access.recording import HistoryRules
 from tokenmq.access.rules import PolicyDocument
-from tokenmq.errors import Conflict, Forbidden, InvalidRequest, NotFound, Unavailable
-from tokenmq.services import wording
-from tokenmq.services.auditing import NO_TRACE, SYSTEM, Action, AuditEntry, Trace, entry, of_key
+from tokenmq.errors import Conflict, Forbidden, InvalidRequest, NotFound
+from tokenmq.services.auditing import NO_TRACE, SYSTEM, Action, Trace, entry, of_key
 from tokenmq.services.keys import Keys, require_administrator
 from tokenmq.services.live import Door
+from tokenmq.services.organization_changes import merged_settings, noted, require_sound
 from tokenmq.services.paging import Page, Position, check_limit, page_of, read_cursor
 from tokenmq.services.texts import check_text
 from tokenmq.stores.base import OrganizationStore
-from tokenmq.tokens import ids, settings
+from tokenmq.tokens import ids
 from tokenmq.tokens.records import KeyRecord, OrganizationRecord, OrganizationSettings
 
 MAX_NAME_BYTES = 255
-_FIELDS = frozenset(OrganizationSettings.__struct_fields__)
+_NO_HISTORY = HistoryRules()
 
 
 class Organizations:
@@ -61,7 +59,7 @@ class Organizations:
         self._by_id = {record.id: record for record in await self._store.load()}
         for record in self._by_id.values():
             if record.policy is not None:
-                _require_sound(record.id, record.policy)
+                require_sound(record.id, record.policy)
         self._derive()
 
     def resolve(self, key: KeyRecord, organization_id: str | None) -> OrganizationRecord:
@@ -108,6 +106,13 @@ class Organizations:
         """
         return self._existing(org_id).policy is None
 
+    def history_rules_of(self, org_id: str) -> HistoryRules:
+        """Return what of an organization's messages is recorded.
+
+        Raises: NotFound (`organization_not_found`).
+        """
+        return HistoryRules(self._existing(org_id).history)
+
     def settings_of(self, org_id: str) -> OrganizationSettings:
         """Return an organization's settings.
 
@@ -149,13 +154,18 @@ class Organizations:
         return await self._create(name, settings, of_key(key), now, trace)
 
     async def create_first(
-        self, name: str, *, settings: Mapping[str, Any] | None, now: float
+        self,
+        name: str,
+        *,
+        settings: Mapping[str, Any] | None,
+        now: float,
+        history: HistoryRules = _NO_HISTORY,
     ) -> OrganizationRecord:
         """Make an organization in nobody's name; for `bootstrap` alone.
 
         Raises: InvalidRequest, Conflict (name taken), Unavailable.
         """
-        return await self._create(name, settings, SYSTEM, now, NO_TRACE)
+        return await self._create(name, settings, SYSTEM, now, NO_TRACE, history)
 
     def get(self, org_id: str, *, key: KeyRecord) -> OrganizationRecord:
         """Return an organization.
@@ -201,9 +211,9 @@ class Organizations:
             check_text("name", name, max_bytes=MAX_NAME_BYTES)
         async with self._changing:
             old = self._existing(org_id)
-            merged = _merged(old.settings, settings or {})
+            merged = merged_settings(old.settings, settings or {})
             new = replace(old, name=old.name if name is None else name, settings=merged)
-            audit = _noted(
+            audit = noted(
                 Action.ORGANIZATION_UPDATE,
                 new,
                 of_key(key),
@@ -255,6 +265,40 @@ class Organizations:
             )
             await self._store.update(new, audit=audit, applied=self._change)
 
+    async def set_history(
+        self,
+        org_id: str,
+        rules: HistoryRules,
+        *,
+        key: KeyRecord,
+        now: float,
+        trace: Trace = NO_TRACE,
+    ) -> None:
+        """Say what of an organization's messages is recorded, durable before it returns.
+
+        Args:
+            org_id: the organization.
+            rules: checked (`services.history`).
+            key: whose change it is.
+            now: unix seconds.
+            trace: where the request came from.
+
+        Raises: NotFound, Unavailable.
+        """
+        async with self._changing:
+            new = replace(self._existing(org_id), history=rules.rules)
+            about = f"organization:{org_id}"
+            audit = entry(
+                Action.HISTORY_RULES_CHANGE,
+                about,
+                actor=of_key(key),
+                org_id=org_id,
+                now=now,
+                trace=trace,
+                rules=len(rules.rules),
+            )
+            await self._store.update(new, audit=audit, applied=self._change)
+
     async def delete(self, org_id: str, *, key: KeyRecord, now: float, trace: Trace = NO_TRACE) -> int:
         """Delete an organization with all that is its; return the sessions closed.
 
@@ -263,17 +307,23 @@ class Organizations:
         require_administrator(key)
         async with self._changing:
             record = self._existing(org_id)
-            audit = _noted(Action.ORGANIZATION_DELETE, record, of_key(key), now, trace)
+            audit = noted(Action.ORGANIZATION_DELETE, record, of_key(key), now, trace)
             return await self._store.delete(org_id, audit=audit, applied=self._drop)
 
     async def _create(
-        self, name: str, settings: Mapping[str, Any] | None, actor: str, now: float, trace: Trace
+        self,
+        name: str,
+        settings: Mapping[str, Any] | None,
+        actor: str,
+        now: float,
+        trace: Trace,
+        history: HistoryRules = _NO_HISTORY,
     ) -> OrganizationRecord:
         check_text("name", name, max_bytes=MAX_NAME_BYTES)
         org_id = ids.new_org_id(os.urandom(ids.ORG_ID_ENTROPY))
-        merged = _merged(OrganizationSettings(), settings or {})
-        record = OrganizationRecord(org_id, name, merged, int(now))
-        audit = _noted(
+        merged = merged_settings(OrganizationSettings(), settings or {})
+        record = OrganizationRecord(org_id, name, merged, int(now), history=history.rules)
+        audit = noted(
             Action.ORGANIZATION_CREATE, record, actor, now, trace, changed=sorted(settings or {}) or None
         )
         return await self._store.create(record, audit=audit, applied=self._take)
@@ -319,52 +369,6 @@ class Organizations:
     def _compiled(self, org_id: str, document: PolicyDocument) -> tuple[PolicyDocument, Policy]:
         known = self._own.get(org_id)
         return known if known is not None and known[0] is document else (document, Policy(document.rules))
-
-
-def _merged(old: OrganizationSettings, given: Mapping[str, Any]) -> OrganizationSettings:
-    """Return settings with those that are given in place of the old ones.
-
-    Raises: InvalidRequest, which names every field that is wrong as far as it can be told.
-    """
-    unknown = sorted(given.keys() - _FIELDS)
-    if unknown:
-        raise InvalidRequest(*((f"settings.{name}", "is not a setting") for name in unknown))
-    try:
-        merged = msgspec.convert({**msgspec.to_builtins(old), **given}, OrganizationSettings)
-    except msgspec.ValidationError as error:
-        path, words = wording.told(str(error), OrganizationSettings)
-        raise InvalidRequest((f"settings{path}", words)) from None
-    try:
-        settings.check(merged)
-    except InvalidRequest as error:
-        raise InvalidRequest(*((f"settings.{name}", text) for name, text in error.problems)) from None
-    return merged
-
-
-def _noted(
-    action: Action, record: OrganizationRecord, actor: str, now: float, trace: Trace, **details: Any
-) -> AuditEntry:
-    return entry(
-        action,
-        f"organization:{record.id}",
-        actor=actor,
-        org_id=record.id,
-        now=now,
-        trace=trace,
-        name=record.name,
-        **details,
-    )
-
-
-def _require_sound(org_id: str, document: PolicyDocument) -> None:
-    """Refuse a stored policy that could never have been put.
-
-    Raises: Unavailable.
-    """
-    checked = checking.check(msgspec.to_builtins(document), dollar_trees=())
-    if checked.document is None:
-        first = checked.findings[0]
-        raise Unavailable(f"the stored policy of {org_id} is damaged: {first.path}: {first.message}")
 
 
 def _missing() -> NotFound:

@@ -67,6 +67,8 @@ class Action(enum.StrEnum):
     USER_ERASED = "user_erased"
     SESSION_DELETED = "session_deleted"
     RETAINED_DELETED = "retained_deleted"
+    HISTORY_RULES_CHANGE = "history_rules_change"
+    HISTORY_ERASED = "history_erased"
 
 
 class AuditEntry(msgspec.Struct, frozen=True, kw_only=True, gc=False):

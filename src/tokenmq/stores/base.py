@@ -22,6 +22,7 @@ from typing import Protocol, TypeVar
 from tokenmq.stores.audit import Audit, KeepsAudit
 from tokenmq.stores.family_life import FamilyLifeStore
 from tokenmq.stores.figures import Writing
+from tokenmq.stores.history import KeepsHistory
 from tokenmq.stores.kept import KeptStore
 from tokenmq.stores.provider_store import KeepsProviders
 from tokenmq.tokens.records import FamilyRecord, KeyRecord, OrganizationRecord, SigningKeyRecord
@@ -179,7 +180,7 @@ class OrganizationStore(Protocol):
         audit: Audit[OrganizationRecord] = (),
         applied: Callable[[OrganizationRecord], Result],
     ) -> Result:
-        """Store name, settings and policy of an existing one.
+        """Store name, settings, policy and rules of history of an existing one.
 
         Raises: NotFound (`organization_not_found`), Conflict (name taken).
         """
@@ -331,7 +332,7 @@ class SigningKeyStore(Protocol):
         ...
 
 
-class Store(KeepsAudit, KeepsProviders, Protocol):
+class Store(KeepsAudit, KeepsHistory, KeepsProviders, Protocol):
     """All that is kept, open."""
 
     @property

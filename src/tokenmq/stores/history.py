@@ -11,11 +11,11 @@ an integer below 2^53 that any JSON reader holds exactly. Ids are to be compared
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from tokenmq.broker.recording import HistoryRule
+from tokenmq.access.recording import HistoryRules
 from tokenmq.broker.records import HistoryRecord
 from tokenmq.stores.audit import Audit
 
@@ -29,6 +29,7 @@ class HistoryQuery:
         after: ids greater than this one.
         before: ids smaller than this one; None: whatever there is.
         since, until: unix seconds; the time of a message lies within, both ends included.
+            What the clock gave out before it was set back by more than a minute may be missed.
         ascending: the oldest first; else the newest.
         limit: heads at most, 1 to 1,000.
     """
@@ -74,6 +75,20 @@ class Erasure:
     user_id: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """What a bounded look at the history has found.
+
+    Attributes:
+        heads: in the order of the query, at most its limit; perhaps none.
+        next: where to go on, as `after` of an ascending query or `before` of another; None:
+            there is nothing more.
+    """
+
+    heads: Sequence[HistoryHead]
+    next: int | None
+
+
 class HistoryStore(Protocol):
     """The recorded messages of all organizations.
 
@@ -91,7 +106,14 @@ class HistoryStore(Protocol):
         ...
 
     async def heads(self, query: HistoryQuery) -> Sequence[HistoryHead]:
-        """Return the heads that a query asks for, in its order.
+        """Return the heads that a query asks for, in its order; fewer than its limit only at the end.
+
+        Raises: Unavailable.
+        """
+        ...
+
+    async def scan(self, query: HistoryQuery) -> Scan:
+        """Return some of those heads, with bounded work, and where the others are.
 
         Raises: Unavailable.
         """
@@ -99,6 +121,8 @@ class HistoryStore(Protocol):
 
     async def messages(self, org_id: str, ids: Sequence[int]) -> Sequence[HistoryRecord]:
         """Return recorded messages in the order of these ids; those gone by now are left out.
+
+        `most` is 0 in them: it is not recorded.
 
         Raises: Unavailable.
         """
@@ -108,7 +132,9 @@ class HistoryStore(Protocol):
         """Tell whether a reader who has everything up to an id cannot have all that came since.
 
         True if the message of that id is gone itself, or a later one of a matching topic is,
-        for whatever reason: age, number, bytes, erasure.
+        for whatever reason: age, number, bytes, erasure. Of topics that nothing is known of
+        any more it is assumed (an organization has only so many, and they are forgotten a
+        day after they became empty).
 
         Raises: Unavailable.
         """
@@ -117,15 +143,35 @@ class HistoryStore(Protocol):
     async def erase(self, erasure: Erasure, *, audit: Audit[int]) -> int:
         """Erase recorded messages, durable before it returns; return how many there were.
 
+        It is done in steps, for no commit may take long; each step brings its entries with
+        it, told by how many messages it erased. What is recorded meanwhile may stay.
+
+        Raises: Unavailable; then some of it may be done.
+        """
+        ...
+
+    async def organizations(self) -> Sequence[str]:
+        """Return the ids of those of which something is recorded, deleted ones too.
+
         Raises: Unavailable.
         """
         ...
 
-    async def sweep(self, org_id: str, rules: Collection[HistoryRule], *, now: float) -> int:
-        """Drop some of what is too old or under no rule any more; return how much that was.
+    async def sweep(self, org_id: str, rules: HistoryRules, *, now: float) -> int:
+        """Drop some of what is too old, too much or under no rule any more; return how much was done.
 
         A bounded step: to be called again until it returns 0, and then from time to time.
+        Of an organization that was deleted everything goes.
 
         Raises: Unavailable.
         """
+        ...
+
+
+class KeepsHistory(Protocol):
+    """The part of a store that keeps the history."""
+
+    @property
+    def history(self) -> HistoryStore:
+        """The history."""
         ...

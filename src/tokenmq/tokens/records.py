@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tokenmq.access.grants import Grant
+from tokenmq.access.recording import HistoryRule
 from tokenmq.access.rules import PolicyDocument
 from tokenmq.tokens.settings import OrganizationSettings
 
@@ -44,6 +45,7 @@ class OrganizationRecord:
         id: `org_` and 12 characters of lower-case base32.
         name: what people call it; unique in the instance.
         policy: its own; None: the starting document, which it has not touched.
+        history: the rules of what is recorded of its messages, in their order.
     """
 
     id: str
@@ -51,6 +53,7 @@ class OrganizationRecord:
     settings: OrganizationSettings
     created_at: int
     policy: PolicyDocument | None = None
+    history: tuple[HistoryRule, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,8 @@ MAX_ALLOWED_ORIGINS = 64
 MAX_QUOTA = 10_000_000
 _QUOTAS = ("max_connections", "max_sessions", "max_retained_messages", "max_publish_messages_per_second")
 MAX_BYTES_PER_SECOND = 10_000_000_000
+# A tebibyte: a bound for typing errors, too.
+MAX_HISTORY_BYTES = 2**40
 MAX_DOLLAR_TREES = 16
 MAX_TREE_BYTES = 64
 # The broker's own trees: nobody can make ordinary topics of them.
@@ -59,6 +61,8 @@ class OrganizationSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=Tr
         max_retained_messages: at one time.
         max_publish_messages_per_second: of one client; 0: as configured for the broker.
         max_publish_bytes_per_second: likewise.
+        history_bytes: what its recorded messages may take up, each with what goes along
+            with it; the oldest are dropped.
         dollar_trees: `$` trees whose topics are ordinary in all but name.
     """
 
@@ -79,6 +83,7 @@ class OrganizationSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=Tr
     max_retained_messages: int = 10_000
     max_publish_messages_per_second: int = 0
     max_publish_bytes_per_second: int = 0
+    history_bytes: int = 1_073_741_824
     dollar_trees: tuple[str, ...] = ("$notifications", "$spaces")
 
 
@@ -109,6 +114,7 @@ def _life_problems(settings: OrganizationSettings) -> list[tuple[str, str]]:
             0,
             MAX_BYTES_PER_SECOND,
         ),
+        ("history_bytes", settings.history_bytes, 0, MAX_HISTORY_BYTES),
         *((quota, getattr(settings, quota), 0, MAX_QUOTA) for quota in _QUOTAS),
     )
     return [

@@ -21,6 +21,8 @@ _SHARE = "$share/"
 _WILDCARDS = ("+", "#")
 # A level that no filter can name: `check_filter` refuses NUL.
 _UNNAMED = "\0"
+# Comes after every topic, however long.
+_BEYOND = "\U0010ffff" * (MAX_STRING_BYTES // 4 + 1)
 
 
 def check_filter(text: str, *, max_bytes: int = MAX_STRING_BYTES, max_levels: int = MAX_TOPIC_LEVELS) -> None:
@@ -70,6 +72,28 @@ def has_wildcard(topic_filter: str) -> bool:
 def begins_with_wildcard(topic_filter: str) -> bool:
     """Tell whether the first level of a filter is a wildcard."""
     return topic_filter.startswith(_WILDCARDS)
+
+
+def extent(topic_filter: str) -> tuple[str, str]:
+    """Return a text that no topic of a filter comes before, and one that they all come before.
+
+    In the order of their UTF-8, which is that of their characters. What lies between may
+    be no topic of the filter all the same.
+    """
+    levels = topic_filter.split("/")
+    head = levels[: next((at for at, level in enumerate(levels) if level in _WILDCARDS), len(levels))]
+    if not head:
+        return "", _BEYOND
+    start = "/".join(head)
+    if len(head) == len(levels):
+        return start, following(start)
+    # "0" follows "/". A filter `a/#` matches `a`, too.
+    return (start if levels[len(head)] == "#" else f"{start}/"), f"{start}0"
+
+
+def following(topic: str) -> str:
+    """Return the first text that comes after a topic; there is no NUL in any."""
+    return f"{topic}\x01"
 
 
 def matches(topic_filter: str, topic: str) -> bool:

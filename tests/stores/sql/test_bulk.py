@@ -15,7 +15,7 @@ COUNTS = [0, 1, 7, 8, 9, 63, 64, 65, 200]
 
 
 def message(number, payload=b"p"):
-    return (number, "org", f"t/{number}", payload, b"", None)
+    return (number, "org", f"t/{number}", payload, b"", None, b"")
 
 
 @pytest.fixture

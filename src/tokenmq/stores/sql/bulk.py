@@ -1,4 +1,4 @@
-"""Many rows of one table, written and dropped as cheaply as a database can.
+"""Many rows of one table, written, found and dropped as cheaply as a database can.
 
 Theory of operation. Messages come and go by the ten thousand a second, each with four
 rows, and what SQLAlchemy does for a row that comes as a dict costs several times what
@@ -20,7 +20,20 @@ from functools import lru_cache
 from itertools import chain
 from typing import Any
 
-from sqlalchemy import Column, Compiled, Connection, Dialect, Table, and_, bindparam, delete, insert, or_
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Compiled,
+    Connection,
+    Dialect,
+    Table,
+    and_,
+    bindparam,
+    delete,
+    insert,
+    or_,
+    select,
+)
 
 from tokenmq.stores.sql.dialect import upsert
 
@@ -61,6 +74,30 @@ def drop_rows(connection: Connection, columns: tuple[Column[Any], ...], values: 
         connection.exec_driver_sql(_delete(connection.dialect, columns, size).string, parameters)
 
 
+def find_rows(
+    connection: Connection,
+    wanted: tuple[Column[Any], ...],
+    columns: tuple[Column[Any], ...],
+    values: Sequence[Row],
+) -> list[Row]:
+    """Return these columns of every row that has one of these values, in no order.
+
+    The columns to look by are the first of an index, or each call reads the whole table.
+    The values that come back are as the driver gives them.
+    """
+    found: list[Row] = []
+    for size, parameters in _cut(values):
+        compiled = _select(connection.dialect, wanted, columns, size)
+        for one in parameters:
+            found += found_by(connection, compiled, one)
+    return found
+
+
+def found_by(connection: Connection, compiled: Compiled, values: Row) -> Iterator[Row]:
+    """Yield the rows of a query that SQLAlchemy wrote once, with its values in their order."""
+    return map(tuple, connection.exec_driver_sql(compiled.string, values))
+
+
 def primary_key(table: Table) -> tuple[Column[Any], ...]:
     """Return the columns of a table's primary key."""
     return tuple(table.primary_key.columns)
@@ -89,8 +126,18 @@ def _insert(dialect: Dialect, table: Table, rows: int) -> Compiled:
 
 @lru_cache(maxsize=256)
 def _delete(dialect: Dialect, columns: tuple[Column[Any], ...], rows: int) -> Compiled:
+    return delete(columns[0].table).where(_any_of(columns, rows)).compile(dialect=dialect)
+
+
+@lru_cache(maxsize=256)
+def _select(
+    dialect: Dialect, wanted: tuple[Column[Any], ...], columns: tuple[Column[Any], ...], rows: int
+) -> Compiled:
+    return select(*wanted).where(_any_of(columns, rows)).compile(dialect=dialect)
+
+
+def _any_of(columns: tuple[Column[Any], ...], rows: int) -> ColumnElement[bool]:
     # Not IN (VALUES …): SQLite 3.40 reads the whole table for that.
-    wanted = or_(
+    return or_(
         *(and_(*(column == bindparam(None, type_=column.type) for column in columns)) for _ in range(rows))
     )
-    return delete(columns[0].table).where(wanted).compile(dialect=dialect)

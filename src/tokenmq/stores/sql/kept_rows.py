@@ -70,12 +70,14 @@ def delivery_row(record: DeliveryRecord) -> Row:
         record.released,
         _json(record.identifiers) if record.identifiers else _NO_IDENTIFIERS,
         record.group,
+        record.prefix,
+        record.stamped,
     )
 
 
 def delivery_record(row: Row) -> DeliveryRecord:
     """Read a delivery."""
-    session, packet_id, position, message, qos, retain, released, identifiers, group = row
+    session, packet_id, position, message, qos, retain, released, identifiers, group, *rest = row
     return DeliveryRecord(
         session,
         packet_id,
@@ -86,19 +88,20 @@ def delivery_record(row: Row) -> DeliveryRecord:
         released,
         () if identifiers == _NO_IDENTIFIERS else _IDENTIFIERS.decode(identifiers),
         group,
+        *rest,
     )
 
 
 def retained_row(record: RetainedRecord) -> Row:
     """Write a retained message."""
-    *columns, attrs = msgspec.structs.astuple(record)
-    return (*columns, None if attrs is None else _json(attrs))
+    *columns, attrs, history_id = msgspec.structs.astuple(record)
+    return (*columns, None if attrs is None else _json(attrs), history_id)
 
 
 def retained_record(row: Row) -> RetainedRecord:
     """Read a retained message."""
-    attrs = row[-1]
-    values = (*row[:-1], None if attrs is None else _ATTRS.decode(attrs))
+    *columns, attrs, history_id = row
+    values = (*columns, None if attrs is None else _ATTRS.decode(attrs), history_id)
     return RetainedRecord(*values)
 
 

@@ -14,6 +14,9 @@ class Order(IntEnum):
     """The kinds, first to last."""
 
     SAVE_KEPT = auto()
+    DROP_HISTORY = auto()
+    SWEEP_HISTORY = auto()
+    RESERVE_NUMBERS = auto()
     SAVE_SIGNING_KEY = auto()
     DELETE_ORGANIZATION = auto()
     CREATE_ORGANIZATION = auto()

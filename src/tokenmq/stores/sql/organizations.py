@@ -19,10 +19,11 @@ from tokenmq.tokens.records import OrganizationRecord
 
 _ALL = select(organizations).order_by(organizations.c.created_at, organizations.c.id)
 _INSERT = insert(organizations)
+_CHANGING = ("name", "settings", "policy", "history")
 _UPDATE = (
     update(organizations)
     .where(organizations.c.id == bindparam("at"))
-    .values(name=bindparam("name"), settings=bindparam("settings"), policy=bindparam("policy"))
+    .values({name: bindparam(name) for name in _CHANGING})
 )
 # Keys and families go with it: their foreign keys cascade.
 _DELETE = delete(organizations).where(organizations.c.id == bindparam("at"))
@@ -56,7 +57,7 @@ class SqlOrganizations:
         audit: Audit[OrganizationRecord] = (),
         applied: Callable[[OrganizationRecord], Result],
     ) -> Result:
-        """Store name, settings and policy of an existing one."""
+        """Store name, settings, policy and rules of history of an existing one."""
         return await self._writer.submit(_UPDATING, record, applied, audit)
 
     async def delete(
@@ -79,7 +80,7 @@ def _update(
     outcomes: list[OrganizationRecord | TokenmqError] = []
     for record in records:
         row = organization_row(record)
-        values = {"at": record.id, "name": row["name"], "settings": row["settings"], "policy": row["policy"]}
+        values = {"at": record.id, **{name: row[name] for name in _CHANGING}}
         changed = connection.execute(_UPDATE, values).rowcount
         outcomes.append(record if changed else _missing(record.id))
     return outcomes

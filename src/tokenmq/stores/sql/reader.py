@@ -1,9 +1,9 @@
-"""Reads: each a single statement, beside the writer."""
+"""Reads, beside the writer: a single statement, or a few in one transaction."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, RowMapping
 from sqlalchemy.exc import SQLAlchemyError
@@ -11,6 +11,8 @@ from sqlalchemy.sql import Executable
 
 from tokenmq.errors import Unavailable
 from tokenmq.stores.sql.runner import Runner
+
+Result = TypeVar("Result")
 
 
 class Reader:
@@ -30,6 +32,13 @@ class Reader:
         def query(connection: Connection) -> Sequence[RowMapping]:
             return connection.execute(statement, parameters).mappings().all()
 
+        return await self.run(query)
+
+    async def run(self, query: Callable[[Connection], Result]) -> Result:
+        """Return what a function reads in a transaction; PostgreSQL's runs it on the event loop.
+
+        Raises: Unavailable.
+        """
         try:
             return await self._runner.run(query)
         except (SQLAlchemyError, OSError) as error:

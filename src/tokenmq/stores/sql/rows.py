@@ -9,6 +9,7 @@ from sqlalchemy import RowMapping
 
 from tokenmq.access.grants import Grant
 from tokenmq.access.identity import Renewal
+from tokenmq.access.recording import HistoryRule
 from tokenmq.access.rules import PolicyDocument
 from tokenmq.errors import Unavailable
 from tokenmq.stores.base import IdempotencyRecord, IdempotencyScope
@@ -35,6 +36,7 @@ _NO_CLIENTS = "[]"
 _JWK = msgspec.json.Decoder(dict[str, str])
 _SETTINGS = msgspec.json.Decoder(OrganizationSettings)
 _POLICY = msgspec.json.Decoder(PolicyDocument)
+_HISTORY = msgspec.json.Decoder(tuple[HistoryRule, ...])
 _CONFIGURATION = msgspec.json.Decoder(Configuration)
 
 
@@ -46,6 +48,7 @@ def organization_row(record: OrganizationRecord) -> dict[str, Any]:
         "settings": _json(record.settings),
         "created_at": record.created_at,
         "policy": None if record.policy is None else _json(record.policy),
+        "history": _json(record.history) if record.history else None,
     }
 
 
@@ -57,6 +60,7 @@ def organization_record(row: RowMapping) -> OrganizationRecord:
         settings=_SETTINGS.decode(row["settings"]),
         created_at=row["created_at"],
         policy=None if row["policy"] is None else _policy(row["id"], row["policy"]),
+        history=() if row["history"] is None else _HISTORY.decode(row["history"]),
     )
 
 

@@ -2,6 +2,7 @@
 
 Of the changes of a batch only the last under each key reaches the database. Dropping a
 session undoes what the batch has put under it so far, and drops what is stored under it.
+What is recorded in the history has bounds of its own (`recording`).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from sqlalchemy import Connection, Table
 from tokenmq.broker.records import (
     Change,
     DeliveryRecord,
+    HistoryRecord,
     MessageRecord,
     ReceivedRecord,
     Record,
@@ -23,6 +25,7 @@ from tokenmq.broker.records import (
 )
 from tokenmq.stores.sql.bulk import Row, drop_rows, primary_key, put_rows
 from tokenmq.stores.sql.kept_rows import delivery_row, key_row, plain_row, retained_row, session_row
+from tokenmq.stores.sql.recording import record_messages, take_back
 from tokenmq.stores.sql.tables import deliveries, messages, received, retained, sessions, subscriptions
 
 # The last record under each key of a kind; None where it is dropped.
@@ -52,9 +55,13 @@ def save(connection: Connection, batch: Sequence[Sequence[Change]]) -> list[None
     if changes.ended:
         drop_from_sessions(connection, list(changes.ended))
     for kind, last in changes.left().items():
+        if kind is HistoryRecord:
+            record_messages(connection, cast("list[HistoryRecord]", [*filter(None, last.values())]))
+            take_back(connection, [key for key, one in last.items() if one is None])
+            continue
         table, row_of = _ROWS[kind]
-        put_rows(connection, table, [row_of(record) for record in last.values() if record is not None])
-        dropped = [key_row(key) for key, record in last.items() if record is None]
+        put_rows(connection, table, [row_of(one) for one in last.values() if one is not None])
+        dropped = [key_row(key) for key, one in last.items() if one is None]
         drop_rows(connection, primary_key(table), dropped)
     return [None] * len(batch)
 
@@ -75,7 +82,7 @@ class _Coalesced:
 
     def __init__(self) -> None:
         self.ended: set[int] = set()
-        self._last: dict[type[Record], _Last] = {kind: {} for kind in _ROWS}
+        self._last: dict[type[Record], _Last] = {kind: {} for kind in (*_ROWS, HistoryRecord)}
         # Of these, what was put before they ended is still there.
         self._unswept: set[int] = set()
 

@@ -12,6 +12,7 @@ from tokenmq.errors import Unavailable
 from tokenmq.stores.sql.audit import SqlAudit
 from tokenmq.stores.sql.dialect import sqlite_runners
 from tokenmq.stores.sql.families import SqlFamilies
+from tokenmq.stores.sql.history import SqlHistory
 from tokenmq.stores.sql.idempotency import SqlIdempotency
 from tokenmq.stores.sql.kept import SqlKept
 from tokenmq.stores.sql.keys import SqlKeys
@@ -44,6 +45,7 @@ class SqlStore:
         self.signing_keys = SqlSigningKeys(self._reader, self.writer)
         self.providers = SqlProviders(self._reader, self.writer)
         self.kept = SqlKept(self.writer)
+        self.history = SqlHistory(self._reader, self.writer)
         self.audit = SqlAudit(self._reader, self.writer)
 
     @classmethod

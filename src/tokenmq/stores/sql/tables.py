@@ -23,7 +23,9 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
 )
+from sqlalchemy.dialects import postgresql
 
 metadata = MetaData(
     naming_convention={
@@ -42,6 +44,7 @@ organizations = Table(
     Column("settings", Text, nullable=False),
     Column("created_at", BigInteger, nullable=False),
     Column("policy", Text),
+    Column("history", Text),
 )
 
 keys = Table(
@@ -188,6 +191,7 @@ subscriptions = Table(
     Column("no_local", Boolean, nullable=False),
     Column("retain_as_published", Boolean, nullable=False),
     Column("identifier", BigInteger, nullable=False),
+    Column("history", Boolean, nullable=False, server_default=false()),
     sqlite_with_rowid=False,
 )
 
@@ -200,6 +204,7 @@ messages = Table(
     Column("payload", LargeBinary, nullable=False),
     Column("forward", LargeBinary, nullable=False),
     Column("expires_at", Double),
+    Column("stamp", LargeBinary, nullable=False, server_default=""),
 )
 
 deliveries = Table(
@@ -214,6 +219,8 @@ deliveries = Table(
     Column("released", Boolean, nullable=False),
     Column("identifiers", Text, nullable=False),
     Column("group", Text, nullable=False),
+    Column("prefix", Text, nullable=False, server_default=""),
+    Column("stamped", Boolean, nullable=False, server_default=false()),
     sqlite_with_rowid=False,
 )
 
@@ -239,6 +246,73 @@ retained = Table(
     Column("token_id", Text, index=True),
     Column("client_id", Text),
     Column("attrs", Text),
+    Column("history_id", BigInteger, nullable=False, server_default="0"),
+)
+
+# In the order of their bytes, wherever the database would have its own order.
+_Ordered = Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
+
+# What is recorded: of a topic the sums, and which of its ids are gone. `id` is the id of the
+# message that it began with, `oldest` no greater than that of the oldest message there,
+# `due` a time before which the sweep has nothing to do with it.
+history_topics = Table(
+    "history_topics",
+    metadata,
+    Column("id", _Number, primary_key=True, autoincrement=False),
+    Column("org_id", Text, nullable=False),
+    Column("topic", _Ordered, nullable=False),
+    Column("count", BigInteger, nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    Column("oldest", BigInteger, nullable=False),
+    Column("newest", BigInteger, nullable=False),
+    Column("lost_to", BigInteger, nullable=False),
+    Column("due", Double, nullable=False),
+    UniqueConstraint("org_id", "topic"),
+    # Which topic goes first where there are too many.
+    Index("ix_history_topics_newest", "org_id", "newest"),
+    Index("ix_history_topics_due", "org_id", "due"),
+)
+
+history = Table(
+    "history",
+    metadata,
+    Column("id", _Number, primary_key=True, autoincrement=False),
+    Column("topic", BigInteger, nullable=False),
+    Column("org_id", Text, nullable=False),
+    Column("payload", LargeBinary, nullable=False),
+    Column("qos", Integer, nullable=False),
+    Column("retain", Boolean, nullable=False),
+    Column("forward", LargeBinary, nullable=False),
+    Column("at", Double, nullable=False),
+    Column("expires_at", Double),
+    Column("user_id", Text, nullable=False),
+    # Of the payload, and all that it counts for.
+    Column("size", Integer, nullable=False),
+    Column("bytes", Integer, nullable=False),
+    # The last messages of a topic.
+    Index("ix_history_topic", "topic", "id"),
+    # The oldest of an organization; all of many topics, without their payloads.
+    Index("ix_history_org", "org_id", "id", "topic"),
+    # What a person has published.
+    Index("ix_history_user", "org_id", "user_id"),
+)
+
+# An organization's sums, and the highest id of those topics that are gone altogether.
+history_organizations = Table(
+    "history_organizations",
+    metadata,
+    Column("org_id", Text, primary_key=True),
+    Column("bytes", BigInteger, nullable=False),
+    Column("topics", BigInteger, nullable=False),
+    Column("lost_to", BigInteger, nullable=False),
+)
+
+# Numbers that were given out, and never are again.
+reserved = Table(
+    "reserved",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("next", BigInteger, nullable=False),
 )
 
 # `stores.audit` says what its columns are; they are in the order of `AuditRow`.
