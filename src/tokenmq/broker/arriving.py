@@ -1,8 +1,9 @@
 """Messages that may not be acknowledged before they are kept, and what must wait behind them.
 
 A message waits for the store if it is to be retained, if a session that outlives its
-connection is to get it at QoS 1 or 2, or if it came at QoS 2 from such a session. What the
-same publisher sends after it waits behind it, so that order holds.
+connection is to get it at QoS 1 or 2, if it came at QoS 2 from such a session, or at QoS 1 or 2
+under a durable rule of history. What the same publisher sends after it waits behind it, so
+that order holds; `recording` has others wait behind it.
 
 Theory of operation. A `Publication` is begun as it arrives: judged, its receivers in the
 store chosen, their rows noted. When its rows are kept and everything before it is through,
@@ -17,10 +18,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from tokenmq.access.permission import Permission
-from tokenmq.broker import publishing, retaining, wills
+from tokenmq.broker import publishing, recording, retaining, wills
 from tokenmq.broker.message import Message
 from tokenmq.broker.records import ReceivedRecord, RetainedRecord
 from tokenmq.broker.refusals import FULL, REVOKED, Refusal, refusal
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 # What a packet takes beside its topic and payload while it waits, about.
 _OVERHEAD_BYTES = 512
 
+# Whom a delivery is for; a session may get another copy under its `$history/count/`.
+_For: TypeAlias = "Session | tuple[Session, str] | Group"
 # Told once what became of a message that came by no connection: why it was refused, or None.
 Told = Callable[[Refusal | None], None]
 
@@ -55,15 +58,21 @@ class Publication:
         counted: its packet identifier counts until PUBREL.
         kept: the store has some of it, at least.
         note: the number under which it was noted as its topic's retained message; 0: it was not.
+        is_recorded: its record in the history is kept with it.
+        noted_id: the id in the history that what is kept of it names.
+        owes: it waits for something of its own, not just behind others.
     """
 
     __slots__ = (
         "counted",
         "deliveries",
+        "is_recorded",
         "kept",
         "message",
         "note",
+        "noted_id",
         "outbox",
+        "owes",
         "packet",
         "position",
         "ready",
@@ -81,12 +90,15 @@ class Publication:
         self.outbox = outbox
         self.position = position
         self.told: Told | None = None
-        self.deliveries: dict[Session | Group, Delivery] = {}
+        self.deliveries: dict[_For, Delivery] = {}
         self.refused: Refusal | None = None
         self.ready = False
         self.counted = False
         self.kept = False
         self.note = 0
+        self.is_recorded = False
+        self.noted_id = 0
+        self.owes = False
 
     @property
     def is_received(self) -> bool:
@@ -183,7 +195,12 @@ def _begin(broker: Broker, publication: Publication) -> None:
     publication.refused = refusal(broker.settings, session, packet)
     if publication.refused is not None:
         return
-    waits = False
+    route = session.tenant.routes.route(packet.topic)
+    if packet.qos and route.rule is not None and (route.rule.durable or route.keeps_stamps):
+        recording.begin(broker, publication, route.rule)
+        if publication.refused is not None:
+            return
+    waits = publication.is_recorded
     if publication.is_received:
         session.unreleased.add(packet.packet_id)
         publication.counted = True
@@ -198,7 +215,7 @@ def _begin(broker: Broker, publication: Publication) -> None:
     if packet.qos:
         waits = _reserve(broker, publication) or waits
     if waits:
-        _wait(broker, publication)
+        _wait(broker, publication, owes=True)
 
 
 def _reserve(broker: Broker, publication: Publication) -> bool:
@@ -219,30 +236,37 @@ def _reserve(broker: Broker, publication: Publication) -> bool:
             retain=message.retain and target.retain_as_published,
             identifiers=target.identifiers,
             group=group,
+            prefix=target.prefix,
+            stamped=target.stamped,
         )
         if delivery is None:  # no packet identifier is left: as if its queue were full
             target.session.note_lost(1)
             continue
         publication.deliveries[key] = delivery
         if target.session.number:
-            if not message.number:
-                broker.keep_message(publication.session.tenant, message, owned=True)
+            if not message.number or (target.stamped and publication.noted_id != message.history_id):
+                _keep_message(broker, publication)
             backlog.keep(delivery, owned=True)
             kept = True
     return kept
 
 
-def _lacking(publication: Publication) -> list[tuple[Session | Group, Target, Group | None]]:
+def _keep_message(broker: Broker, publication: Publication) -> None:
+    publication.noted_id = publication.message.history_id
+    broker.keep_message(publication.session.tenant, publication.message, owned=True)
+
+
+def _lacking(publication: Publication) -> list[tuple[_For, Target, Group | None]]:
     """Return who is to get it one by one, as things stand, and has nothing reserved."""
     session, message, deliveries = publication.session, publication.message, publication.deliveries
     route = session.tenant.routes.route(message.topic)
-    found: list[tuple[Session | Group, Target, Group | None]] = []
+    found: list[tuple[_For, Target, Group | None]] = []
     if not route.one_by_one:
         return found
     for target in route.targets:
         own = target.for_own if target.session is session else target
-        if own is not None and own.qos and own.session.backlog is not None and own.session not in deliveries:
-            found.append((own.session, own, None))
+        if own is not None and own.qos and own.session.backlog is not None and own.key not in deliveries:
+            found.append((own.key, own, None))
     for candidates in route.groups:
         group = candidates.group
         reserved = deliveries.get(group)
@@ -263,12 +287,13 @@ def _may_have(delivery: Delivery, group: Group, topic: str) -> bool:
     return session.scope.on_topic(Permission.SUBSCRIBE, topic).allowed
 
 
-def _give_up(publication: Publication, key: Session | Group) -> None:
+def _give_up(publication: Publication, key: _For) -> None:
     delivery = publication.deliveries.pop(key)
     delivery.backlog.forget(delivery, stored=publication.kept)
 
 
 def _keep_retained(broker: Broker, publication: Publication) -> None:
+    publication.noted_id = publication.message.history_id
     record = retaining.record_of(broker, publication.session, publication.message)
     if record is None:
         broker.keeping.drop(RetainedRecord, (publication.session.tenant.org_id, publication.packet.topic))
@@ -276,8 +301,9 @@ def _keep_retained(broker: Broker, publication: Publication) -> None:
         broker.keeping.put(record, owned=True)
 
 
-def _wait(broker: Broker, publication: Publication) -> None:
+def _wait(broker: Broker, publication: Publication, *, owes: bool) -> None:
     publication.ready = False
+    publication.owes = owes
     broker.keeping.when_kept(partial(_kept, broker, publication))
 
 
@@ -286,7 +312,9 @@ def _wait(broker: Broker, publication: Publication) -> None:
 
 def _kept(broker: Broker, publication: Publication, *, kept: bool) -> None:
     publication.ready = True
-    if not kept:
+    if not publication.owes:
+        pass
+    elif not kept:
         publication.refused = FULL
     else:
         publication.kept = True
@@ -299,8 +327,10 @@ def _go_on(broker: Broker, session: Session) -> None:
     """Finish what is through, in order."""
     arriving = session.arriving
     while arriving is not None and (publication := arriving.first()) is not None:
+        waits = False
         if publication.refused is None and not session.disowned:
             publication.refused = refusal(broker.settings, session, publication.packet)
+            waits = publication.refused is None and _must_wait_again(broker, publication)
         if session.disowned:
             _undo(broker, publication)
             if publication.told is not None:
@@ -308,8 +338,7 @@ def _go_on(broker: Broker, session: Session) -> None:
         elif publication.refused is not None:
             _undo(broker, publication)
             _refuse(broker, publication, publication.refused)
-        elif _must_wait_again(broker, publication):
-            _wait(broker, publication)
+        elif waits:
             return
         else:
             _finish(broker, publication)
@@ -321,14 +350,21 @@ def _go_on(broker: Broker, session: Session) -> None:
 
 
 def _must_wait_again(broker: Broker, publication: Publication) -> bool:
-    """Have kept what is to be kept as things stand now and is not; return whether there was anything."""
+    """Have kept what is to be kept as things stand now and is not; wait again if there was anything."""
     packet, tenant = publication.packet, publication.session.tenant
-    waits = packet.qos > 0 and _reserve(broker, publication)
+    behind = recording.must_wait(broker, publication)
+    if publication.refused is not None:
+        return False
+    owes = behind and publication.is_recorded
+    if packet.qos and _reserve(broker, publication):
+        owes = True
     if packet.retain and tenant.retained.notes.is_stale(packet.topic, publication.note):
         publication.note = tenant.retained.notes.add()
         _keep_retained(broker, publication)
-        waits = True
-    return waits
+        owes = True
+    if owes or behind:
+        _wait(broker, publication, owes=owes)
+    return owes or behind
 
 
 def _refuse(broker: Broker, publication: Publication, refused: Refusal) -> None:
@@ -349,6 +385,7 @@ def _undo(broker: Broker, publication: Publication) -> None:
     would pile up.
     """
     session, packet = publication.session, publication.packet
+    recording.undo(broker, publication)
     if not publication.kept:
         publication.message.number = 0
     for key in list(publication.deliveries):
@@ -366,9 +403,19 @@ def _undo(broker: Broker, publication: Publication) -> None:
 def _finish(broker: Broker, publication: Publication) -> None:
     """Route to those who are subscribed and allowed now, and answer."""
     session, packet, message = publication.session, publication.packet, publication.message
+    recording.finish(broker, publication)
+    is_named = publication.noted_id == message.history_id
+    if (
+        message.number
+        and not is_named
+        and any(delivery.stamped for delivery in publication.deliveries.values())
+    ):
+        broker.keep_message(session.tenant, message, owned=False)
     if packet.retain:
         retaining.retain(broker, session, message)
         session.tenant.retained.notes.follow(packet.topic, publication.note)
+        if not is_named:
+            retaining.keep_as_it_is(broker, session.tenant, packet.topic)
         session.tenant.retained.notes.end(packet.topic)
     receivers = publishing.route(broker, session, message, publication.deliveries, waited=True)
     for key in list(publication.deliveries):  # who is not to get it any more

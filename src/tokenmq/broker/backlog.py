@@ -25,6 +25,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from tokenmq.access.permission import Permission
+from tokenmq.broker.barrier import Barrier
 from tokenmq.broker.delivery import Delivery
 from tokenmq.broker.message import Message
 from tokenmq.broker.records import DeliveryRecord, MessageRecord
@@ -54,7 +55,7 @@ class Backlog:
         self._keeping = keeping
         self._max_messages = min(max_messages, MAX_DELIVERIES)
         self._max_bytes = max_bytes
-        self._due: deque[tuple[Delivery, int]] = deque()
+        self._due: deque[tuple[Delivery, int] | Barrier] = deque()
         self._bytes = 0
         self.deliveries: dict[int, Delivery] = {}
         session.reserved = self.deliveries
@@ -75,6 +76,8 @@ class Backlog:
         retain: bool,
         identifiers: tuple[int, ...],
         group: Group | None = None,
+        prefix: str = "",
+        stamped: bool = False,
     ) -> Delivery | None:
         """Give a message a packet identifier; None if there is none left."""
         if len(self.deliveries) >= MAX_PACKET_ID - self.session.window:
@@ -83,6 +86,7 @@ class Backlog:
         delivery = Delivery(
             self, message, packet_id, position,
             qos=qos, retain=retain, identifiers=identifiers, group=group, scope=self.session.scope,
+            prefix=prefix, stamped=stamped,
         )  # fmt: skip
         self.deliveries[packet_id] = delivery
         message.waits += 1
@@ -107,7 +111,9 @@ class Backlog:
         self._make_due(delivery, message)
         lost = 0
         while len(self._due) > self._max_messages or self._bytes > self._max_bytes:
-            oldest = self._next()
+            oldest = self._take_oldest()
+            if oldest is None:
+                break
             if oldest.stands and not oldest.released:
                 self._give_up(oldest)
                 lost += 1
@@ -139,6 +145,8 @@ class Backlog:
     def withhold(self, may_have: Callable[[Group | None, str], bool]) -> list[Delivery]:
         """Let go of what may not be had any more: by the shared subscription that it came by, and topic.
 
+        The topic is the one that the session is told, with whatever stands before it.
+
         What has gone out over the connection that there is keeps its packet identifier until it is
         acknowledged; at QoS 1, if it was shared, somebody else is to get it all the same.
 
@@ -150,7 +158,7 @@ class Backlog:
             message = delivery.message
             if message is None or delivery.pending:
                 continue
-            if may_have(delivery.group, message.topic):
+            if may_have(delivery.group, delivery.prefix + message.topic):
                 delivery.scope = session.scope
                 continue
             is_under_way = delivery.packet_id in session.inflight
@@ -165,8 +173,12 @@ class Backlog:
                     session.inflight.add(delivery.packet_id)
                 if delivery.group is not None:
                     gone.append(delivery)
-        self._due = deque(item for item in self._due if item[0].stands and not item[0].released)
-        self._bytes = sum(size for _, size in self._due)
+        self._due = deque(
+            item
+            for item in self._due
+            if isinstance(item, Barrier) or (item[0].stands and not item[0].released)
+        )
+        self._bytes = sum(item[1] for item in self._due if not isinstance(item, Barrier))
         return gone
 
     def forget_all(self) -> list[Delivery]:
@@ -205,20 +217,48 @@ class Backlog:
         """Send what is due as far as link and window allow [MQTT-3.3.4-9]."""
         session = self.session
         while self._due and session.connected and not session.outbox.paused:
-            if len(session.inflight) >= session.window:
+            item = self._due[0]
+            if len(session.inflight) >= session.window or isinstance(item, Barrier):
                 return
-            self._send(self._next())
+            self._due.popleft()
+            self._bytes -= item[1]
+            self.send(item[0])
 
-    def _next(self) -> Delivery:
-        delivery, size = self._due.popleft()
-        self._bytes -= size
-        return delivery
+    # What comes before what is due
+
+    def hold_up(self, barrier: Barrier) -> None:
+        """Have what becomes due from now on wait until the barrier is taken away."""
+        self._due.append(barrier)
+
+    def stands_at(self, barrier: Barrier) -> bool:
+        """Tell whether everything before a barrier has gone out."""
+        return bool(self._due) and self._due[0] is barrier
+
+    def let_through(self, barrier: Barrier) -> None:
+        """Take a barrier away; `pump` sends what it held up."""
+        if barrier in self._due:
+            self._due.remove(barrier)
+
+    def let_all_through(self) -> None:
+        """Take all barriers away: there is no connection any more."""
+        self._due = deque(item for item in self._due if not isinstance(item, Barrier))
+
+    def _take_oldest(self) -> Delivery | None:
+        """Take out the oldest that is due, whatever holds it up."""
+        for at, item in enumerate(self._due):
+            if not isinstance(item, Barrier):
+                del self._due[at]
+                self._bytes -= item[1]
+                return item[0]
+        return None
 
     def _make_due(self, delivery: Delivery, message: Message) -> None:
         self._due.append((delivery, message.size))
         self._bytes += message.size
 
-    def _send(self, delivery: Delivery) -> None:
+    def send(self, delivery: Delivery) -> None:
+        """Send a delivery now, if it may go; the window is the caller's to ask for."""
+        delivery.pending = False
         session, message = self.session, delivery.message
         if message is None or delivery.released or not delivery.stands:  # while it was due
             return
@@ -230,6 +270,9 @@ class Backlog:
             session.count_withheld()
             self._give_up(delivery)
             return
+        more = message.stamp if delivery.stamped else b""
+        if session.marks:
+            more += session.take_mark(delivery.prefix + message.topic)
         packet = message.encode(
             session.version,
             session.now,
@@ -238,6 +281,8 @@ class Backlog:
             identifiers=delivery.identifiers,
             packet_id=delivery.packet_id,
             dup=delivery.sent,
+            prefix=delivery.prefix,
+            more=more,
         )
         if len(packet) > session.max_packet_bytes:  # [MQTT-3.1.2-25]
             session.count_too_large()
@@ -271,6 +316,11 @@ class Backlog:
         if delivery.scope is not scope:
             if not scope.on_topic(Permission.SUBSCRIBE, message.topic).allowed:
                 return False
+            if delivery.prefix or delivery.stamped:
+                may_read = scope.on_topic(Permission.HISTORY, message.topic).allowed
+                if delivery.prefix and not may_read:
+                    return False
+                delivery.stamped = may_read
             delivery.scope = scope
         return True
 
@@ -347,6 +397,8 @@ class Backlog:
             released=delivery.released,
             identifiers=delivery.identifiers,
             group=delivery.group.name if delivery.group is not None else "",
+            prefix=delivery.prefix,
+            stamped=delivery.stamped,
         )
 
 

@@ -20,18 +20,28 @@ from __future__ import annotations
 from typing import Any
 
 from tokenmq.access.identity import Identity
-from tokenmq.broker import connecting, publishing, renewing, retaining, subscribing, suspending
+from tokenmq.broker import (
+    connecting,
+    publishing,
+    renewing,
+    replaying,
+    retaining,
+    subscribing,
+    suspending,
+)
 from tokenmq.broker.backlog import Backlog
 from tokenmq.broker.counters import Counters
-from tokenmq.broker.effects import Close, Effect, Report
+from tokenmq.broker.effects import Close, Effect, Load, Report
 from tokenmq.broker.events import Events
 from tokenmq.broker.keeping import Keeping
 from tokenmq.broker.lives import Lives
 from tokenmq.broker.message import Message
 from tokenmq.broker.moment import Moment
 from tokenmq.broker.outbox import Outbox
+from tokenmq.broker.recording import Recorder
 from tokenmq.broker.records import MessageRecord
 from tokenmq.broker.renewing import Identify
+from tokenmq.broker.replaying import Answer
 from tokenmq.broker.session import Session
 from tokenmq.broker.subscription import Subscription
 from tokenmq.broker.tenant import Tenant, TenantRules
@@ -73,8 +83,9 @@ class Broker:
         lives: the sessions of all of them.
         moment: the time, set by the caller before each entry.
         keeping: what is to be kept; the caller takes it after each entry.
+        recorder: what is to be recorded; the caller takes it likewise.
         nowhere: the outbox of all sessions without a connection.
-        unfinished: sessions that are to get more than one page of retained messages; the
+        unfinished: sessions that are to get more than one page of older messages; the
             caller calls `go_on` soon, and lets others have their turn before.
         turn: how much more may be done for these before that.
         retained_ends: when retained messages are over, by organization and topic.
@@ -90,6 +101,7 @@ class Broker:
         self.tenants: dict[str, Tenant] = {}
         self.moment = Moment()
         self.keeping = Keeping()
+        self.recorder = Recorder(self)
         self.nowhere = Outbox(Connection(ConnectionLimits(), 0.0), None)
         self.nowhere.closed = True
         self.unfinished: dict[Session, None] = {}
@@ -110,6 +122,9 @@ class Broker:
             )
             return
         former, tenant.rules = tenant.rules, rules
+        if former.history != rules.history:
+            tenant.routes.recording = rules.history
+            tenant.routes.end_all()
         if (former.policy, former.dollar_trees) == (rules.policy, rules.dollar_trees):
             return
         tenant.routes.end_all()
@@ -229,7 +244,12 @@ class Broker:
             if self.turn <= 0:
                 return
             del self.unfinished[session]
+            replaying.go_on(self, session)
             retaining.go_on(self, session)
+
+    def loaded(self, load: Load, answer: Answer) -> None:
+        """Take in what the history has; None: it cannot be asked now."""
+        replaying.loaded(self, load, answer)
 
     def tick(self) -> None:
         """Do what time asks for: warn of expiry, close and end what has expired.
@@ -238,6 +258,7 @@ class Broker:
         """
         now = self.moment.now
         self.keeping.tick()
+        self.recorder.tick()
         self.lives.tick(now)
         for org_id, topic in self.retained_ends.due(now):
             retaining.expire(self, org_id, topic)
@@ -286,7 +307,8 @@ class Broker:
 
     def keep_message(self, tenant: Tenant, message: Message, *, owned: bool) -> None:
         """Have a message kept, for sessions that wait for it."""
-        message.number = self.next_message()
+        if not message.number:
+            message.number = self.next_message()
         record = MessageRecord(
             number=message.number,
             org_id=tenant.org_id,
@@ -294,6 +316,7 @@ class Broker:
             payload=message.payload,
             forward=message.forward,
             expires_at=message.expires_at,
+            stamp=message.stamp,
         )
         self.keeping.put(record, owned=owned)
 
@@ -323,4 +346,6 @@ class Broker:
                 max_messages=settings.max_queued_messages,
                 max_bytes=settings.max_queued_bytes,
             )
+            for reading in session.readings or ():
+                session.backlog.hold_up(reading.barrier)
             session.tenant.routes.end_of(session.subscriptions.values())

@@ -15,6 +15,8 @@ class Counters:
         overflowed: those of them that a full queue cost.
         expired: messages whose time was over before they could go out.
         withheld: messages that their receiver had lost the right to by then.
+        history_lost: messages that were to be recorded and are not.
+        replayed: recorded messages that were sent to those who asked for history.
         connected: CONNECTs accepted.
         revoked: token families whose revocation was heard of.
         refusals: what `refused` is made of, by kind of reason.
@@ -29,10 +31,12 @@ class Counters:
         "delivered",
         "dropped",
         "expired",
+        "history_lost",
         "overflowed",
         "received",
         "refusals",
         "refused",
+        "replayed",
         "revoked",
         "turned_away",
         "withheld",
@@ -46,6 +50,8 @@ class Counters:
         self.dropped = 0
         self.expired = 0
         self.withheld = 0
+        self.history_lost = 0
+        self.replayed = 0
         self.overflowed = 0
         self.connected = 0
         self.revoked = 0

@@ -25,6 +25,8 @@ class Delivery:
         restored: nobody knows whether it was.
         released: PUBREL is what is sent; nothing else will be.
         releasing: PUBREC has come, but that is not kept yet.
+        prefix: what stands before its topic: `$history/count/`, else nothing.
+        stamped: it says under which id the message is recorded.
     """
 
     __slots__ = (
@@ -35,6 +37,7 @@ class Delivery:
         "packet_id",
         "pending",
         "position",
+        "prefix",
         "qos",
         "released",
         "releasing",
@@ -42,6 +45,7 @@ class Delivery:
         "retain",
         "scope",
         "sent",
+        "stamped",
     )
 
     def __init__(
@@ -56,6 +60,8 @@ class Delivery:
         identifiers: tuple[int, ...],
         group: Group | None,
         scope: Scope | None,
+        prefix: str = "",
+        stamped: bool = False,
     ) -> None:
         self.backlog = backlog
         self.message = message
@@ -71,6 +77,8 @@ class Delivery:
         self.restored = False
         self.released = False
         self.releasing = False
+        self.prefix = prefix
+        self.stamped = stamped
 
     @property
     def may_be_with_peer(self) -> bool:

@@ -14,6 +14,9 @@ is free here, else it gets the next free one [MQTT-2.2.1-4] [MQTT-4.3.2-1]
 
 What must outlive the connection, or may have to go to somebody else, does not come as runs
 but one by one: `backlog`. It shares window and packet identifiers with them.
+
+A *barrier* in the queue holds up what is behind it, until what is to come before that (a
+replay, `replaying`) has been sent and it is taken away.
 """
 
 from __future__ import annotations
@@ -23,6 +26,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from tokenmq.broker import stamping
+from tokenmq.broker.barrier import Barrier
 from tokenmq.broker.counters import Counters
 from tokenmq.broker.message import Expiry
 from tokenmq.broker.moment import Moment
@@ -45,6 +50,10 @@ def packet_ids_of(run: bytes, size: int, offset: int) -> tuple[int, ...]:
     return struct.unpack(f">{count}H", pairs)
 
 
+# What tells of a topic, with whatever stands before it, whether a mark goes with its message.
+Mark = Callable[[str], bool]
+
+
 class Waiting:
     """A run in a queue; `start` is where the first packet begins that has not gone out."""
 
@@ -60,11 +69,7 @@ class Waiting:
     @property
     def topic(self) -> str:
         """The topic of its packets."""
-        at = 2
-        while self.run[at - 1] > 127:
-            at += 1
-        size = int.from_bytes(self.run[at : at + 2])
-        return self.run[at + 2 : at + 2 + size].decode()
+        return _topic_of(self.run)
 
     def count_down(self, expiry: Expiry, now: float) -> None:
         """Write into the packets that have not gone out what is left of their life."""
@@ -76,6 +81,14 @@ class Waiting:
         self.run, self.start = bytes(rest), 0
 
 
+def _topic_of(packet: bytes) -> str:
+    at = 2
+    while packet[at - 1] > 127:
+        at += 1
+    size = int.from_bytes(packet[at : at + 2])
+    return packet[at + 2 : at + 2 + size].decode()
+
+
 class Receiver:
     """Takes runs of messages for one connection at a time.
 
@@ -83,11 +96,13 @@ class Receiver:
         outbox: the connection; a closed one while there is none.
         chunks: `outbox.chunks`, one step nearer.
         connected: there is a connection.
-        ready: the link takes bytes and nothing is queued.
+        ready: the link takes bytes, nothing is queued, and the next message is not to be marked.
         inflight: packet identifiers sent and not acknowledged.
         reserved: those that `backlog` has given away, sent or not.
         window: how many of those there may be.
         queue: what waits, the oldest first; bounded, the oldest goes.
+        marks: what tells of a topic whether the next message on it is to say that something is
+            missing before it, by whose account that is.
         max_packet_bytes: the largest packet that the peer takes [MQTT-3.1.2-24].
         aliases: our topic aliases, None if the peer takes none.
         lost: messages that a full queue cost it and that it has not been told of.
@@ -112,6 +127,7 @@ class Receiver:
         "ended",
         "inflight",
         "lost",
+        "marks",
         "max_packet_bytes",
         "outbox",
         "queue",
@@ -146,7 +162,8 @@ class Receiver:
         """
         self.ended = False
         self.lost = 0
-        self.queue: deque[Waiting] = deque()
+        self.queue: deque[Waiting | Barrier] = deque()
+        self.marks: dict[object, Mark] = {}
         self._queued_messages = 0
         self._queued_bytes = 0
         self._max_inflight = max_inflight
@@ -190,10 +207,17 @@ class Receiver:
         start = self._send(run, size, offset, 0) if self.ready else 0
         if start == len(run):
             return
+        if self.marks:
+            self._deliver_marked(run, size, offset, expiry)
+            return
         self.ready = False
-        self.queue.append(Waiting(run, size, offset, start, expiry))
-        self._queued_messages += (len(run) - start) // size
-        self._queued_bytes += len(run) - start
+        self._enqueue(Waiting(run, size, offset, start, expiry))
+
+    def _enqueue(self, waiting: Waiting) -> None:
+        self.queue.append(waiting)
+        left = len(waiting.run) - waiting.start
+        self._queued_messages += left // waiting.size
+        self._queued_bytes += left
         if self._overflows():
             self._trim()
 
@@ -242,14 +266,108 @@ class Receiver:
         """Be without a connection; what waits for it as runs is lost with it."""
         self.connected = False
         self.ready = False
+        self.marks = {}
         self.queue.clear()
         self._queued_messages = self._queued_bytes = 0
+
+    # Marks
+
+    def mark_next(self, what: object, mark: Mark) -> None:
+        """Have the next message on a topic of which this is true say that something is missing.
+
+        Args:
+            what: on whose account, for `unmark`.
+        """
+        if self.connected and self.version == 5:
+            self.marks[what] = mark
+            self.ready = False
+
+    def unmark(self, what: object) -> None:
+        """Have no message say so any more on an account."""
+        if self.marks.pop(what, None) is not None:
+            self._drain()
+
+    def take_mark(self, topic: str) -> bytes:
+        """Return what the message says that goes out next on a topic: encoded properties, mostly none."""
+        left = self._marks_without(topic)
+        if len(left) == len(self.marks):
+            return b""
+        self.marks = left
+        self._drain()
+        return stamping.GAP
+
+    def mark_queued(self, mark: Mark) -> bool:
+        """Have the first such message that is queued say so; tell whether there is one that can."""
+        for at, one in enumerate(self.queue):
+            if isinstance(one, Barrier) or not mark(one.topic) or self.version != 5:
+                continue
+            marked = self._marked(one.run[one.start : one.start + one.size], one.offset, one.expiry)
+            if marked is None:
+                return False
+            one.start += one.size
+            if one.start == len(one.run):
+                del self.queue[at]
+            self.queue.insert(at, marked)
+            self._queued_bytes += marked.size - one.size
+            return True
+        return False
+
+    def _marks_without(self, topic: str) -> dict[object, Mark]:
+        return {what: mark for what, mark in self.marks.items() if not mark(topic)}
+
+    def _deliver_marked(self, run: bytes, size: int, offset: int, expiry: Expiry | None) -> None:
+        """Queue a run, its first message marked if one of the marks is for it, and send what may go."""
+        left = self._marks_without(_topic_of(run))
+        marked = self._marked(run[:size], offset, expiry) if len(left) < len(self.marks) else None
+        if marked is not None:
+            self.marks = left
+            self._enqueue(marked)
+            run = run[size:]
+        if run:
+            self._enqueue(Waiting(run, size, offset, 0, expiry))
+        self._drain()
+
+    def _marked(self, packet: bytes, offset: int, expiry: Expiry | None) -> Waiting | None:
+        grown, head, block = stamping.with_property(packet, offset, stamping.GAP)
+        if len(grown) > self.max_packet_bytes:
+            return None
+        if expiry is not None and expiry.at:
+            expiry = expiry._replace(at=expiry.at + block)
+        return Waiting(grown, len(grown), offset and offset + head, 0, expiry)
+
+    # Barriers
+
+    def hold_up(self, barrier: Barrier) -> None:
+        """Have what comes from now on wait until the barrier is taken away."""
+        self.queue.append(barrier)
+        self.ready = False
+
+    def stands_at(self, barrier: Barrier) -> bool:
+        """Tell whether everything before a barrier has gone out, and the link takes more."""
+        return self.connected and not self.outbox.paused and bool(self.queue) and self.queue[0] is barrier
+
+    def let_through(self, barrier: Barrier, *, flows: bool = True) -> None:
+        """Take a barrier away.
+
+        Args:
+            flows: send what it held up; else `flow` does.
+        """
+        if barrier in self.queue:
+            self.queue.remove(barrier)
+        if flows:
+            self.flow()
+
+    def flow(self) -> None:
+        """Send what may go."""
+        self._drain()
 
     def _drain(self) -> None:
         if self.outbox.paused or not self.connected:
             return
         while self.queue:
             waiting = self.queue[0]
+            if isinstance(waiting, Barrier):
+                return
             start = waiting.start
             if waiting.expiry is not None:
                 now = self._moment.now
@@ -265,7 +383,7 @@ class Receiver:
             if stop < len(waiting.run):
                 return
             self.queue.popleft()
-        self.ready = True
+        self.ready = not self.marks
 
     def withhold(self, may_have: Callable[[str], bool]) -> None:
         """Let go of what waits on topics that may not be had any more; it is counted."""
@@ -273,7 +391,7 @@ class Receiver:
             return
         waiting, self.queue = self.queue, deque()
         for one in waiting:
-            if may_have(one.topic):
+            if isinstance(one, Barrier) or may_have(one.topic):
                 self.queue.append(one)
             else:
                 self._counters.withheld += self._let_go(one)
@@ -346,8 +464,12 @@ class Receiver:
 
     def _trim(self) -> None:
         """Drop the oldest messages until the queue is within its limits."""
+        at = 0
         while self._overflows():
-            oldest = self.queue[0]
+            oldest = self.queue[at]
+            if isinstance(oldest, Barrier):
+                at += 1
+                continue
             too_many = self._queued_messages - self._max_queued_messages
             too_large = -(-(self._queued_bytes - self._max_queued_bytes) // oldest.size)
             there = (len(oldest.run) - oldest.start) // oldest.size
@@ -357,7 +479,7 @@ class Receiver:
             self._queued_bytes -= dropped * oldest.size
             self.note_lost(dropped)
             if dropped == there:
-                self.queue.popleft()
+                del self.queue[at]
 
     def note_lost(self, count: int) -> None:
         """Count messages that a full queue cost; the connection is told if it listens."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from tokenmq.access.decide import Scope
 from tokenmq.access.identity import Identity
+from tokenmq.broker.barrier import Barrier
 from tokenmq.broker.blocks import PLAIN, Block
 from tokenmq.broker.moment import Moment
 from tokenmq.broker.outbox import Outbox
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from tokenmq.broker.backlog import Backlog
     from tokenmq.broker.lane import Lane
     from tokenmq.broker.refusals import Refusal
+    from tokenmq.broker.replaying import Reading
     from tokenmq.broker.retaining import Replay
     from tokenmq.broker.subscription import Subscription
     from tokenmq.broker.tenant import Tenant
@@ -80,6 +82,8 @@ class Session(Receiver):
         joining: new filters that wait for the store.
         waiting: bytes that SUBSCRIBE and UNSUBSCRIBE take which wait for the store, about.
         replays: subscriptions whose retained messages it is still to get, by filter.
+        readings: what it is still to get of the history; the first is under way.
+        missed: its queue has lost something while it was sent older messages.
         disowned: its owner's rights were revoked; nothing of it goes on.
         judgements: why publishing to a topic is refused, None where it is not.
         lanes: by the raw bytes of a topic, see `lane`.
@@ -118,8 +122,10 @@ class Session(Receiver):
         "leaving_second",
         "left_at",
         "listens",
+        "missed",
         "number",
         "opened_at",
+        "readings",
         "receive_maximum",
         "releasing",
         "renewed_at",
@@ -170,6 +176,8 @@ class Session(Receiver):
         self.joining: set[str] = set()
         self.waiting = 0
         self.replays: dict[str, Replay] | None = None
+        self.readings: list[Reading] | None = None
+        self.missed = False
         self.disowned = False
         self.expiry_second: int | None = None
         self.warning_second: int | None = None
@@ -234,12 +242,22 @@ class Session(Receiver):
         self.listens = False
         self.lanes.clear()
         self.replays = None
+        self._stop_reading()
         self.blocks = {}
 
     def end(self) -> None:
         """Be over."""
         super().end()
+        self._stop_reading()
         self.lanes.clear()
+
+    def _stop_reading(self) -> None:
+        for reading in self.readings or ():
+            reading.is_over = True
+        self.readings = None
+        self.missed = False
+        if self.backlog is not None:
+            self.backlog.let_all_through()
 
     @property
     def record(self) -> SessionRecord:
@@ -280,7 +298,9 @@ class Session(Receiver):
     @property
     def is_behind(self) -> bool:
         """Whether a message that goes to it now would have to wait."""
-        return not self.ready or (self.backlog is not None and self.backlog.waiting > 0)
+        if self.backlog is not None and self.backlog.waiting:
+            return True
+        return not self.ready and (bool(self.queue) or not self.connected or self.outbox.paused)
 
     def append(self, packet: bytes) -> None:
         """Write a packet."""
@@ -302,7 +322,7 @@ class Session(Receiver):
         super().acknowledged(packet_ids)
         if self.backlog is not None:
             self.backlog.acknowledged(packet_ids)
-        if self.replays:
+        if self.replays or self.readings:
             self.tenant.unfinished[self] = None
 
     def taken(self, packet_ids: Iterable[int]) -> None:
@@ -317,8 +337,39 @@ class Session(Receiver):
         super().resume()
         if self.backlog is not None:
             self.backlog.pump()
-        if self.replays:
+        if self.replays or self.readings:
             self.tenant.unfinished[self] = None
+
+    def hold_up(self, barrier: Barrier) -> None:
+        """Have what comes from now on wait until the barrier is taken away."""
+        super().hold_up(barrier)
+        if self.backlog is not None:
+            self.backlog.hold_up(barrier)
+
+    def stands_at(self, barrier: Barrier) -> bool:
+        """Tell whether everything before a barrier has gone out."""
+        return super().stands_at(barrier) and (self.backlog is None or self.backlog.stands_at(barrier))
+
+    def let_through(self, barrier: Barrier, *, flows: bool = True) -> None:
+        """Take a barrier away."""
+        if self.backlog is not None:
+            self.backlog.let_through(barrier)
+        if self.missed and not self.readings:  # that was the last one
+            self.missed = False
+            if not self.mark_queued(_any):
+                self.mark_next(None, _any)
+        super().let_through(barrier, flows=flows)
+
+    def flow(self) -> None:
+        """Send what may go."""
+        super().flow()
+        if self.backlog is not None:
+            self.backlog.pump()
+
+    def note_lost(self, count: int) -> None:
+        """Count messages that a full queue cost."""
+        super().note_lost(count)
+        self.missed = bool(self.readings)
 
     def count_expired(self) -> None:
         """Count a message whose time was over before it could go out."""
@@ -381,3 +432,7 @@ class Session(Receiver):
         found = Block(bool(packet.payload_format_indicator), after or 0, at)
         self.blocks[block] = found
         return found
+
+
+def _any(topic: str) -> bool:  # noqa: ARG001
+    return True

@@ -9,11 +9,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tokenmq.access.policy import Policy
+from tokenmq.access.recording import HistoryRules
 from tokenmq.broker.counters import Counters
 from tokenmq.broker.outbox import Outbox
+from tokenmq.broker.recording import History
 from tokenmq.broker.retained import RetainedMessages
 from tokenmq.broker.routing import Routes
 from tokenmq.broker.session import Session
+
+_NOTHING_RECORDED = HistoryRules()
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +34,7 @@ class TenantRules:
         max_connections: at one time.
         max_sessions: that outlive their connections, at one time.
         max_retained_messages: at one time.
+        history: what of its messages is recorded.
     """
 
     policy: Policy
@@ -39,6 +44,7 @@ class TenantRules:
     max_connections: int = 20_000
     max_sessions: int = 10_000
     max_retained_messages: int = 10_000
+    history: HistoryRules = _NOTHING_RECORDED
 
 
 class Tenant:
@@ -52,6 +58,7 @@ class Tenant:
         kept: how many of them outlive their connections.
         away: those without a connection, by owner, the one that has been away longest first.
         retained: the retained messages.
+        history: what is being recorded.
     """
 
     __slots__ = (
@@ -59,6 +66,7 @@ class Tenant:
         "connected",
         "counters",
         "dirty",
+        "history",
         "kept",
         "org_id",
         "overflowed",
@@ -89,7 +97,9 @@ class Tenant:
         self.kept = 0
         self.away: dict[tuple[str, str], dict[Session, None]] = {}
         self.retained = RetainedMessages()
+        self.history = History()
         self.routes = Routes()
+        self.routes.recording = rules.history
 
     def knows(self, topic: str) -> bool:
         """Tell whether a topic or filter lies in a tree that this tenant has."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Callable
 from functools import partial
 
 import structlog
@@ -16,11 +17,13 @@ from tokenmq import clock
 from tokenmq.access.identity import Identity
 from tokenmq.broker import restoring, revoking
 from tokenmq.broker.broker import Broker
-from tokenmq.broker.effects import Close, Report
+from tokenmq.broker.effects import Close, Load, Report, Reserve
 from tokenmq.broker.keeping import Batch
 from tokenmq.broker.outbox import Outbox
 from tokenmq.broker.reasons import reason_code
+from tokenmq.broker.recording import Taken
 from tokenmq.broker.records import Kept
+from tokenmq.broker.replaying import Answer
 from tokenmq.broker.tenant import TenantRules
 from tokenmq.broker.wheel import Wheel
 from tokenmq.config import BrokerSettings
@@ -32,6 +35,7 @@ from tokenmq.mqtt.packets import Connect
 from tokenmq.server.link import Link
 from tokenmq.server.operating import Operating
 from tokenmq.server.peer import Peer
+from tokenmq.server.reading import Reader, Saves
 from tokenmq.server.refusals import Refusals
 from tokenmq.server.reporting import Reporter
 from tokenmq.server.telling import Telling
@@ -43,6 +47,7 @@ from tokenmq.services.refused_keys import RefusedKeys
 from tokenmq.services.remembered import Stay
 from tokenmq.services.tarpit import Tarpit
 from tokenmq.stores.audit import AuditStore
+from tokenmq.stores.history import HistoryStore
 from tokenmq.stores.kept import KeptStore
 from tokenmq.tracebacks import told
 
@@ -61,8 +66,10 @@ class Hub(Operating, Telling):
         authenticator: makes identities out of what a CONNECT shows.
         connection_limits: what every connection is held to.
         lag_seconds: how late the timer was, each time: so long others had kept the loop.
+        reader: asks the history for the core.
 
     Args:
+        history: where messages are recorded; None: nowhere.
         tarpit: says how long the answer to failed credentials waits; None: not at all.
         refused_keys: told of every refusal; None: nobody is.
         trail: where passwords are noted that open a connection though later ones exist; None: nowhere.
@@ -76,6 +83,7 @@ class Hub(Operating, Telling):
         organizations: Organizations,
         kept: KeptStore,
         *,
+        history: HistoryStore | None = None,
         tarpit: Tarpit | None = None,
         refused_keys: RefusedKeys | None = None,
         trail: AuditStore | None = None,
@@ -96,6 +104,9 @@ class Hub(Operating, Telling):
         self._families = families
         self._organizations = organizations
         self._kept = kept
+        self._saves = Saves()
+        self._loads: list[Load] = []
+        self.reader = Reader(history, self._loaded, self._reserved)
         self._going_on = False
         self._deadlines: Wheel[Link] = Wheel()
         self._tarpit = tarpit
@@ -157,9 +168,15 @@ class Hub(Operating, Telling):
                         self._close(effect)
                     elif type(effect) is Report:
                         self._reporter.tell(effect)
+                    elif type(effect) is Load:
+                        self._loads.append(effect)
+                    elif type(effect) is Reserve:
+                        self.reader.reserve(effect.count)
         batch = broker.keeping.take()
         if batch is not None:
-            self._kept.save(batch.changes, partial(self._settled_batch, batch))
+            self._save(batch)
+        if broker.recorder.due or self._loads:
+            self._record()
         if broker.unfinished and not self._going_on:
             self._going_on = True
             asyncio.get_running_loop().call_soon(self.go_on)
@@ -171,13 +188,51 @@ class Hub(Operating, Telling):
         self.broker.go_on()
         self.settle()
 
-    def _settled_batch(self, batch: Batch, error: Unavailable | None) -> None:
+    def _record(self) -> None:
+        """Have recorded what waits; ask the history when all of it is there."""
+        taken = self.broker.recorder.take()
+        if taken is not None:
+            self._save(taken)
+        loads, self._loads = self._loads, []
+        for load in loads:
+            self._saves.after(partial(self.reader.load, load))
+
+    def _save(self, batch: Batch | Taken) -> None:
+        self._saves.given()
+        changes = batch.changes
+        self._kept.save(changes, partial(self._settled_batch, batch, len(changes)))
+
+    def _settled_batch(self, batch: Batch | Taken, changes: int, error: Unavailable | None) -> None:
         """Go on with what waited for the store."""
         if error is not None:
-            _log.error("not_stored", reason=str(error), changes=len(batch.changes))
+            _log.error("not_stored", reason=str(error), changes=changes)
         self.come_in()
         batch.settled(kept=error is None)
+        self._saves.settled()
         self.settle()
+
+    async def begin_history(self) -> None:
+        """Reserve the first ids of messages; to be called before anybody connects. Raises: Unavailable."""
+        await self.reader.begin()
+
+    def _loaded(self, load: Load, answer: Answer) -> None:
+        """Give the core what the history has said."""
+        self.come_in()
+        self.broker.loaded(load, answer)
+        self.settle()
+
+    def _reserved(self, first: int | None, count: int) -> None:
+        """Give the core numbers for ids."""
+        if first is None:
+            self.broker.recorder.ids.asked = False  # the next tick asks again
+        else:
+            self.broker.recorder.ids.add(first, count)
+
+    def after_saves(self, step: Callable[[], None]) -> None:
+        """Do something when everything recorded so far is in the store, or could not be stored."""
+        self.broker.recorder.flush()
+        self.settle()
+        self._saves.after(step)
 
     # What links ask for
 
@@ -277,6 +332,7 @@ class Hub(Operating, Telling):
         """Tell every connection that the server goes, and close it."""
         self.come_in()
         self.broker.keeping.flush()
+        self.broker.recorder.flush()
         self._refusals.answer(math.inf)
         revoking.close_all(self.broker, ReasonCode.SERVER_SHUTTING_DOWN, "server shutting down")
         self.settle()
@@ -318,6 +374,7 @@ class Hub(Operating, Telling):
             max_connections=settings.max_connections,
             max_sessions=settings.max_sessions,
             max_retained_messages=settings.max_retained_messages,
+            history=self._organizations.history_rules_of(org_id),
         )
 
     def _look_at(self, link: Link, mono: float) -> None:
