@@ -206,6 +206,8 @@ def go_on(broker: Broker, session: Session) -> None:
             _ask(broker, reading)
         elif _send_page(broker, reading):
             _end(broker, reading)
+        else:
+            return
     session.flow()
 
 
