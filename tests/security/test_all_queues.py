@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tokenmq.broker import due, receiver
+from tokenmq.broker import due, queued
 from tokenmq.mqtt import codec
 from tokenmq.mqtt.packets import Puback, Pubcomp, Publish, Pubrec
 
@@ -33,8 +33,8 @@ def counted_anew(broker: Any) -> int:
         for session in tenant.sessions.values():
             for waiting in session.queue:
                 shared[id(waiting.run)] = len(waiting.run)
-                total += receiver._ENTRY_BYTES
-            for _, message in session.backlog._due if session.backlog is not None else ():
+                total += queued._ENTRY_BYTES
+            for _, message in session.backlog.due if session.backlog is not None else ():
                 shared[id(message)] = message.size + due.MESSAGE_BYTES
                 total += due.ENTRY_BYTES
     return total + sum(shared.values())

@@ -15,6 +15,7 @@ from tokenmq.access.grants import Grant
 from tokenmq.access.identity import Identity
 from tokenmq.access.permission import Permission
 from tokenmq.access.policy import STARTING_POLICY
+from tokenmq.access.recording import HistoryRules
 from tokenmq.broker.records import (
     DeliveryRecord,
     MessageRecord,
@@ -57,6 +58,7 @@ class Doors:
         self.revoked: set[str] = set()
         self.settings = OrganizationSettings()
         self.policy: Any = STARTING_POLICY
+        self.history = HistoryRules()
 
     def connect(self, credentials: Credentials, now: float) -> Identity:
         identity = self.identities.get(credentials.password or credentials.data or b"")
@@ -85,6 +87,9 @@ class Doors:
 
     def policy_of(self, org_id: str) -> Any:
         return self.policy
+
+    def history_rules_of(self, org_id: str) -> HistoryRules:
+        return self.history
 
 
 class Kept:

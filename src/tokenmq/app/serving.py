@@ -122,11 +122,14 @@ async def serving(
             services.families,
             services.organizations,
             services.store.kept,
+            history=services.store.history,
             tarpit=tarpit,
             refused_keys=services.refused_keys,
             trail=services.store.audit,
         )
+        await hub.begin_history()
         hub.restore(await services.store.kept.load())
+        stack.push_async_callback(hub.reader.close)
         services.attach(hub)
         certificates = await stack.enter_async_context(certified(settings))
         http = await listen_http(settings)

@@ -1,8 +1,9 @@
 """Messages that may not be acknowledged before they are kept, and what must wait behind them.
 
 A message waits for the store if it is to be retained, if a session that outlives its
-connection is to get it at QoS 1 or 2, or if it came at QoS 2 from such a session. What the
-same publisher sends after it waits behind it, so that order holds.
+connection is to get it at QoS 1 or 2, if it came at QoS 2 from such a session, or at QoS 1 or 2
+under a durable rule of history. What the same publisher sends after it waits behind it, so
+that order holds; `recording` has others wait behind it.
 
 Theory of operation. A `Publication` is begun as it arrives: judged, its receivers in the
 store chosen, their rows noted. When its rows are kept and everything before it is through,
@@ -14,14 +15,12 @@ finished in order; the store answers in order, so hardly one ever waits for anot
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
 from tokenmq.access.permission import Permission
-from tokenmq.broker import publishing, retaining, wills
-from tokenmq.broker.message import Message
+from tokenmq.broker import publishing, recording, retaining, wills
+from tokenmq.broker.publication import Arriving, For, Publication, Told
 from tokenmq.broker.records import ReceivedRecord, RetainedRecord
 from tokenmq.broker.refusals import FULL, REVOKED, Refusal, refusal
 from tokenmq.mqtt.packets import Publish
@@ -33,136 +32,6 @@ if TYPE_CHECKING:
     from tokenmq.broker.routing import Target
     from tokenmq.broker.session import Session
     from tokenmq.broker.shared import Group
-    from tokenmq.broker.waiting import Unstored
-
-# What a packet takes beside its topic and payload while it waits, about.
-_OVERHEAD_BYTES = 512
-
-# Told once what became of a message that came by no connection: why it was refused, or None.
-Told = Callable[[Refusal | None], None]
-
-
-class Publication:
-    """A message on its way into the broker.
-
-    Attributes:
-        outbox: the connection that it came by, at QoS 2 last; None for a will, and for what was posted.
-        told: who is told what became of it, where that is no connection; None: nobody.
-        position: its place in every queue: in the order in which they came.
-        deliveries: what was reserved for sessions that get it one by one, by session, or by
-            the shared subscription through which they were chosen.
-        refused: why it is not taken.
-        ready: it waits for nothing but those before it.
-        counted: its packet identifier counts until PUBREL.
-        kept: the store has some of it, at least.
-        note: the number under which it was noted as its topic's retained message; 0: it was not.
-    """
-
-    __slots__ = (
-        "counted",
-        "deliveries",
-        "kept",
-        "message",
-        "note",
-        "outbox",
-        "packet",
-        "position",
-        "ready",
-        "refused",
-        "session",
-        "told",
-    )
-
-    def __init__(
-        self, session: Session, packet: Publish, message: Message, outbox: Outbox | None, position: int
-    ) -> None:
-        self.session = session
-        self.packet = packet
-        self.message = message
-        self.outbox = outbox
-        self.position = position
-        self.told: Told | None = None
-        self.deliveries: dict[Session | Group, Delivery] = {}
-        self.refused: Refusal | None = None
-        self.ready = False
-        self.counted = False
-        self.kept = False
-        self.note = 0
-
-    @property
-    def is_received(self) -> bool:
-        """Whether its packet identifier counts until PUBREL (QoS 2); that of a will does not exist."""
-        return self.packet.qos == 2 and self.outbox is not None
-
-    @property
-    def is_owed_puback(self) -> bool:
-        """Whether it is answered with PUBACK: on the next connection it is sent again, as another."""
-        return self.packet.qos == 1 and self.is_answered
-
-    @property
-    def is_answered(self) -> bool:
-        """Whether it came by the connection that there is.
-
-        By the next one it is sent again. An answer to the earlier attempt would cross that, and
-        be taken for one to what its client has published under the identifier since.
-        """
-        return self.session.connected and self.outbox is self.session.outbox
-
-
-class Arriving:
-    """The publications of one session that are not through yet.
-
-    Attributes:
-        size: bytes that they take, about.
-        unanswered: how many of them are owed a PUBACK over the connection that there is.
-        unreceived: those that are owed a PUBREC, by packet identifier.
-    """
-
-    __slots__ = ("_queue", "_unstored", "size", "unanswered", "unreceived")
-
-    def __init__(self, unstored: Unstored) -> None:
-        self._unstored = unstored
-        self._queue: deque[Publication] = deque()
-        self.size = 0
-        self.unanswered = 0
-        self.unreceived: dict[int, Publication] = {}
-
-    def __bool__(self) -> bool:
-        return bool(self._queue)
-
-    def append(self, publication: Publication) -> None:
-        """Put a publication behind all others."""
-        self._queue.append(publication)
-        size = publication.message.size + _OVERHEAD_BYTES
-        self.size += size
-        self._unstored.bytes += size
-        if publication.is_owed_puback:
-            self.unanswered += 1
-        elif publication.is_received:
-            self.unreceived[publication.packet.packet_id] = publication
-
-    def come_again(self, packet_id: int) -> bool:
-        """Have the answer to one that is owed a PUBREC go where it came again; False: there is none."""
-        publication = self.unreceived.get(packet_id)
-        if publication is None:
-            return False
-        publication.outbox = publication.session.outbox
-        return True
-
-    def first(self) -> Publication | None:
-        """Return the first one if it is ready."""
-        return self._queue[0] if self._queue and self._queue[0].ready else None
-
-    def pop(self) -> None:
-        """Take the first one out."""
-        publication = self._queue.popleft()
-        size = publication.message.size + _OVERHEAD_BYTES
-        self.size -= size
-        self._unstored.bytes -= size
-        if publication.is_owed_puback:
-            self.unanswered -= 1
-        elif self.unreceived.get(publication.packet.packet_id) is publication:
-            del self.unreceived[publication.packet.packet_id]
 
 
 def arrive(
@@ -189,7 +58,12 @@ def _begin(broker: Broker, publication: Publication) -> None:
     publication.refused = refusal(broker.settings, session, packet)
     if publication.refused is not None:
         return
-    waits = False
+    route = session.tenant.routes.route(packet.topic)
+    if packet.qos and route.rule is not None and (route.rule.durable or route.keeps_stamps):
+        recording.begin(broker, publication, route.rule)
+        if publication.refused is not None:
+            return
+    waits = publication.is_recorded
     if publication.is_received:
         session.unreleased.add(packet.packet_id)
         publication.counted = True
@@ -204,7 +78,7 @@ def _begin(broker: Broker, publication: Publication) -> None:
     if packet.qos:
         waits = _reserve(broker, publication) or waits
     if waits:
-        _wait(broker, publication)
+        _wait(broker, publication, owes=True)
 
 
 def _reserve(broker: Broker, publication: Publication) -> bool:
@@ -225,30 +99,37 @@ def _reserve(broker: Broker, publication: Publication) -> bool:
             retain=message.retain and target.retain_as_published,
             identifiers=target.identifiers,
             group=group,
+            prefix=target.prefix,
+            stamped=target.stamped,
         )
         if delivery is None:  # no packet identifier is left: as if its queue were full
             target.session.note_lost(1)
             continue
         publication.deliveries[key] = delivery
         if target.session.number:
-            if not message.number:
-                broker.keep_message(publication.session.tenant, message, owned=True)
+            if not message.number or (target.stamped and publication.noted_id != message.history_id):
+                _keep_message(broker, publication)
             backlog.keep(delivery, owned=True)
             kept = True
     return kept
 
 
-def _lacking(publication: Publication) -> list[tuple[Session | Group, Target, Group | None]]:
+def _keep_message(broker: Broker, publication: Publication) -> None:
+    publication.noted_id = publication.message.history_id
+    broker.keep_message(publication.session.tenant, publication.message, owned=True)
+
+
+def _lacking(publication: Publication) -> list[tuple[For, Target, Group | None]]:
     """Return who is to get it one by one, as things stand, and has nothing reserved."""
     session, message, deliveries = publication.session, publication.message, publication.deliveries
     route = session.tenant.routes.route(message.topic)
-    found: list[tuple[Session | Group, Target, Group | None]] = []
+    found: list[tuple[For, Target, Group | None]] = []
     if not route.one_by_one:
         return found
     for target in route.targets:
         own = target.for_own if target.session is session else target
-        if own is not None and own.qos and own.session.backlog is not None and own.session not in deliveries:
-            found.append((own.session, own, None))
+        if own is not None and own.qos and own.session.backlog is not None and own.key not in deliveries:
+            found.append((own.key, own, None))
     for candidates in route.groups:
         group = candidates.group
         reserved = deliveries.get(group)
@@ -269,12 +150,13 @@ def _may_have(delivery: Delivery, group: Group, topic: str) -> bool:
     return session.scope.on_topic(Permission.SUBSCRIBE, topic).allowed
 
 
-def _give_up(publication: Publication, key: Session | Group) -> None:
+def _give_up(publication: Publication, key: For) -> None:
     delivery = publication.deliveries.pop(key)
     delivery.backlog.forget(delivery, stored=publication.kept)
 
 
 def _keep_retained(broker: Broker, publication: Publication) -> None:
+    publication.noted_id = publication.message.history_id
     record = retaining.record_of(broker, publication.session, publication.message)
     if record is None:
         broker.keeping.drop(RetainedRecord, (publication.session.tenant.org_id, publication.packet.topic))
@@ -282,8 +164,9 @@ def _keep_retained(broker: Broker, publication: Publication) -> None:
         broker.keeping.put(record, owned=True)
 
 
-def _wait(broker: Broker, publication: Publication) -> None:
+def _wait(broker: Broker, publication: Publication, *, owes: bool) -> None:
     publication.ready = False
+    publication.owes = owes
     broker.keeping.when_kept(partial(_kept, broker, publication))
 
 
@@ -292,7 +175,9 @@ def _wait(broker: Broker, publication: Publication) -> None:
 
 def _kept(broker: Broker, publication: Publication, *, kept: bool) -> None:
     publication.ready = True
-    if not kept:
+    if not publication.owes:
+        pass
+    elif not kept:
         publication.refused = FULL
     else:
         publication.kept = True
@@ -305,8 +190,10 @@ def _go_on(broker: Broker, session: Session) -> None:
     """Finish what is through, in order."""
     arriving = session.arriving
     while arriving is not None and (publication := arriving.first()) is not None:
+        waits = False
         if publication.refused is None and not session.disowned:
             publication.refused = refusal(broker.settings, session, publication.packet)
+            waits = publication.refused is None and _must_wait_again(broker, publication)
         if session.disowned:
             _undo(broker, publication)
             if publication.told is not None:
@@ -314,8 +201,7 @@ def _go_on(broker: Broker, session: Session) -> None:
         elif publication.refused is not None:
             _undo(broker, publication)
             _refuse(broker, publication, publication.refused)
-        elif _must_wait_again(broker, publication):
-            _wait(broker, publication)
+        elif waits:
             return
         else:
             _finish(broker, publication)
@@ -327,14 +213,21 @@ def _go_on(broker: Broker, session: Session) -> None:
 
 
 def _must_wait_again(broker: Broker, publication: Publication) -> bool:
-    """Have kept what is to be kept as things stand now and is not; return whether there was anything."""
+    """Have kept what is to be kept as things stand now and is not; wait again if there was anything."""
     packet, tenant = publication.packet, publication.session.tenant
-    waits = packet.qos > 0 and _reserve(broker, publication)
+    behind = recording.must_wait(broker, publication)
+    if publication.refused is not None:
+        return False
+    owes = behind and publication.is_recorded
+    if packet.qos and _reserve(broker, publication):
+        owes = True
     if packet.retain and tenant.retained.notes.is_stale(packet.topic, publication.note):
         publication.note = tenant.retained.notes.add()
         _keep_retained(broker, publication)
-        waits = True
-    return waits
+        owes = True
+    if owes or behind:
+        _wait(broker, publication, owes=owes)
+    return owes or behind
 
 
 def _refuse(broker: Broker, publication: Publication, refused: Refusal) -> None:
@@ -355,6 +248,7 @@ def _undo(broker: Broker, publication: Publication) -> None:
     would pile up.
     """
     session, packet = publication.session, publication.packet
+    recording.undo(broker, publication)
     if not publication.kept:
         publication.message.number = 0
     for key in list(publication.deliveries):
@@ -372,9 +266,19 @@ def _undo(broker: Broker, publication: Publication) -> None:
 def _finish(broker: Broker, publication: Publication) -> None:
     """Route to those who are subscribed and allowed now, and answer."""
     session, packet, message = publication.session, publication.packet, publication.message
+    recording.finish(broker, publication)
+    is_named = publication.noted_id == message.history_id
+    if (
+        message.number
+        and not is_named
+        and any(delivery.stamped for delivery in publication.deliveries.values())
+    ):
+        broker.keep_message(session.tenant, message, owned=False)
     if packet.retain:
         retaining.retain(broker, session, message)
         session.tenant.retained.notes.follow(packet.topic, publication.note)
+        if not is_named:
+            retaining.keep_as_it_is(broker, session.tenant, packet.topic)
         session.tenant.retained.notes.end(packet.topic)
     receivers = publishing.route(broker, session, message, publication.deliveries, waited=True)
     for key in list(publication.deliveries):  # who is not to get it any more

@@ -45,16 +45,17 @@ class Backlog:
     Attributes:
         session: whose they are.
         deliveries: by packet identifier, the oldest first.
+        due: those that are due and have not gone out on this connection.
     """
 
     __slots__ = (
-        "_due",
         "_inflight_bytes",
         "_keeping",
         "_max_bytes",
         "_max_inflight_bytes",
         "_max_messages",
         "deliveries",
+        "due",
         "session",
     )
 
@@ -72,15 +73,10 @@ class Backlog:
         self._max_messages = min(max_messages, MAX_DELIVERIES)
         self._max_bytes = max_bytes
         self._max_inflight_bytes = max_inflight_bytes
-        self._due = Due(session.tenant.share, self._give_oldest)
+        self.due = Due(session.tenant.share, self._give_oldest)
         self._inflight_bytes = 0
         self.deliveries: dict[int, Delivery] = {}
         session.reserved = self.deliveries
-
-    @property
-    def waiting(self) -> int:
-        """How many are due and have not gone out on this connection."""
-        return len(self._due)
 
     # How a delivery comes into being
 
@@ -93,6 +89,8 @@ class Backlog:
         retain: bool,
         identifiers: tuple[int, ...],
         group: Group | None = None,
+        prefix: str = "",
+        stamped: bool = False,
     ) -> Delivery | None:
         """Give a message a packet identifier; None if there is none left."""
         if len(self.deliveries) >= MAX_PACKET_ID - self.session.window:
@@ -101,6 +99,7 @@ class Backlog:
         delivery = Delivery(
             self, message, packet_id, position,
             qos=qos, retain=retain, identifiers=identifiers, group=group, scope=self.session.scope,
+            prefix=prefix, stamped=stamped,
         )  # fmt: skip
         self.deliveries[packet_id] = delivery
         message.waits += 1
@@ -109,7 +108,7 @@ class Backlog:
     def keep(self, delivery: Delivery, *, owned: bool) -> None:
         """Have a delivery kept, if the session is."""
         if self.session.number:
-            self._keeping.put(self._record(delivery), owned=owned)
+            self._keeping.put(delivery.record, owned=owned)
 
     def keep_all(self) -> None:
         """Have all deliveries kept once more; their messages are still there."""
@@ -122,12 +121,12 @@ class Backlog:
         if message is None or not delivery.stands:
             return
         delivery.pending = False
-        if not self._due and self._has_room(message.size):
-            self._send(delivery)
+        if self.due.is_empty and self.has_room(message.size):
+            self.send(delivery)
             return
-        self._due.append(delivery, message)
+        self.due.append(delivery, message)
         lost = 0
-        while len(self._due) > self._max_messages or self._due.bytes > self._max_bytes:
+        while len(self.due) > self._max_messages or self.due.bytes > self._max_bytes:
             lost += self._drop_oldest()
         if lost:
             self.session.note_lost(lost)
@@ -141,7 +140,7 @@ class Backlog:
         return lost
 
     def _drop_oldest(self) -> int:
-        oldest = self._due.pop()
+        oldest = self.due.pop()
         if not oldest.stands or oldest.released:
             return 0
         self._give_up(oldest)
@@ -154,7 +153,7 @@ class Backlog:
         self.deliveries[delivery.packet_id] = delivery
         if delivery.message is not None:
             delivery.message.waits += 1
-            self._due.append(delivery, delivery.message)
+            self.due.append(delivery, delivery.message)
 
     def forget(self, delivery: Delivery, *, stored: bool = True) -> None:
         """Let go of a delivery, in the store too, unless it is known not to be there."""
@@ -172,6 +171,8 @@ class Backlog:
     def withhold(self, may_have: Callable[[Group | None, str], bool]) -> list[Delivery]:
         """Let go of what may not be had any more: by the shared subscription that it came by, and topic.
 
+        The topic is the one that the session is told, with whatever stands before it.
+
         What has gone out over the connection that there is keeps its packet identifier until it is
         acknowledged; at QoS 1, if it was shared, somebody else is to get it all the same.
 
@@ -183,7 +184,7 @@ class Backlog:
             message = delivery.message
             if message is None or delivery.pending:
                 continue
-            if may_have(delivery.group, message.topic):
+            if may_have(delivery.group, delivery.prefix + message.topic):
                 delivery.scope = session.scope
                 continue
             is_under_way = delivery.packet_id in session.inflight
@@ -198,11 +199,7 @@ class Backlog:
                     session.inflight.add(delivery.packet_id)
                 if delivery.group is not None:
                     gone.append(delivery)
-        due = list(self._due)
-        self._due.clear()
-        for delivery, message in due:
-            if delivery.stands and not delivery.released:
-                self._due.append(delivery, message)
+        self.due.drop_what_ended()
         return gone
 
     def forget_all(self) -> list[Delivery]:
@@ -212,7 +209,7 @@ class Backlog:
         """
         gone = list(self.deliveries.values())
         self.deliveries.clear()
-        self._due.end()
+        self.due.end()
         for delivery in gone:
             if delivery.message is not None:
                 self._let_go(delivery.message)
@@ -226,22 +223,22 @@ class Backlog:
         PUBREL goes out at once: only PUBLISH waits for the window [MQTT-4.9.0-3]. All of it is
         sent until it is acknowledged [MQTT-4.3.3-3] [MQTT-4.3.3-5], shared or not [MQTT-4.8.2-4].
         """
-        self._due.clear()
+        self.due.clear()
         for delivery in sorted(self.deliveries.values(), key=_position):
             self._is_through(delivery)
             if delivery.released:
                 if delivery.packet_id not in self.session.inflight:  # given up just now
                     self._send_release(delivery)
             elif delivery.message is not None and not delivery.pending:
-                self._due.append(delivery, delivery.message)
+                self.due.append(delivery, delivery.message)
         self.pump()
 
     def pump(self) -> None:
         """Send what is due as far as link and window allow [MQTT-3.3.4-9]."""
-        while self._due and self._has_room(self._due.next_bytes):
-            self._send(self._due.pop())
+        while (size := self.due.next_bytes) is not None and self.has_room(size):
+            self.send(self.due.pop())
 
-    def _has_room(self, size: int) -> bool:
+    def has_room(self, size: int) -> bool:
         """Tell whether a message of so many bytes may go out now; one alone may, whatever its size."""
         session, under_way = self.session, self._inflight_bytes
         return (
@@ -251,7 +248,9 @@ class Backlog:
             and not (under_way and under_way + size > self._max_inflight_bytes)
         )
 
-    def _send(self, delivery: Delivery) -> None:
+    def send(self, delivery: Delivery) -> None:
+        """Send a delivery now, if it may go; the window is the caller's to ask for."""
+        delivery.pending = False
         session, message = self.session, delivery.message
         if message is None or delivery.released or not delivery.stands:  # while it was due
             return
@@ -263,6 +262,9 @@ class Backlog:
             session.count_withheld()
             self._give_up(delivery)
             return
+        more = message.stamp if delivery.stamped else b""
+        if session.marks:
+            more += session.take_mark(delivery.prefix + message.topic)
         packet = message.encode(
             session.version,
             session.now,
@@ -271,6 +273,8 @@ class Backlog:
             identifiers=delivery.identifiers,
             packet_id=delivery.packet_id,
             dup=delivery.sent,
+            prefix=delivery.prefix,
+            more=more,
         )
         if len(packet) > session.max_packet_bytes:  # [MQTT-3.1.2-25]
             session.count_too_large()
@@ -306,6 +310,11 @@ class Backlog:
         if delivery.scope is not scope:
             if not scope.on_topic(Permission.SUBSCRIBE, message.topic).allowed:
                 return False
+            if delivery.prefix or delivery.stamped:
+                may_read = scope.on_topic(Permission.HISTORY, message.topic).allowed
+                if delivery.prefix and not may_read:
+                    return False
+                delivery.stamped = may_read
             delivery.scope = scope
         return True
 
@@ -341,7 +350,7 @@ class Backlog:
             self._send_release(delivery)
             return
         delivery.releasing = True
-        self._keeping.put(self._record(delivery), owned=True)
+        self._keeping.put(delivery.record, owned=True)
         self._keeping.when_kept(partial(self._released, delivery))
 
     def _released(self, delivery: Delivery, *, kept: bool) -> None:
@@ -376,19 +385,6 @@ class Backlog:
         if message.number and not message.waits:
             self._keeping.drop(MessageRecord, message.number)
             message.number = 0
-
-    def _record(self, delivery: Delivery) -> DeliveryRecord:
-        return DeliveryRecord(
-            session=self.session.number,
-            packet_id=delivery.packet_id,
-            position=delivery.position,
-            message=0 if delivery.message is None or delivery.released else delivery.message.number,
-            qos=delivery.qos,
-            retain=delivery.retain,
-            released=delivery.released,
-            identifiers=delivery.identifiers,
-            group=delivery.group.name if delivery.group is not None else "",
-        )
 
 
 def _position(delivery: Delivery) -> int:

@@ -25,6 +25,7 @@ from tokenmq.broker import (
     pacing,
     publishing,
     renewing,
+    replaying,
     retaining,
     subscribing,
     suspending,
@@ -32,15 +33,17 @@ from tokenmq.broker import (
 )
 from tokenmq.broker.backlog import Backlog
 from tokenmq.broker.counters import Counters
-from tokenmq.broker.effects import Close, Effect, Report
+from tokenmq.broker.effects import Close, Effect, Load, Report
 from tokenmq.broker.events import Events
 from tokenmq.broker.keeping import Keeping
 from tokenmq.broker.lives import Lives
 from tokenmq.broker.message import Message
 from tokenmq.broker.moment import Moment
 from tokenmq.broker.outbox import Outbox
+from tokenmq.broker.recording import Recorder
 from tokenmq.broker.records import MessageRecord
 from tokenmq.broker.renewing import Identify
+from tokenmq.broker.replaying import Answer
 from tokenmq.broker.session import Session
 from tokenmq.broker.subscription import Subscription
 from tokenmq.broker.tenant import Tenant, TenantRules
@@ -86,8 +89,9 @@ class Broker:
         lives: the sessions of all of them.
         moment: the time, set by the caller before each entry.
         keeping: what is to be kept; the caller takes it after each entry.
+        recorder: what is to be recorded; the caller takes it likewise.
         nowhere: the outbox of all sessions without a connection.
-        unfinished: sessions that are to get more than one page of retained messages; the
+        unfinished: sessions that are to get more than one page of older messages; the
             caller calls `go_on` soon, and lets others have their turn before.
         turn: how much more may be done for these before that.
         due: watches that have something to tell; the caller calls `flush` some time after the
@@ -109,6 +113,7 @@ class Broker:
         self.tenants: dict[str, Tenant] = {}
         self.moment = Moment()
         self.keeping = Keeping()
+        self.recorder = Recorder(self)
         self.nowhere = Outbox(Connection(ConnectionLimits(), 0.0), None)
         self.nowhere.closed = True
         self.unfinished: dict[Session, None] = {}
@@ -142,6 +147,9 @@ class Broker:
         former, tenant.rules = tenant.rules, rules
         if former.publish_rates != rules.publish_rates:
             pacing.apply(tenant, self.settings)
+        if former.history != rules.history:
+            tenant.routes.recording = rules.history
+            tenant.routes.end_all()
         if (former.policy, former.dollar_trees) == (rules.policy, rules.dollar_trees):
             return
         tenant.routes.end_all()
@@ -261,6 +269,7 @@ class Broker:
             if self.turn <= 0:
                 return
             del self.unfinished[session]
+            replaying.go_on(self, session)
             retaining.go_on(self, session)
             watching.go_on(self, session)
 
@@ -269,6 +278,10 @@ class Broker:
         for watch in list(self.due):
             watch.flush()
 
+    def loaded(self, load: Load, answer: Answer) -> None:
+        """Take in what the history has; None: it cannot be asked now."""
+        replaying.loaded(self, load, answer)
+
     def tick(self) -> None:
         """Do what time asks for: warn of expiry, close and end what has expired.
 
@@ -276,6 +289,7 @@ class Broker:
         """
         now = self.moment.now
         self.keeping.tick()
+        self.recorder.tick()
         self.lives.tick(now)
         for session in self.holds.due(now):
             if session.tenant.presence is not None:
@@ -327,7 +341,8 @@ class Broker:
 
     def keep_message(self, tenant: Tenant, message: Message, *, owned: bool) -> None:
         """Have a message kept, for sessions that wait for it."""
-        message.number = self.next_message()
+        if not message.number:
+            message.number = self.next_message()
         record = MessageRecord(
             number=message.number,
             org_id=tenant.org_id,
@@ -335,6 +350,7 @@ class Broker:
             payload=message.payload,
             forward=message.forward,
             expires_at=message.expires_at,
+            stamp=message.stamp,
         )
         self.keeping.put(record, owned=owned)
 
@@ -375,4 +391,6 @@ class Broker:
                 max_bytes=settings.max_queued_bytes,
                 max_inflight_bytes=settings.max_inflight_bytes,
             )
+            for reading in session.readings or ():
+                session.backlog.due.hold_up(reading.barrier)
             session.tenant.routes.end_of(session.subscriptions.values())

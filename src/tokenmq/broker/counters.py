@@ -16,6 +16,8 @@ class Counters:
         crowded_out: of these, what went because all queues together were too large.
         expired: messages whose time was over before they could go out.
         withheld: messages that their receiver had lost the right to by then.
+        history_lost: messages that were to be recorded and are not.
+        replayed: recorded messages that were sent to those who asked for history.
         connected: CONNECTs accepted.
         revoked: token families whose revocation was heard of.
         refusals: what `refused` is made of, by kind of reason.
@@ -31,10 +33,12 @@ class Counters:
         "delivered",
         "dropped",
         "expired",
+        "history_lost",
         "overflowed",
         "received",
         "refusals",
         "refused",
+        "replayed",
         "revoked",
         "turned_away",
         "withheld",
@@ -48,6 +52,8 @@ class Counters:
         self.dropped = 0
         self.expired = 0
         self.withheld = 0
+        self.history_lost = 0
+        self.replayed = 0
         self.overflowed = 0
         self.crowded_out = 0
         self.connected = 0

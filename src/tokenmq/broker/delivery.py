@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tokenmq.broker.records import DeliveryRecord
+
 if TYPE_CHECKING:
     from tokenmq.access.decide import Scope
     from tokenmq.broker.backlog import Backlog
@@ -26,6 +28,8 @@ class Delivery:
         restored: nobody knows whether it was.
         released: PUBREL is what is sent; nothing else will be.
         releasing: PUBREC has come, but that is not kept yet.
+        prefix: what stands before its topic: `$history/count/`, else nothing.
+        stamped: it says under which id the message is recorded.
     """
 
     __slots__ = (
@@ -36,6 +40,7 @@ class Delivery:
         "packet_id",
         "pending",
         "position",
+        "prefix",
         "qos",
         "released",
         "releasing",
@@ -43,6 +48,7 @@ class Delivery:
         "retain",
         "scope",
         "sent",
+        "stamped",
         "under_way",
     )
 
@@ -58,6 +64,8 @@ class Delivery:
         identifiers: tuple[int, ...],
         group: Group | None,
         scope: Scope | None,
+        prefix: str = "",
+        stamped: bool = False,
     ) -> None:
         self.backlog = backlog
         self.message = message
@@ -74,6 +82,8 @@ class Delivery:
         self.restored = False
         self.released = False
         self.releasing = False
+        self.prefix = prefix
+        self.stamped = stamped
 
     @property
     def may_be_with_peer(self) -> bool:
@@ -84,3 +94,20 @@ class Delivery:
     def stands(self) -> bool:
         """Whether its session still is to get it."""
         return self.backlog.deliveries.get(self.packet_id) is self
+
+    @property
+    def record(self) -> DeliveryRecord:
+        """What the store keeps of it."""
+        return DeliveryRecord(
+            session=self.backlog.session.number,
+            packet_id=self.packet_id,
+            position=self.position,
+            message=0 if self.message is None or self.released else self.message.number,
+            qos=self.qos,
+            retain=self.retain,
+            released=self.released,
+            identifiers=self.identifiers,
+            group=self.group.name if self.group is not None else "",
+            prefix=self.prefix,
+            stamped=self.stamped,
+        )

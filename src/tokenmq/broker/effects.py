@@ -12,6 +12,7 @@ import msgspec
 
 if TYPE_CHECKING:
     from tokenmq.broker.outbox import Outbox
+    from tokenmq.broker.replaying import Reading
 
 
 class Close(msgspec.Struct, frozen=True):
@@ -39,4 +40,49 @@ class Report(msgspec.Struct, frozen=True):
     fields: dict[str, Any] = {}
 
 
-Effect = Close | Report
+class Reserve(msgspec.Struct, frozen=True):
+    """Reserve so many numbers for ids of messages; `Recorder` takes them in."""
+
+    count: int
+
+
+class Heads(msgspec.Struct, frozen=True):
+    """Heads of recorded messages are wanted, the newest first.
+
+    Attributes:
+        after, before: ids greater, and smaller, than these.
+        since: unix seconds; the time of a message is not before it.
+        limit: at most so many.
+    """
+
+    org_id: str
+    topic_filter: str
+    after: int
+    before: int
+    since: float | None
+    limit: int
+
+
+class Lost(msgspec.Struct, frozen=True):
+    """Whether a reader who has everything up to an id cannot have all that came since."""
+
+    org_id: str
+    topic_filter: str
+    after: int
+
+
+class Messages(msgspec.Struct, frozen=True):
+    """Recorded messages are wanted, in the order of these ids; those gone by now are left out."""
+
+    org_id: str
+    ids: tuple[int, ...]
+
+
+class Load(msgspec.Struct, frozen=True):
+    """Ask the history, when all that was to be kept so far is settled; `Broker.loaded` takes the answer."""
+
+    reading: Reading
+    query: Heads | Lost | Messages
+
+
+Effect = Close | Report | Reserve | Load

@@ -32,7 +32,7 @@ import struct
 from typing import TYPE_CHECKING
 
 from tokenmq.broker.blocks import PLAIN
-from tokenmq.broker.receiver import packet_ids_of
+from tokenmq.broker.runs import packet_ids_of
 
 if TYPE_CHECKING:
     from tokenmq.broker.counters import Counters

@@ -7,12 +7,16 @@ QoS, retain flag, subscription identifiers) and the bytes are shared.
 from __future__ import annotations
 
 from math import ceil
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
+from tokenmq.broker import stamping
 from tokenmq.mqtt import properties, wire
 from tokenmq.mqtt.codec import encode_publish, publish_halves
 from tokenmq.mqtt.codes import PacketType
 from tokenmq.mqtt.properties import MESSAGE_EXPIRY_INTERVAL
+
+if TYPE_CHECKING:
+    from tokenmq.broker.records import HistoryRecord
 
 # MQTT 5 §3.3.2.3.3: a four byte integer.
 _LONGEST_SECONDS = 0xFFFF_FFFF
@@ -64,16 +68,19 @@ class Message:
         expires_at: unix seconds; None: it does not expire.
         number: names it in the store; 0 while it is not there.
         waits: sessions in the store that are still to get it.
+        recorded: what is recorded of it; None: nothing, or that was before a restart.
     """
 
     __slots__ = (
         "_forms",
+        "_stamp",
         "expires_at",
         "forward",
         "number",
         "packet_id",
         "payload",
         "qos",
+        "recorded",
         "retain",
         "topic",
         "waits",
@@ -90,6 +97,7 @@ class Message:
         retain: bool = False,
         expires_at: float | None = None,
         number: int = 0,
+        stamp: bytes = b"",
     ) -> None:
         self.topic = topic
         self.payload = payload
@@ -100,9 +108,32 @@ class Message:
         self.expires_at = expires_at
         self.number = number
         self.waits = 0
-        self._forms: dict[tuple[int, int, bool, tuple[int, ...]], Form] = {}
+        self.recorded: HistoryRecord | None = None
+        self._stamp = stamp
+        self._forms: dict[tuple[int, int, bool, tuple[int, ...], str, bool], Form] = {}
 
-    def form(self, version: int, qos: int, identifiers: tuple[int, ...], *, retain: bool = False) -> Form:
+    @property
+    def stamp(self) -> bytes:
+        """The encoded properties that say under which id it is recorded; empty where it is not."""
+        if self.recorded is not None and not self._stamp:
+            self._stamp = stamping.stamp_of(self.recorded)
+        return self._stamp
+
+    @property
+    def history_id(self) -> int:
+        """Under which it is recorded; 0: it is not."""
+        return stamping.id_of(self._stamp) if self.recorded is None else self.recorded.id
+
+    def form(
+        self,
+        version: int,
+        qos: int,
+        identifiers: tuple[int, ...],
+        *,
+        retain: bool = False,
+        prefix: str = "",
+        stamped: bool = False,
+    ) -> Form:
         """Encode for one kind of receiver, once.
 
         Args:
@@ -110,22 +141,25 @@ class Message:
             qos: 0 to 2, as it is delivered.
             identifiers: the receiver's subscription identifiers, MQTT 5 only.
             retain: as the receiver shall see it.
+            prefix: what stands before the topic.
+            stamped: say under which id it is recorded, MQTT 5 only.
         """
-        key = (version, qos, retain, identifiers)
+        key = (version, qos, retain, identifiers, prefix, stamped)
         form = self._forms.get(key)
         if form is None:
+            stamp = self.stamp if stamped else b""
             before, after = publish_halves(
-                self.topic.encode(),
+                (prefix + self.topic).encode(),
                 self.payload,
                 version=version,
                 qos=qos,
                 retain=retain,
-                forward=self.forward,
+                forward=self.forward + stamp,
                 subscription_identifiers=identifiers,
             )
             offset = len(before) if qos else 0
             packet = before + self.packet_id.to_bytes(2, "big") + after if qos else before
-            form = Form(packet, offset, self._expiry(packet, version, identifiers))
+            form = Form(packet, offset, self._expiry(packet, version, identifiers, len(stamp)))
             self._forms[key] = form
         return form
 
@@ -139,23 +173,29 @@ class Message:
         identifiers: tuple[int, ...],
         packet_id: int = 0,
         dup: bool = False,
+        prefix: str = "",
+        more: bytes = b"",
     ) -> bytes:
-        """Encode for one receiver as it goes out now, which may be long after it came."""
+        """Encode for one receiver as it goes out now, which may be long after it came.
+
+        Args:
+            more: encoded properties that are added, MQTT 5 only.
+        """
         return encode_publish(
-            self.topic.encode(),
+            (prefix + self.topic).encode(),
             self.payload,
             version=version,
             qos=qos,
             retain=retain,
             dup=dup,
             packet_id=packet_id,
-            forward=self._forward_at(now) if version == 5 else b"",
+            forward=self._forward_at(now) + more if version == 5 else b"",
             subscription_identifiers=identifiers,
         )
 
     def counted_down(self, now: float) -> Message:
         """Return the same message as it goes out now to somebody who did not get it when it came."""
-        return Message(
+        message = Message(
             self.topic,
             self.payload,
             self.qos,
@@ -163,7 +203,10 @@ class Message:
             self._forward_at(now),
             retain=self.retain,
             expires_at=self.expires_at,
+            stamp=self._stamp,
         )
+        message.recorded = self.recorded
+        return message
 
     def is_over(self, now: float) -> bool:
         """Tell whether its life is over [MQTT-3.3.2-5]."""
@@ -183,13 +226,13 @@ class Message:
         left = Expiry(at, self.expires_at).seconds_left(now)
         return forward[:at] + left.to_bytes(4, "big") + forward[at + 4 :]
 
-    def _expiry(self, packet: bytes, version: int, identifiers: tuple[int, ...]) -> Expiry | None:
+    def _expiry(self, packet: bytes, version: int, identifiers: tuple[int, ...], stamp: int) -> Expiry | None:
         if self.expires_at is None:
             return None
         if version == 4:
             return Expiry(0, self.expires_at)
         at = properties.position(self.forward, PacketType.PUBLISH, MESSAGE_EXPIRY_INTERVAL)
-        # Identifiers stand behind what is forwarded.
-        behind = sum(len(wire.write_variable(identifier)) + 1 for identifier in identifiers)
+        # The stamp and identifiers stand behind what is forwarded.
+        behind = stamp + sum(len(wire.write_variable(identifier)) + 1 for identifier in identifiers)
         begin = len(packet) - len(self.payload) - behind - len(self.forward)
         return Expiry(begin + at, self.expires_at)

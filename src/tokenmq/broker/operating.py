@@ -18,8 +18,8 @@ from tokenmq.mqtt.codes import ReasonCode
 
 if TYPE_CHECKING:
     from tokenmq.access.identity import Identity
-    from tokenmq.broker.arriving import Told
     from tokenmq.broker.broker import Broker
+    from tokenmq.broker.publication import Told
     from tokenmq.broker.tenant import Tenant
     from tokenmq.mqtt.packets import Publish
 
@@ -100,7 +100,7 @@ def queue_of(session: Session) -> int:
     backlog = session.backlog
     if backlog is None:
         return session.queued_messages
-    return session.queued_messages + (backlog.waiting if session.connected else len(backlog.deliveries))
+    return session.queued_messages + (len(backlog.due) if session.connected else len(backlog.deliveries))
 
 
 def end_sessions(broker: Broker, sessions: Iterable[Session], text: str) -> tuple[int, bool]:

@@ -22,6 +22,7 @@ from tokenmq.mqtt.packets import Puback, Publish, Pubrec
 if TYPE_CHECKING:
     from tokenmq.broker.broker import Broker
     from tokenmq.broker.delivery import Delivery
+    from tokenmq.broker.routing import Route
     from tokenmq.broker.session import Session
 
 
@@ -48,10 +49,14 @@ def publish(broker: Broker, session: Session, packet: Publish) -> None:
     if refused is not None:
         refuse(broker, session, packet, refused)
         return
-    if packet.retain or (packet.qos and _waits(session, packet)):  # [MQTT-3.3.1-8] [MQTT311-3.3.1-12]
+    found = session.tenant.routes.route(packet.topic)
+    if packet.retain or _waits(session, packet, found):  # [MQTT-3.3.1-8] [MQTT311-3.3.1-12]
         arriving.arrive(broker, session, packet, session.outbox)
         return
-    receivers = route(broker, session, message_of(packet, broker.moment.now), {})
+    message = message_of(packet, broker.moment.now)
+    if found.rule is not None:
+        broker.recorder.record(session, message, found.rule)
+    receivers = route(broker, session, message, {})
     if packet.qos == 1:
         acknowledge(session, packet, receivers)
     elif packet.qos == 2:
@@ -109,7 +114,7 @@ def route(
         receivers += 1
         qos = min(message.qos, target.qos)  # [MQTT-3.8.4-8] [MQTT311-3.8.4-6]
         if qos and receiver.backlog is not None:  # [MQTT-4.5.0-1] [MQTT311-3.1.2-5] [MQTT311-4.5.0-1]
-            delivery = reserved.pop(receiver, None)
+            delivery = reserved.pop(target.key, None)
             if delivery is not None:
                 receiver.backlog.add(delivery)
             continue
@@ -118,8 +123,25 @@ def route(
             continue
         # [MQTT-3.3.1-12] [MQTT-3.3.1-13] [MQTT311-3.3.1-9]
         retain = message.retain and target.retain_as_published
-        form = message.form(receiver.version, qos, target.identifiers, retain=retain)
+        if target.reads:
+            form = message.form(
+                *(receiver.version, qos, target.identifiers),
+                retain=retain,
+                prefix=target.prefix,
+                stamped=target.stamped,
+            )
+        else:
+            form = message.form(receiver.version, qos, target.identifiers, retain=retain)
         receiver.deliver(form.packet, len(form.packet), form.offset, form.expiry)
+    if found.groups:
+        receivers += _share(found, message, reserved, over=over)
+    broker.counters.delivered += receivers
+    return receivers
+
+
+def _share(found: Route, message: Message, reserved: dict[Any, Delivery], *, over: bool) -> int:
+    """Deliver a message to one member of each group; return how many that were."""
+    receivers = 0
     for candidates in found.groups:
         delivery = reserved.pop(candidates.group, None)
         if delivery is not None:
@@ -132,7 +154,6 @@ def route(
                 continue
             form = message.form(chosen.session.version, 0, chosen.identifiers)
             chosen.session.deliver(form.packet, len(form.packet), 0, form.expiry)
-    broker.counters.delivered += receivers
     return receivers
 
 
@@ -219,11 +240,15 @@ def _owed(session: Session) -> int:
     return len(session.unreleased) + (arrived.unanswered if arrived is not None else 0)
 
 
-def _waits(session: Session, packet: Publish) -> bool:
-    """Tell whether a message must be kept, or has receivers that get it one by one."""
-    if packet.qos == 2 and session.number:
+def _waits(session: Session, packet: Publish, found: Route) -> bool:
+    """Tell whether a message must be kept, or has receivers that get it one by one.
+
+    One that is to be recorded waits where its rule is durable, or one before it waits.
+    """
+    if packet.qos and (found.one_by_one or (packet.qos == 2 and session.number)):
         return True
-    return session.tenant.routes.route(packet.topic).one_by_one
+    rule = found.rule
+    return rule is not None and (bool(packet.qos and rule.durable) or bool(session.tenant.history.pending))
 
 
 def _receive_again(session: Session, packet: Publish) -> None:

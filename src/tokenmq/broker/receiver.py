@@ -14,20 +14,23 @@ is free here, else it gets the next free one [MQTT-2.2.1-4] [MQTT-4.3.2-1]
 
 What must outlive the connection, or may have to go to somebody else, does not come as runs
 but one by one: `backlog`. It shares window and packet identifiers with them.
+
+A *barrier* in the queue holds up what is behind it, until what is to come before that (a
+replay, `replaying`) has been sent and it is taken away.
 """
 
 from __future__ import annotations
 
-import struct
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from tokenmq.broker.barrier import Barrier
 from tokenmq.broker.counters import Counters
+from tokenmq.broker.marking import Marking
 from tokenmq.broker.message import Expiry
 from tokenmq.broker.moment import Moment
 from tokenmq.broker.outbox import Outbox
-from tokenmq.broker.runs import Waiting
+from tokenmq.broker.runs import Waiting, packet_ids_of
 from tokenmq.broker.waiting import Share
 from tokenmq.limits import MAX_PACKET_ID
 from tokenmq.mqtt.aliases import OutboundAliases
@@ -38,33 +41,17 @@ _ENTRY_BYTES = 176
 _NOTHING_RESERVED: Mapping[int, object] = {}
 
 
-def packet_ids_of(run: bytes, size: int, offset: int) -> tuple[int, ...]:
-    """Return the packet identifiers of a run, in order; without a step of Python a packet."""
-    count = len(run) // size
-    if count == 1:
-        return (run[offset] << 8 | run[offset + 1],)
-    pairs = bytearray(2 * count)
-    pairs[0::2] = run[offset::size]
-    pairs[1::2] = run[offset + 1 :: size]
-    return struct.unpack(f">{count}H", pairs)
-
-
-class Receiver:
+class Receiver(Marking):
     """Takes runs of messages for one connection at a time.
 
     Attributes:
         outbox: the connection; a closed one while there is none.
         chunks: `outbox.chunks`, one step nearer.
-        connected: there is a connection.
-        ready: the link takes bytes and nothing is queued.
+        ready: the link takes bytes, nothing is queued, and the next message is not to be marked.
         inflight: packet identifiers sent and not acknowledged.
         reserved: those that `backlog` has given away, sent or not.
         window: how many of those there may be.
-        queue: what waits, the oldest first; bounded, the oldest goes.
-        max_packet_bytes: the largest packet that the peer takes [MQTT-3.1.2-24].
         aliases: our topic aliases, None if the peer takes none.
-        weight: bytes that what waits holds, see `waiting`.
-        size_class: likewise.
         lost: messages that a full queue cost it and that it has not been told of.
         ended: nothing goes out any more, and never will.
     """
@@ -74,28 +61,16 @@ class Receiver:
         "_counters",
         "_dirty",
         "_max_inflight",
-        "_max_queued_bytes",
-        "_max_queued_messages",
         "_moment",
         "_next_packet_id",
         "_overflowed",
-        "_queued_bytes",
-        "_queued_messages",
-        "_share",
         "aliases",
         "chunks",
-        "connected",
         "ended",
         "inflight",
         "lost",
-        "max_packet_bytes",
         "outbox",
-        "queue",
-        "ready",
         "reserved",
-        "size_class",
-        "version",
-        "weight",
         "window",
     )
 
@@ -124,17 +99,13 @@ class Receiver:
             counters: where it is counted.
             moment: what time it is.
         """
+        super().__init__(
+            max_queued_messages=max_queued_messages, max_queued_bytes=max_queued_bytes, share=share
+        )
         self.ended = False
         self.lost = 0
-        self.queue: deque[Waiting] = deque()
-        self._queued_messages = 0
-        self._queued_bytes = 0
-        self.weight = self.size_class = 0
-        self._share = share
         self._max_inflight = max_inflight
         self._alias_maximum = topic_alias_maximum
-        self._max_queued_messages = max_queued_messages
-        self._max_queued_bytes = max_queued_bytes
         self._next_packet_id = 0
         self.reserved: Mapping[int, object] = _NOTHING_RESERVED
         self._dirty = dirty
@@ -172,24 +143,23 @@ class Receiver:
         start = self._send(run, size, offset, 0) if self.ready else 0
         if start == len(run):
             return
+        waiting = Waiting(run, size, offset, start, expiry)
         self.ready = False
-        self.queue.append(Waiting(run, size, offset, start, expiry))
-        self._queued_messages += (len(run) - start) // size
-        self._queued_bytes += len(run) - start
-        self._share.enter(self, run, len(run), _ENTRY_BYTES)
-        if self._overflows():
-            self._trim()
+        is_marked = bool(self.marks)
+        if is_marked:
+            self.enqueue_marked(waiting)
+        else:
+            self.enqueue(waiting)
+        if dropped := self.take_excess():
+            self.note_lost(dropped)
+        if is_marked or not self.queue:  # all of it was too large: what comes next waits behind nothing
+            self._drain()
 
     def acknowledged(self, packet_ids: Iterable[int]) -> None:
         """Free packet identifiers and send what waited for them [MQTT-4.3.2-3] [MQTT-4.3.3-6]."""
         self.inflight.difference_update(packet_ids)
         if self.queue:
             self._drain()
-
-    @property
-    def queued_messages(self) -> int:
-        """How many messages wait."""
-        return self._queued_messages
 
     def taken(self, packet_ids: Iterable[int]) -> None:
         """Answer PUBRECs: release what the peer has taken over [MQTT-4.3.3-4] [MQTT311-4.3.3-1]."""
@@ -225,59 +195,60 @@ class Receiver:
         """Be without a connection; what waits for it as runs is lost with it."""
         self.connected = False
         self.ready = False
-        while self.queue:
-            self._take_oldest()
-        self._queued_messages = self._queued_bytes = 0
+        self.marks = {}
+        self.clear_queue()
+
+    # Barriers
+
+    def hold_up(self, barrier: Barrier) -> None:
+        """Have what comes from now on wait until the barrier is taken away."""
+        self.queue.append(barrier)
+        self.ready = False
+
+    def stands_at(self, barrier: Barrier) -> bool:
+        """Tell whether everything before a barrier has gone out, and the link takes more."""
+        return self.connected and not self.outbox.paused and bool(self.queue) and self.queue[0] is barrier
+
+    def let_through(self, barrier: Barrier, *, flows: bool = True) -> None:
+        """Take a barrier away.
+
+        Args:
+            flows: send what it held up; else `flow` does.
+        """
+        if barrier in self.queue:
+            self.queue.remove(barrier)
+        if flows:
+            self.flow()
+
+    def flow(self) -> None:
+        """Send what may go."""
+        self._drain()
 
     def _drain(self) -> None:
         if self.outbox.paused or not self.connected:
             return
         while self.queue:
             waiting = self.queue[0]
-            start = waiting.start
+            if isinstance(waiting, Barrier):
+                return
             if waiting.expiry is not None:
                 now = self._moment.now
                 if now >= waiting.expiry.moment:  # [MQTT-3.3.2-5]
-                    self._give_up(waiting)
+                    self._counters.expired += self.take_out(waiting)
                     continue
-                run = waiting.run
-                waiting.count_down(waiting.expiry, now)
-                if waiting.run is not run:
-                    self._share.exchange(self, run, len(run), waiting.run, len(waiting.run))
-                start = waiting.start
-            stop = self._send(waiting.run, waiting.size, waiting.offset, start)
-            self._queued_messages -= (stop - start) // waiting.size
-            self._queued_bytes -= stop - start
-            waiting.start = stop
-            if stop < len(waiting.run):
+                self.count_down(waiting, now)
+            self.pass_on(waiting, self._send(waiting.run, waiting.size, waiting.offset, waiting.start))
+            if waiting.bytes_left:
                 return
-            self._take_oldest()
-        self.ready = True
+            self.take_out(waiting)
+        self.ready = not self.marks
 
     def withhold(self, may_have: Callable[[str], bool]) -> None:
         """Let go of what waits on topics that may not be had any more; it is counted."""
         if not self.queue:
             return
-        waiting, self.queue = self.queue, deque()
-        for one in waiting:
-            if may_have(one.topic):
-                self.queue.append(one)
-            else:
-                self._counters.withheld += self._let_go(one)
-                self._share.leave(self, one.run, len(one.run), _ENTRY_BYTES)
+        self._counters.withheld += self.keep_only(may_have)
         self._drain()
-
-    def _give_up(self, waiting: Waiting) -> None:
-        """Forget a run whose time is over."""
-        self._counters.expired += self._let_go(waiting)
-        self._take_oldest()
-
-    def _let_go(self, waiting: Waiting) -> int:
-        """Have a run wait no longer; return how many of its messages did."""
-        left = len(waiting.run) - waiting.start
-        self._queued_messages -= left // waiting.size
-        self._queued_bytes -= left
-        return left // waiting.size
 
     def _send(self, run: bytes, size: int, offset: int, start: int) -> int:
         """Append what the window takes [MQTT-3.3.4-9] [MQTT-4.9.0-2]; return where the rest begins."""
@@ -327,40 +298,13 @@ class Receiver:
     def _are_free(self, packet_ids: set[int]) -> bool:
         return self.inflight.isdisjoint(packet_ids) and packet_ids.isdisjoint(self.reserved)
 
-    def _overflows(self) -> bool:
-        return (
-            self._queued_messages > self._max_queued_messages or self._queued_bytes > self._max_queued_bytes
-        )
-
-    def _trim(self) -> None:
-        """Drop the oldest messages until the queue is within its limits."""
-        while self._overflows():
-            oldest = self.queue[0]
-            too_many = self._queued_messages - self._max_queued_messages
-            too_large = -(-(self._queued_bytes - self._max_queued_bytes) // oldest.size)
-            there = (len(oldest.run) - oldest.start) // oldest.size
-            dropped = min(there, max(too_many, too_large))
-            oldest.start += dropped * oldest.size
-            self._queued_messages -= dropped
-            self._queued_bytes -= dropped * oldest.size
-            self.note_lost(dropped)
-            if dropped == there:
-                self._take_oldest()
-        if not self.queue:  # all of it was too large: what comes next has nothing to wait behind
-            self._drain()
-
     def give_oldest(self) -> int:
         """Drop the oldest run that waits, for the sake of all queues; return how many messages that cost."""
-        count = self._let_go(self.queue[0])
-        self._take_oldest()
+        count = self.take_out(self.oldest)
         self.note_lost(count)
         if not self.queue:
             self._drain()
         return count
-
-    def _take_oldest(self) -> None:
-        run = self.queue.popleft().run
-        self._share.leave(self, run, len(run), _ENTRY_BYTES)
 
     def note_lost(self, count: int) -> None:
         """Count messages that a full queue cost; the connection is told if it listens."""

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from tokenmq.access.decide import Scope
 from tokenmq.access.permission import Permission
-from tokenmq.broker.session import Session, reserved_name
+from tokenmq.broker.remembering import reserved_name
+from tokenmq.broker.session import Session
 from tokenmq.config import BrokerSettings
 from tokenmq.mqtt.codes import ReasonCode
 from tokenmq.mqtt.packets import Publish

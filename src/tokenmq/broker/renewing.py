@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 from tokenmq.access.identity import Identity, Renewal
 from tokenmq.broker import publishing, suspending
 from tokenmq.broker.refusals import Refusal, Why, reserved
-from tokenmq.broker.session import reserved_name
+from tokenmq.broker.remembering import reserved_name
 from tokenmq.errors import InvalidToken, ProtocolError, TokenmqError
 from tokenmq.mqtt.codes import ReasonCode
 from tokenmq.mqtt.packets import Auth, Packet, Puback, Publish, Pubrec

@@ -33,6 +33,7 @@ def restore(broker: Broker, kept: Kept) -> None:
                 no_local=subscription.no_local,
                 retain_as_published=subscription.retain_as_published,
                 identifier=subscription.identifier,
+                history=subscription.history,
             )
         )
     _deliveries(broker, kept, sessions)
@@ -75,6 +76,7 @@ def _deliveries(broker: Broker, kept: Kept, sessions: dict[int, Session]) -> Non
             record.forward,
             expires_at=record.expires_at,
             number=record.number,
+            stamp=record.stamp,
         )
         for record in kept.messages
     }
@@ -92,6 +94,8 @@ def _deliveries(broker: Broker, kept: Kept, sessions: dict[int, Session]) -> Non
             identifiers=record.identifiers,
             group=session.tenant.routes.group(record.group) if record.group else None,
             scope=None,
+            prefix=record.prefix,
+            stamped=record.stamped,
         )
         delivery.released = record.released
         session.backlog.restore(delivery)

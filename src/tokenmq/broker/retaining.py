@@ -15,6 +15,7 @@ there (SECURITY, ruling 11).
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from math import ceil
 from typing import TYPE_CHECKING
 
@@ -47,12 +48,16 @@ class Replay:
 
     Attributes:
         topics: those with a message that its filter matches, and None for what else is looked at.
+        seam: what has a greater id in the history has come live; None: that is not asked.
+        replayed: ids that have been sent already.
     """
 
-    __slots__ = ("subscription", "topics")
+    __slots__ = ("replayed", "seam", "subscription", "topics")
 
-    def __init__(self, subscription: Subscription) -> None:
+    def __init__(self, subscription: Subscription, seam: int | None, replayed: Collection[int]) -> None:
         self.subscription = subscription
+        self.seam = seam
+        self.replayed = replayed
         self.topics = subscription.session.tenant.retained.walk(subscription.inner_filter)
 
 
@@ -78,6 +83,7 @@ def record_of(broker: Broker, session: Session, message: Message) -> RetainedRec
         token_id=identity.token_id,
         client_id=session.client_id,
         attrs=identity.attrs,
+        history_id=message.history_id,
     )
 
 
@@ -130,14 +136,21 @@ def disown(broker: Broker, tenant: Tenant, token_id: str) -> None:
 # To those who subscribe
 
 
-def begin(broker: Broker, subscription: Subscription) -> None:
-    """Begin to send what a new subscription matches [MQTT-3.3.1-9] [MQTT311-3.3.1-6]."""
+def begin(
+    broker: Broker, subscription: Subscription, *, seam: int | None = None, replayed: Collection[int] = ()
+) -> None:
+    """Begin to send what a new subscription matches [MQTT-3.3.1-9] [MQTT311-3.3.1-6].
+
+    Args:
+        seam: of one whose history was replayed: the id up to which that went.
+        replayed: the ids that were sent.
+    """
     session = subscription.session
     if not session.connected or not len(session.tenant.retained):
         return
     if session.replays is None:
         session.replays = {}
-    session.replays[subscription.topic_filter] = Replay(subscription)
+    session.replays[subscription.topic_filter] = Replay(subscription, seam, replayed)
     go_on(broker, session)
 
 
@@ -158,35 +171,50 @@ def go_on(broker: Broker, session: Session) -> None:
         if topic is not None:
             broker.turn -= _MESSAGE_COST
             messages += 1
-            size += _send(broker, replay.subscription, topic)
+            size += _send(broker, replay, topic)
 
 
-def _send(broker: Broker, subscription: Subscription, topic: str) -> int:
+def _send(broker: Broker, replay: Replay, topic: str) -> int:
     """Send the message of a topic; return how many bytes it has, 0 if it is not sent."""
-    session = subscription.session
+    subscription = replay.subscription
+    session, prefix = subscription.session, subscription.prefix
     tenant = session.tenant
     retained = tenant.retained.get(topic)
     if retained is None or not _may_go(tenant, session, retained, broker.moment.now):
+        return 0
+    if prefix and not session.scope.on_topic(Permission.HISTORY, topic).allowed:
+        return 0
+    number = retained.record.history_id
+    if number and replay.seam is not None and (number > replay.seam or number in replay.replayed):
         return 0
     message = retained.message.counted_down(broker.moment.now)
     qos = min(message.qos, subscription.qos)
     identifiers = (subscription.identifier,) if subscription.identifier else ()
     broker.counters.delivered += 1
     if qos and session.backlog is not None:
-        _keep_for(broker, session.backlog, message, qos, identifiers)
+        _keep_for(broker, session.backlog, message, qos, identifiers, prefix=prefix)
     else:
         message.packet_id = session.free_packet_id() if qos else 0
-        form = message.form(session.version, qos, identifiers, retain=True)  # [MQTT311-3.3.1-8]
+        # [MQTT311-3.3.1-8]
+        form = message.form(session.version, qos, identifiers, retain=True, prefix=prefix)
         session.deliver(form.packet, len(form.packet), form.offset, form.expiry)
     return message.size
 
 
 def _keep_for(
-    broker: Broker, backlog: Backlog, message: Message, qos: int, identifiers: tuple[int, ...]
+    broker: Broker,
+    backlog: Backlog,
+    message: Message,
+    qos: int,
+    identifiers: tuple[int, ...],
+    *,
+    prefix: str,
 ) -> None:
     """Send it as one of those that a session gets one by one."""
     session = backlog.session
-    delivery = backlog.reserve(message, broker.next_position(), qos=qos, retain=True, identifiers=identifiers)
+    delivery = backlog.reserve(
+        message, broker.next_position(), qos=qos, retain=True, identifiers=identifiers, prefix=prefix
+    )
     if delivery is None:
         session.note_lost(1)
         return

@@ -50,7 +50,10 @@ def limit_key(broker: Broker, key_id: str, ends_at: float) -> None:
 def end_tenant(broker: Broker, org_id: str, code: ReasonCode, text: str) -> int:
     """End every session of an organization and forget it; return how many there were."""
     tenant = broker.tenants.pop(org_id, None)
-    return _revoke(broker, list(tenant.sessions.values()), code, text) if tenant else 0
+    if tenant is None:
+        return 0
+    broker.recorder.forget(tenant)
+    return _revoke(broker, list(tenant.sessions.values()), code, text)
 
 
 def close_all(broker: Broker, code: ReasonCode, text: str) -> int:

@@ -24,6 +24,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from tokenmq.access.permission import Permission
+from tokenmq.access.recording import HistoryRule, HistoryRules
 from tokenmq.broker.lane import Lane
 from tokenmq.broker.shared import Candidates, Group
 from tokenmq.topics.tree import FilterTree, NameTree
@@ -49,18 +50,38 @@ class Target:
         retain_as_published: one of them asked for that.
         identifiers: the identifiers of all its matching subscriptions, MQTT 5 only.
         no_local: one of them said No Local.
+        prefix: what stands before the topic: `$history/count/`, else nothing.
+        stamped: it is told under which ids messages are recorded.
+        reads: one of the two: it does not get the message as it is.
     """
 
-    __slots__ = ("_others", "identifiers", "no_local", "qos", "retain_as_published", "session")
+    __slots__ = (
+        "_others",
+        "identifiers",
+        "no_local",
+        "prefix",
+        "qos",
+        "reads",
+        "retain_as_published",
+        "session",
+        "stamped",
+    )
 
-    def __init__(self, session: Session, subscriptions: list[Subscription]) -> None:
+    def __init__(
+        self, session: Session, subscriptions: list[Subscription], *, prefix: str = "", stamped: bool = False
+    ) -> None:
         self.session = session
+        self.prefix = prefix
+        self.stamped = stamped
+        self.reads = stamped or bool(prefix)
         self.qos = max(subscription.qos for subscription in subscriptions)
         self.retain_as_published = any(s.retain_as_published for s in subscriptions)
         self.identifiers = tuple(s.identifier for s in subscriptions if s.identifier)
         others = [subscription for subscription in subscriptions if not subscription.no_local]
         self.no_local = len(others) < len(subscriptions)
-        self._others = Target(session, others) if self.no_local and others else None
+        self._others: Target | None = None
+        if self.no_local and others:
+            self._others = Target(session, others, prefix=prefix, stamped=stamped)
 
     @property
     def for_own(self) -> Target | None:
@@ -72,6 +93,17 @@ class Target:
         # Not kept as an attribute: a target that held itself would not be freed as its route ends.
         return self._others if self.no_local else self
 
+    def tell_ids(self) -> None:
+        """Have it told under which ids messages are recorded, if its protocol has words for that."""
+        self.stamped = self.reads = self.session.version == 5
+        if self._others is not None:
+            self._others.tell_ids()
+
+    @property
+    def key(self) -> Session | tuple[Session, str]:
+        """Return what sets it apart from the others of a topic: a session may get two copies."""
+        return (self.session, self.prefix) if self.prefix else self.session
+
 
 class Route:
     """The receivers of one topic, as things stand.
@@ -80,13 +112,19 @@ class Route:
         targets: in the order in which they subscribed.
         groups: shared subscriptions; which of their members may receive the topic is asked in turn.
         one_by_one: some of these get messages at QoS 1 and 2 out of a `backlog`.
+        rule: the rule of the organization's history that holds for the topic, None if none does.
+        keeps_stamps: some of these wait in the store and are told the message's id: it is needed first.
         weight: levels of the topic, and targets.
     """
 
-    __slots__ = ("_lanes", "groups", "live", "one_by_one", "targets", "weight")
+    __slots__ = ("_lanes", "groups", "keeps_stamps", "live", "one_by_one", "rule", "targets", "weight")
 
-    def __init__(self, topic: str, targets: list[Target], groups: list[Candidates]) -> None:
+    def __init__(
+        self, topic: str, targets: list[Target], groups: list[Candidates], rule: HistoryRule | None = None
+    ) -> None:
         self.targets = targets
+        self.rule = rule
+        self.keeps_stamps = any(t.stamped and t.qos and t.session.number for t in targets)
         self.groups = groups
         self.one_by_one = bool(groups) or any(t.qos and t.session.backlog is not None for t in targets)
         self.weight = topic.count("/") + 1 + len(targets) + sum(len(one.group.members) for one in groups)
@@ -113,7 +151,7 @@ class Route:
                 lane.end()
 
     def _build_lane(self, version: int, max_packet_bytes: int) -> Lane | None:
-        if not self.targets or self.one_by_one:
+        if not self.targets or self.one_by_one or self.rule is not None:
             return None
         for target in self.targets:
             session = target.session
@@ -123,17 +161,48 @@ class Route:
                 or target.no_local
                 or session.max_packet_bytes < max_packet_bytes
                 or session.aliases is not None
+                or target.prefix
             ):
                 return None
         return Lane([(target.session, target.qos) for target in self.targets])
 
 
-class Routes:
-    """The subscriptions of one tenant and the routes of its topics."""
+def _with_readers(topic: str, targets: dict[Session, Target], readers: list[Subscription]) -> list[Target]:
+    """Add the receivers that read the history to those that receive the topic as it is.
 
-    __slots__ = ("_groups", "_routes", "_shared", "_subscriptions", "_topics", "_weight")
+    A session gets another copy under each `$history/count/`; by all of them, and by filters
+    that asked for history, it is told the id, if it has the right to read.
+    """
+    prefixed: dict[tuple[Session, str], list[Subscription]] = {}
+    for subscription in readers:
+        session = subscription.session
+        if not session.scope.on_topic(Permission.HISTORY, topic).allowed:
+            continue
+        if subscription.prefix:
+            if session.scope.on_topic(Permission.SUBSCRIBE, topic).allowed:
+                prefixed.setdefault((session, subscription.prefix), []).append(subscription)
+        elif session in targets:
+            targets[session].tell_ids()
+    return [
+        *targets.values(),
+        *(
+            Target(session, subscriptions, prefix=prefix, stamped=session.version == 5)
+            for (session, prefix), subscriptions in prefixed.items()
+        ),
+    ]
+
+
+class Routes:
+    """The subscriptions of one tenant and the routes of its topics.
+
+    Attributes:
+        recording: the rules of its history; end all routes when they are others.
+    """
+
+    __slots__ = ("_groups", "_routes", "_shared", "_subscriptions", "_topics", "_weight", "recording")
 
     def __init__(self) -> None:
+        self.recording = HistoryRules()
         self._subscriptions: FilterTree[Subscription] = FilterTree()
         self._groups: dict[str, Group] = {}
         self._shared: FilterTree[Group] = FilterTree()
@@ -190,7 +259,8 @@ class Routes:
         """Return the route of a topic, building it if there is none."""
         route = self._routes.get(topic)
         if route is None:
-            route = Route(topic, self._targets(topic), self._candidates(topic))
+            rule = self.recording.of_topic(topic)
+            route = Route(topic, self._targets(topic), self._candidates(topic), rule)
             self._make_room(route.weight)
             self._routes[topic] = route
             self._topics.set(topic, route)
@@ -212,14 +282,21 @@ class Routes:
 
     def _targets(self, topic: str) -> list[Target]:
         matching: dict[Session, list[Subscription]] = {}
+        readers: list[Subscription] = []
         for subscription in self._subscriptions.matching(topic):
             if not subscription.suspended:
-                matching.setdefault(subscription.session, []).append(subscription)
-        return [
-            Target(session, subscriptions)
+                if subscription.history:
+                    readers.append(subscription)
+                if not subscription.prefix:
+                    matching.setdefault(subscription.session, []).append(subscription)
+        targets = {
+            session: Target(session, subscriptions)
             for session, subscriptions in matching.items()
             if session.scope.on_topic(Permission.SUBSCRIBE, topic).allowed
-        ]
+        }
+        if not readers:
+            return list(targets.values())
+        return _with_readers(topic, targets, readers)
 
     def _candidates(self, topic: str) -> list[Candidates]:
         return [Candidates(group, topic, Target) for group in self._shared.matching(topic)]

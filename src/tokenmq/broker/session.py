@@ -8,61 +8,29 @@ backlog; any other has neither and pays nothing for those that do.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from sys import getsizeof
 from typing import TYPE_CHECKING
 
 from tokenmq.access.decide import Scope
 from tokenmq.access.identity import Identity
-from tokenmq.broker.blocks import PLAIN, Block
+from tokenmq.broker.barrier import Barrier
 from tokenmq.broker.moment import Moment
 from tokenmq.broker.outbox import Outbox
 from tokenmq.broker.presence import member_id
-from tokenmq.broker.receiver import Receiver
 from tokenmq.broker.records import SessionRecord, Will
+from tokenmq.broker.remembering import Remembering
 from tokenmq.config import BrokerSettings
-from tokenmq.errors import ProtocolError
-from tokenmq.mqtt import properties
-from tokenmq.mqtt.codes import PacketType
-from tokenmq.mqtt.packets import Publish
-from tokenmq.mqtt.properties import MESSAGE_EXPIRY_INTERVAL
 
 if TYPE_CHECKING:
-    from tokenmq.broker.arriving import Arriving
     from tokenmq.broker.backlog import Backlog
-    from tokenmq.broker.lane import Lane
-    from tokenmq.broker.refusals import Refusal
+    from tokenmq.broker.publication import Arriving
+    from tokenmq.broker.replaying import Reading
     from tokenmq.broker.retaining import Replay
     from tokenmq.broker.subscription import Subscription
     from tokenmq.broker.tenant import Tenant
     from tokenmq.broker.watching import Watcher
-    from tokenmq.mqtt.packets import connect
-
-# User properties whose names begin so are the broker's own (the wire contract, section 3).
-_RESERVED = "tokenmq-"
-# Topics of one session whose judgement is kept; enough for a client's working set.
-_MAX_JUDGEMENTS = 1_024
-# Lanes of one session that are kept, for the same reason.
-_MAX_LANES = 1_024
-# What the topics among these may take, each of the two: they may be long. Whatever was
-# forgotten since it was last emptied still counts, so it is emptied too soon at worst.
-_MAX_REMEMBERED_BYTES = 128 * 1_024
-# Property blocks of one session that are kept: most clients send the same few.
-_MAX_BLOCKS = 64
-# MQTT 5 §1.5.5: longer ones have a length of two bytes or more.
-_MAX_BLOCK_BYTES = 127
-# The block of a PUBLISH without properties.
-_NO_PROPERTIES = b"\x00"
 
 
-def reserved_name(packet: Publish | connect.Will) -> str | None:
-    """Return the name of a user property that only the broker may set, None if there is none."""
-    for name, _ in packet.user_properties:
-        if name.startswith(_RESERVED):
-            return name
-    return None
-
-
-class Session(Receiver):
+class Session(Remembering):
     """A session, and the connection that it has or has not.
 
     Attributes:
@@ -83,11 +51,9 @@ class Session(Receiver):
         waiting: bytes that SUBSCRIBE and UNSUBSCRIBE take which wait for the store, about.
         watchers: by filter, for the subscriptions by which it watches who is present; or None.
         replays: subscriptions whose retained messages it is still to get, by filter.
+        readings: what it is still to get of the history; the first is under way.
+        missed: its queue has lost something while it was sent older messages.
         disowned: its owner's rights were revoked; nothing of it goes on.
-        judgements: why publishing to a topic is refused, None where it is not.
-        lanes: by the raw bytes of a topic, see `lane`.
-        blocks: raw property blocks, with their length, that were looked at and go on as they
-            are; empty in 3.1.1.
         listens: this connection has subscribed to its own events.
         events_identifier: the Subscription Identifier of that, 0 for none.
         denied_told_at: when it was last told of a refusal, unix seconds.
@@ -102,12 +68,9 @@ class Session(Receiver):
     """
 
     __slots__ = (
-        "_judged_bytes",
-        "_lane_bytes",
         "_member_id",
         "arriving",
         "backlog",
-        "blocks",
         "client_id",
         "denied_told_at",
         "disowned",
@@ -117,13 +80,13 @@ class Session(Receiver):
         "identity",
         "is_kept",
         "joining",
-        "judgements",
-        "lanes",
         "leaving_second",
         "left_at",
         "listens",
+        "missed",
         "number",
         "opened_at",
+        "readings",
         "receive_maximum",
         "releasing",
         "renewed_at",
@@ -178,6 +141,8 @@ class Session(Receiver):
         self.replays: dict[str, Replay] | None = None
         self.watchers: dict[str, Watcher] | None = None
         self._member_id = ""
+        self.readings: list[Reading] | None = None
+        self.missed = False
         self.disowned = False
         self.expiry_second: int | None = None
         self.warning_second: int | None = None
@@ -196,11 +161,7 @@ class Session(Receiver):
         self.listens = False
         self.events_identifier = 0
         self.denied_told_at = 0.0
-        self.judgements: dict[str, Refusal | None] = {}
-        self.lanes: dict[bytes, Lane] = {}
-        self._judged_bytes = 0
-        self._lane_bytes = 0
-        self.blocks: dict[bytes, Block] = {_NO_PROPERTIES: PLAIN} if self.version == 5 else {}
+        self.remember_nothing()
 
     def _scope(self) -> Scope:
         policy = None if self.identity.is_server else self.tenant.rules.policy
@@ -242,12 +203,22 @@ class Session(Receiver):
         self.listens = False
         self.lanes.clear()
         self.replays = None
+        self._stop_reading()
         self.blocks = {}
 
     def end(self) -> None:
         """Be over."""
         super().end()
+        self._stop_reading()
         self.lanes.clear()
+
+    def _stop_reading(self) -> None:
+        for reading in self.readings or ():
+            reading.is_over = True
+        self.readings = None
+        self.missed = False
+        if self.backlog is not None:
+            self.backlog.due.let_all_through()
 
     @property
     def record(self) -> SessionRecord:
@@ -298,7 +269,9 @@ class Session(Receiver):
     @property
     def is_behind(self) -> bool:
         """Whether a message that goes to it now would have to wait."""
-        return not self.ready or (self.backlog is not None and self.backlog.waiting > 0)
+        if self.backlog is not None and len(self.backlog.due):
+            return True
+        return not self.ready and (bool(self.queue) or not self.connected or self.outbox.paused)
 
     def append(self, packet: bytes) -> None:
         """Write a packet."""
@@ -320,7 +293,7 @@ class Session(Receiver):
         super().acknowledged(packet_ids)
         if self.backlog is not None:
             self.backlog.acknowledged(packet_ids)
-        if self.replays:
+        if self.replays or self.readings:
             self.tenant.unfinished[self] = None
 
     def taken(self, packet_ids: Iterable[int]) -> None:
@@ -335,8 +308,39 @@ class Session(Receiver):
         super().resume()
         if self.backlog is not None:
             self.backlog.pump()
-        if self.replays or self.watchers:
+        if self.replays or self.readings or self.watchers:
             self.tenant.unfinished[self] = None
+
+    def hold_up(self, barrier: Barrier) -> None:
+        """Have what comes from now on wait until the barrier is taken away."""
+        super().hold_up(barrier)
+        if self.backlog is not None:
+            self.backlog.due.hold_up(barrier)
+
+    def stands_at(self, barrier: Barrier) -> bool:
+        """Tell whether everything before a barrier has gone out."""
+        return super().stands_at(barrier) and (self.backlog is None or self.backlog.due.stands_at(barrier))
+
+    def let_through(self, barrier: Barrier, *, flows: bool = True) -> None:
+        """Take a barrier away."""
+        if self.backlog is not None:
+            self.backlog.due.let_through(barrier)
+        if self.missed and not self.readings:  # that was the last one
+            self.missed = False
+            if not self.mark_queued(_any):
+                self.mark_next(None, _any)
+        super().let_through(barrier, flows=flows)
+
+    def flow(self) -> None:
+        """Send what may go."""
+        super().flow()
+        if self.backlog is not None:
+            self.backlog.pump()
+
+    def note_lost(self, count: int) -> None:
+        """Count messages that a full queue cost."""
+        super().note_lost(count)
+        self.missed = bool(self.readings)
 
     def count_expired(self) -> None:
         """Count a message whose time was over before it could go out."""
@@ -350,52 +354,6 @@ class Session(Receiver):
         """Count a message that its peer does not take."""
         self._counters.dropped += 1
 
-    # What is remembered for it
 
-    def keep_judgement(self, topic: str, refusal: Refusal | None) -> None:
-        """Remember what publishing to a topic comes to."""
-        size = getsizeof(topic) + (0 if refusal is None else getsizeof(refusal.text))
-        self._judged_bytes += size
-        if len(self.judgements) >= _MAX_JUDGEMENTS or self._judged_bytes > _MAX_REMEMBERED_BYTES:
-            self.judgements.clear()
-            self._judged_bytes = size
-        self.judgements[topic] = refusal
-
-    def keep_lane(self, topic: bytes, lane: Lane) -> None:
-        """Remember the lane of a topic that this session publishes to."""
-        self._lane_bytes += len(topic)
-        if len(self.lanes) >= _MAX_LANES or self._lane_bytes > _MAX_REMEMBERED_BYTES:
-            self.lanes.clear()
-            self._lane_bytes = len(topic)
-        self.lanes[topic] = lane
-
-    def look_at(self, block: bytes) -> Block | None:
-        """Look at the properties of a PUBLISH, so that the same ones need no second look.
-
-        Args:
-            block: raw, with its length, which must be of one byte.
-
-        Returns: what they ask for; None where something is wrong with them or they do not
-            go on as they are: that is for the full path.
-        """
-        if block[0] > _MAX_BLOCK_BYTES:
-            return None
-        packet = Publish("")
-        limits = self.outbox.connection.user_property_limits
-        try:
-            properties.read(packet, PacketType.PUBLISH, block, 1, len(block), limits)
-        except ProtocolError:
-            return None
-        if packet.topic_alias is not None or packet.subscription_identifiers or reserved_name(packet):
-            return None
-        after = packet.message_expiry_interval
-        if after == 0:
-            return None
-        if len(self.blocks) >= _MAX_BLOCKS:
-            self.blocks = {_NO_PROPERTIES: PLAIN}
-        at = 0
-        if after:
-            at = 1 + properties.position(block[1:], PacketType.PUBLISH, MESSAGE_EXPIRY_INTERVAL)
-        found = Block(bool(packet.payload_format_indicator), after or 0, at)
-        self.blocks[block] = found
-        return found
+def _any(topic: str) -> bool:  # noqa: ARG001
+    return True

@@ -15,7 +15,7 @@ from tokenmq.access.permission import Permission
 from tokenmq.broker import publishing
 from tokenmq.broker.presence import is_present
 from tokenmq.broker.refusals import Refusal, Why, reserved
-from tokenmq.broker.session import reserved_name
+from tokenmq.broker.remembering import reserved_name
 from tokenmq.broker.watch import PREFIX
 from tokenmq.errors import InvalidTopicName
 from tokenmq.mqtt.codes import ReasonCode

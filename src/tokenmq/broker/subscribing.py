@@ -7,13 +7,17 @@ A filter is admitted only if it lies within one granted filter (*covers*, never
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from tokenmq.broker import retaining, suspending, watch, watching
+import msgspec
+
+from tokenmq.broker import asking, replaying, retaining, suspending, watch, watching
+from tokenmq.broker.asking import Asked
 from tokenmq.broker.records import SubscriptionRecord
 from tokenmq.broker.subscription import Subscription
-from tokenmq.errors import InvalidTopicFilter
+from tokenmq.errors import InvalidTopicFilter, ProtocolError
 from tokenmq.mqtt.codes import ReasonCode
 from tokenmq.mqtt.packets import Suback, Subscribe, Unsuback, Unsubscribe
 from tokenmq.mqtt.packets.subscribe import Subscription as Request
@@ -26,8 +30,22 @@ if TYPE_CHECKING:
 
 # A connection's own events (the wire contract, section 3); anyone may listen to its own.
 EVENTS_TOPIC = "$auth/events"
+# User property of SUBACK, one for each filter that asked for history and was admitted.
+RECORDED = "tokenmq-history-recorded"
 # What a filter takes beside its text while it waits for the store, about.
 _OVERHEAD_BYTES = 512
+
+
+class Admitted(NamedTuple):
+    """What a SUBSCRIBE asks for, and may have.
+
+    Attributes:
+        asked: what of the history; None: nothing.
+    """
+
+    request: Request
+    subscription: Subscription
+    asked: Asked | None
 
 
 def subscribe(broker: Broker, session: Session, packet: Subscribe) -> None:
@@ -42,15 +60,16 @@ def subscribe(broker: Broker, session: Session, packet: Subscribe) -> None:
     """
     codes: list[ReasonCode] = []
     refused: list[tuple[str, str]] = []
-    admitted: list[tuple[Request, Subscription]] = []
+    admitted: list[Admitted] = []
     new: set[str] = set()
     for index, request in enumerate(packet.subscriptions):
         if index >= broker.settings.max_filters_per_subscribe:
             code, text = ReasonCode.QUOTA_EXCEEDED, "too many filters in one SUBSCRIBE"
         else:
-            code, text = _judge(broker, session, request, new)
+            code, text, asked = _judge(broker, session, packet, request, new)
             if code < ReasonCode.UNSPECIFIED_ERROR:
-                admitted.append((request, _subscription(session, request, packet.subscription_identifier)))
+                subscription = _subscription(session, packet, request, reads=asked is not None)
+                admitted.append(Admitted(request, subscription, asked))
         codes.append(code)
         if text:
             refused.append((request.topic_filter, text))
@@ -60,7 +79,7 @@ def subscribe(broker: Broker, session: Session, packet: Subscribe) -> None:
         _report_refused(broker, session, refused)
     suback = Suback(packet_id=packet.packet_id, reason_codes=tuple(codes), reason_string=reason_string)
     outbox = session.outbox
-    kept = [subscription for _, subscription in admitted if subscription.topic_filter != EVENTS_TOPIC]
+    kept = [one.subscription for one in admitted if one.subscription.topic_filter != EVENTS_TOPIC]
     if not session.number or not kept:
         _admit(broker, session, outbox, admitted, suback)
         return
@@ -127,6 +146,8 @@ def _take_out(
             continue
         watching.end(session, topic_filter)
         broker.leave_subscription(subscription)
+        if subscription.history:
+            replaying.stop_of(session, subscription)
         if session.number and topic_filter not in dropped:
             broker.keeping.drop(SubscriptionRecord, (session.number, topic_filter))
         if session.replays:
@@ -141,8 +162,10 @@ def _size(topic_filters: Iterable[str]) -> int:
     return sum(len(topic_filter) + _OVERHEAD_BYTES for topic_filter in topic_filters)
 
 
-def _judge(broker: Broker, session: Session, request: Request, new: set[str]) -> tuple[ReasonCode, str]:
-    """Return the granted QoS and no text, or a refusal with its reason [MQTT-3.8.4-7].
+def _judge(
+    broker: Broker, session: Session, packet: Subscribe, request: Request, new: set[str]
+) -> tuple[ReasonCode, str, Asked | None]:
+    """Return the granted QoS, no text, and what is asked for of the history; or a refusal [MQTT-3.8.4-7].
 
     Args:
         new: filters that the same packet adds; added to.
@@ -150,10 +173,12 @@ def _judge(broker: Broker, session: Session, request: Request, new: set[str]) ->
     topic_filter = request.topic_filter
     settings = broker.settings
     try:
-        group, inner = split_share(topic_filter)
+        prefix, inner = asking.split_history(topic_filter)
+        group, inner = (None, inner) if prefix else split_share(topic_filter)
         watched = inner[len(watch.PREFIX) :] if inner.startswith(watch.PREFIX) else None
-        if group is not None and watched is not None:
-            return ReasonCode.TOPIC_FILTER_INVALID, "presence cannot be shared"
+        if watched is not None and inner != topic_filter:
+            text = "presence cannot be shared, and has no history"
+            return ReasonCode.TOPIC_FILTER_INVALID, text, None
         most_bytes = settings.max_topic_bytes
         if watched is not None:
             most_bytes = min(most_bytes, watch.MAX_FILTER_BYTES)
@@ -162,25 +187,43 @@ def _judge(broker: Broker, session: Session, request: Request, new: set[str]) ->
             max_bytes=most_bytes,
             max_levels=settings.max_topic_levels,
         )
+        if inner == EVENTS_TOPIC and group is None and not prefix:
+            return ReasonCode(min(request.qos, 1)), "", None
+        asked = _asked(packet, prefix, group, inner) if watched is None else None
     except InvalidTopicFilter as error:
-        return ReasonCode.TOPIC_FILTER_INVALID, str(error)
-    if inner == EVENTS_TOPIC and group is None:
-        return ReasonCode(min(request.qos, 1)), ""
-    why = suspending.why_not(session.tenant, session.scope, inner)
+        return ReasonCode.TOPIC_FILTER_INVALID, str(error), None
+    except ProtocolError as error:
+        return ReasonCode(error.reason_code), str(error), None
+    why = suspending.why_not(session.tenant, session.scope, inner, reads=asked is not None)
     broker.counters.decide("subscribe" if watched is None else "presence", allowed=why is None)
     if why is not None:
-        return ReasonCode.NOT_AUTHORIZED, why
+        return ReasonCode.NOT_AUTHORIZED, why, None
     most = settings.max_subscriptions_per_session
     if not any(topic_filter in known for known in (session.subscriptions, session.joining, new)):
         if len(session.subscriptions) + len(session.joining) + len(new) >= most:
-            return ReasonCode.QUOTA_EXCEEDED, f"a session has at most {most} subscriptions"
+            return ReasonCode.QUOTA_EXCEEDED, f"a session has at most {most} subscriptions", None
         new.add(topic_filter)
     if watched is None:
-        return ReasonCode(request.qos), ""
+        return ReasonCode(request.qos), "", asked
     if watching.is_full(session.tenant, watched, settings.max_presence_filters):
         text = f"the organization watches {settings.max_presence_filters} filters"
-        return ReasonCode.QUOTA_EXCEEDED, text
-    return ReasonCode.GRANTED_QOS_0, ""
+        return ReasonCode.QUOTA_EXCEEDED, text, None
+    return ReasonCode.GRANTED_QOS_0, "", None
+
+
+def _asked(packet: Subscribe, prefix: str, group: str | None, inner: str) -> Asked | None:
+    """Return what is asked for of the history, by user properties or by the filter's own count.
+
+    Raises: ProtocolError 0x83, 0x8F.
+    """
+    asked = asking.asked_by(packet.user_properties) if packet.user_properties else None
+    if prefix:
+        asked = replace(asked or Asked(), count=asking.count_of(prefix))
+    elif asking.is_history(inner):
+        raise ProtocolError(ReasonCode.TOPIC_FILTER_INVALID, "history cannot be shared")
+    if asked is not None and group is not None:
+        raise ProtocolError(ReasonCode.TOPIC_FILTER_INVALID, "history cannot be shared")
+    return asked
 
 
 def _report_refused(broker: Broker, session: Session, refused: list[tuple[str, str]]) -> None:
@@ -197,14 +240,15 @@ def _report_refused(broker: Broker, session: Session, refused: list[tuple[str, s
     )
 
 
-def _subscription(session: Session, request: Request, identifier: int | None) -> Subscription:
+def _subscription(session: Session, packet: Subscribe, request: Request, *, reads: bool) -> Subscription:
     return Subscription(
         session,
         request.topic_filter,
         qos=0 if request.topic_filter.startswith(watch.PREFIX) else request.qos,
         no_local=request.no_local,
         retain_as_published=request.retain_as_published,
-        identifier=identifier or 0,
+        identifier=packet.subscription_identifier or 0,
+        history=reads,
     )
 
 
@@ -212,7 +256,7 @@ def _kept(
     broker: Broker,
     session: Session,
     outbox: Outbox,
-    admitted: list[tuple[Request, Subscription]],
+    admitted: list[Admitted],
     suback: Suback,
     size: int,
     *,
@@ -222,7 +266,7 @@ def _kept(
     session.go_on(size)
     if session.ended:
         return
-    session.joining -= {subscription.topic_filter for _, subscription in admitted}
+    session.joining -= {one.subscription.topic_filter for one in admitted}
     if kept:
         session.is_kept = True
         still, suback = _judge_again(broker, session, admitted, suback)
@@ -238,15 +282,16 @@ def _kept(
 
 
 def _judge_again(
-    broker: Broker, session: Session, admitted: list[tuple[Request, Subscription]], suback: Suback
-) -> tuple[list[tuple[Request, Subscription]], Suback]:
+    broker: Broker, session: Session, admitted: list[Admitted], suback: Suback
+) -> tuple[list[Admitted], Suback]:
     """Leave out what its session has lost the right to while it waited for the store."""
     lost: dict[str, str] = {}
-    for _, subscription in admitted:
+    for _, subscription, asked in admitted:
         topic_filter = subscription.topic_filter
         why = None
         if topic_filter != EVENTS_TOPIC:
-            why = suspending.why_not(session.tenant, session.scope, subscription.inner_filter)
+            inner = subscription.inner_filter
+            why = suspending.why_not(session.tenant, session.scope, inner, reads=asked is not None)
         if why is not None:
             lost[topic_filter] = why
             earlier = session.subscriptions.get(topic_filter)
@@ -258,10 +303,10 @@ def _judge_again(
         return admitted, suback
     _report_refused(broker, session, list(lost.items()))
     # What was admitted stands in the order of the codes that say so.
-    asked = iter(admitted)
+    each = iter(admitted)
     codes = tuple(
         ReasonCode.NOT_AUTHORIZED
-        if code < ReasonCode.UNSPECIFIED_ERROR and next(asked)[1].topic_filter in lost
+        if code < ReasonCode.UNSPECIFIED_ERROR and next(each).subscription.topic_filter in lost
         else code
         for code in suback.reason_codes
     )
@@ -269,21 +314,21 @@ def _judge_again(
     suback = Suback(
         packet_id=suback.packet_id, reason_codes=codes, reason_string="; ".join(dict.fromkeys(texts))
     )
-    return [one for one in admitted if one[1].topic_filter not in lost], suback
+    return [one for one in admitted if one.subscription.topic_filter not in lost], suback
 
 
 def _admit(
     broker: Broker,
     session: Session,
     outbox: Outbox,
-    admitted: list[tuple[Request, Subscription]],
+    admitted: list[Admitted],
     suback: Suback,
 ) -> None:
     """Put subscriptions in force, answer, and send what is retained."""
     here = outbox is session.outbox and session.connected
-    replayed: list[Subscription] = []
-    watches: list[Subscription] = []
-    for request, subscription in admitted:
+    older: list[tuple[Admitted, bool]] = []
+    for one in admitted:
+        request, subscription, _ = one
         if subscription.topic_filter == EVENTS_TOPIC:
             if here:
                 broker.listen(session, subscription.identifier)
@@ -291,21 +336,40 @@ def _admit(
         replaced = session.subscriptions.get(subscription.topic_filter)
         if replaced is not None:  # [MQTT-3.8.4-3] [MQTT311-3.8.4-3]
             session.tenant.routes.unsubscribe(replaced)
+            if replaced.history:
+                replaying.stop_of(session, replaced)
         if subscription.group is not None and subscription.qos:
             broker.give_backlog(session)
         broker.enter_subscription(subscription)
         if replaced is not None and session.tenant.presence is not None:
             session.tenant.presence.left(replaced)  # after the new one: nobody leaves and joins by it
         is_new = replaced is None  # [MQTT-3.3.1-10] [MQTT-3.3.1-11] [MQTT-3.8.4-4]
-        if subscription.watched is not None:
-            watches.append(subscription)
-        elif subscription.group is None and (
+        retains = subscription.group is None and (
             request.retain_handling == 0 or (request.retain_handling == 1 and is_new)
-        ):
-            replayed.append(subscription)
+        )
+        older.append((one, retains))
     if here:
-        broker.send(outbox, suback)
-        for subscription in replayed:
-            retaining.begin(broker, subscription)
-        for subscription in watches:
-            watching.begin(broker, subscription)
+        broker.send(outbox, _telling(suback, admitted))
+        for one, retains in older:
+            _send_older(broker, one, retains=retains)
+
+
+def _send_older(broker: Broker, admitted: Admitted, *, retains: bool) -> None:
+    """Begin with what is there already: members, what is recorded, what is retained."""
+    subscription, asked = admitted.subscription, admitted.asked
+    if subscription.watched is not None:
+        watching.begin(broker, subscription)
+    elif asked is not None:
+        replaying.begin(broker, subscription, asked, retains=retains)
+    elif retains:
+        retaining.begin(broker, subscription)
+
+
+def _telling(suback: Suback, admitted: list[Admitted]) -> Suback:
+    """Have a SUBACK tell whether what was asked for is recorded at all."""
+    told = tuple(
+        (RECORDED, "true" if replaying.is_recorded(one.subscription) else "false")
+        for one in admitted
+        if one.asked is not None
+    )
+    return msgspec.structs.replace(suback, user_properties=told) if told else suback

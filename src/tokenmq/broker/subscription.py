@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tokenmq.broker.asking import split_history
 from tokenmq.broker.records import SubscriptionRecord
 from tokenmq.broker.watch import PREFIX
 from tokenmq.topics.filter import begins_with_wildcard, split_share
@@ -18,7 +19,9 @@ class Subscription:
     Attributes:
         topic_filter: as it was asked for.
         group: the name of the shared subscription's group, None where it is not shared.
-        inner_filter: what topics are held against: without `$share/group/`.
+        prefix: `$history/count/` where it begins so: it stands before the topics that it delivers.
+        inner_filter: what topics are held against: without `$share/group/` or the prefix.
+        history: its messages say under which ids they are recorded; it asked for history.
         qos: the maximum that was granted, 0 to 2.
         no_local: do not send back what this session publishes.
         retain_as_published: leave the retain flag of what is published as it is.
@@ -31,9 +34,11 @@ class Subscription:
     __slots__ = (
         "counts",
         "group",
+        "history",
         "identifier",
         "inner_filter",
         "no_local",
+        "prefix",
         "qos",
         "retain_as_published",
         "session",
@@ -51,10 +56,13 @@ class Subscription:
         no_local: bool,
         retain_as_published: bool,
         identifier: int,
+        history: bool = False,
     ) -> None:
         self.session = session
         self.topic_filter = topic_filter
-        self.group, self.inner_filter = split_share(topic_filter)
+        self.prefix, inner = split_history(topic_filter)
+        self.group, self.inner_filter = (None, inner) if self.prefix else split_share(topic_filter)
+        self.history = history or bool(self.prefix)
         self.qos = qos
         self.no_local = no_local
         self.retain_as_published = retain_as_published
@@ -79,4 +87,5 @@ class Subscription:
             no_local=self.no_local,
             retain_as_published=self.retain_as_published,
             identifier=self.identifier,
+            history=self.history,
         )

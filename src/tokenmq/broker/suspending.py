@@ -21,7 +21,8 @@ from collections.abc import Callable, Collection, Iterable
 from typing import TYPE_CHECKING
 
 from tokenmq.access.permission import Permission
-from tokenmq.broker import sharing, watch, watching, wills
+from tokenmq.broker import replaying, sharing, watch, watching, wills
+from tokenmq.broker.asking import split_history
 from tokenmq.mqtt.codes import ReasonCode
 from tokenmq.topics.filter import matches
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from tokenmq.broker.broker import Broker
     from tokenmq.broker.session import Session
     from tokenmq.broker.shared import Group
+    from tokenmq.broker.subscription import Subscription
     from tokenmq.broker.tenant import Tenant
 
 # User property of CONNACK, one for each suspended subscription (the wire contract, section 3).
@@ -50,10 +52,13 @@ class Narrowed:
         self.suspended = suspended
 
 
-def why_not(tenant: Tenant, scope: Scope, topic_filter: str) -> str | None:
+def why_not(tenant: Tenant, scope: Scope, topic_filter: str, *, reads: bool = False) -> str | None:
     """Say why a plain filter may not be subscribed to, None where it may [MQTT-3.8.4-7].
 
     One that begins with `$presence/` asks for the presence on what follows, all of it.
+
+    Args:
+        reads: its history is wanted, too.
     """
     permission = Permission.SUBSCRIBE
     if topic_filter.startswith(watch.PREFIX):
@@ -61,7 +66,15 @@ def why_not(tenant: Tenant, scope: Scope, topic_filter: str) -> str | None:
     if not tenant.knows(topic_filter):
         return f"nobody can subscribe to {topic_filter.partition('/')[0]}"
     decision = scope.on_filter(permission, topic_filter)
+    if decision.allowed and reads:
+        decision = scope.on_filter(Permission.HISTORY, topic_filter)
     return None if decision.allowed else decision.rule
+
+
+def may_not(session: Session, scope: Scope, subscription: Subscription) -> str | None:
+    """Say why a subscription of a session may not deliver, None where it may."""
+    reads = bool(subscription.prefix)
+    return why_not(session.tenant, scope, subscription.inner_filter, reads=reads)
 
 
 def left_out(session: Session, scope: Scope) -> list[str]:
@@ -69,7 +82,7 @@ def left_out(session: Session, scope: Scope) -> list[str]:
     return [
         subscription.topic_filter
         for subscription in session.subscriptions.values()
-        if why_not(session.tenant, scope, subscription.inner_filter) is not None
+        if may_not(session, scope, subscription) is not None
     ]
 
 
@@ -77,12 +90,16 @@ def judge(session: Session) -> list[tuple[str, str]]:
     """Suspend what the rights do not cover, and let revive what they do; return what was suspended."""
     suspended: list[tuple[str, str]] = []
     for subscription in session.subscriptions.values():
-        why = why_not(session.tenant, session.scope, subscription.inner_filter)
+        why = may_not(session, session.scope, subscription)
         if why is not None and not subscription.suspended:
             suspended.append((subscription.topic_filter, why))
             if session.replays:
                 session.replays.pop(subscription.topic_filter, None)
         subscription.suspended = why is not None
+    for reading in list(session.readings or ()):
+        inner = reading.subscription.inner_filter
+        if why_not(session.tenant, session.scope, inner, reads=True) is not None:
+            replaying.stop(session, reading, flows=False)
     session.tenant.routes.end_of(session.subscriptions.values())
     return suspended
 
@@ -135,11 +152,12 @@ def tell(broker: Broker, narrowed: Iterable[Narrowed]) -> None:
 def _withhold(broker: Broker, session: Session) -> None:
     """Let go of what waits for a session and may not be had any more."""
     subscriptions = session.subscriptions.values()
-    session.withhold(_judgement(session, [(one.inner_filter, one.suspended) for one in subscriptions]))
+    everything = [(one.prefix, one.inner_filter, one.suspended) for one in subscriptions]
+    session.withhold(_judgement(session, everything))
     backlog = session.backlog
     if backlog is None or not backlog.deliveries:
         return
-    plain = [(one.inner_filter, one.suspended) for one in subscriptions if one.group is None]
+    plain = [(one.prefix, one.inner_filter, one.suspended) for one in subscriptions if one.group is None]
     may_have = _judgement(session, plain)
     may_receive = _judgement(session, [])
 
@@ -152,24 +170,31 @@ def _withhold(broker: Broker, session: Session) -> None:
     sharing.pass_on(broker, session.tenant, backlog.withhold(may_go))
 
 
-def _judgement(session: Session, filters: list[tuple[str, bool]]) -> Callable[[str], bool]:
+def _judgement(session: Session, filters: list[tuple[str, str, bool]]) -> Callable[[str], bool]:
     """Return what tells of a topic whether a message that waits on it may go out; asked once a topic.
 
     Args:
-        filters: subscriptions that it may have come by, and whether each is suspended. What
-            came by one that is not there any more is judged by its topic alone.
+        filters: subscriptions that it may have come by: what stands before their topics, their
+            filters, and whether each is suspended. What came by one that is not there any more
+            is judged by its topic alone.
     """
     known: dict[str, bool] = {}
-    suspended = [topic_filter for topic_filter, is_suspended in filters if is_suspended]
-    standing = [topic_filter for topic_filter, is_suspended in filters if not is_suspended]
+    suspended = [(prefix, topic_filter) for prefix, topic_filter, is_suspended in filters if is_suspended]
+    standing = [(prefix, topic_filter) for prefix, topic_filter, is_suspended in filters if not is_suspended]
 
-    def may_go(topic: str) -> bool:
-        found = known.get(topic)
+    def may_go(told: str) -> bool:
+        found = known.get(told)
         if found is None:
-            found = known[topic] = session.scope.on_topic(Permission.SUBSCRIBE, topic).allowed and (
-                not any(matches(one, topic) for one in suspended)
-                or any(matches(one, topic) for one in standing)
+            prefix, topic = split_history(told)
+            found = known[told] = (
+                session.scope.on_topic(Permission.SUBSCRIBE, topic).allowed
+                and (not prefix or session.scope.on_topic(Permission.HISTORY, topic).allowed)
+                and (not _holds(suspended, prefix, topic) or _holds(standing, prefix, topic))
             )
         return found
 
     return may_go
+
+
+def _holds(filters: list[tuple[str, str]], prefix: str, topic: str) -> bool:
+    return any(before == prefix and matches(topic_filter, topic) for before, topic_filter in filters)

@@ -9,14 +9,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tokenmq.access.policy import Policy
+from tokenmq.access.recording import HistoryRules
 from tokenmq.broker.counters import Counters
 from tokenmq.broker.outbox import Outbox
 from tokenmq.broker.presence import Presence
+from tokenmq.broker.recording import History
 from tokenmq.broker.retained import RetainedMessages
 from tokenmq.broker.routing import Routes
 from tokenmq.broker.session import Session
 from tokenmq.broker.waiting import Queues, Share, Unstored
 from tokenmq.broker.watch import Watch
+
+_NOTHING_RECORDED = HistoryRules()
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +39,7 @@ class TenantRules:
         max_retained_messages: at one time.
         max_publish_messages_per_second: of one client; 0: as configured for all.
         max_publish_bytes_per_second: likewise.
+        history: what of its messages is recorded.
     """
 
     policy: Policy
@@ -52,6 +57,8 @@ class TenantRules:
         """How fast one client may publish."""
         return self.max_publish_messages_per_second, self.max_publish_bytes_per_second
 
+    history: HistoryRules = _NOTHING_RECORDED
+
 
 class Tenant:
     """The state of one organization.
@@ -68,6 +75,7 @@ class Tenant:
         due: the broker's own: watches that have something to tell.
         salt: the broker's own: keeps what sessions are called in presence from being guessed.
         presence: who is present where somebody watches; None where nobody does.
+        history: what is being recorded.
     """
 
     __slots__ = (
@@ -76,6 +84,7 @@ class Tenant:
         "counters",
         "dirty",
         "due",
+        "history",
         "kept",
         "org_id",
         "overflowed",
@@ -118,7 +127,9 @@ class Tenant:
         self.kept = 0
         self.away: dict[tuple[str, str], dict[Session, None]] = {}
         self.retained = RetainedMessages()
+        self.history = History()
         self.routes = Routes()
+        self.routes.recording = rules.history
         self.presence: Presence | None = None
 
     def presence_of(self) -> Presence:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from tokenmq.broker import arriving
 from tokenmq.broker.records import Will
 from tokenmq.broker.refusals import Refusal, judge, judge_retaining, reserved
-from tokenmq.broker.session import reserved_name
+from tokenmq.broker.remembering import reserved_name
 from tokenmq.mqtt.packets import Publish
 
 if TYPE_CHECKING:

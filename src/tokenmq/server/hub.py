@@ -17,8 +17,7 @@ from tokenmq import clock
 from tokenmq.access.identity import Identity
 from tokenmq.broker import restoring, revoking
 from tokenmq.broker.broker import Broker
-from tokenmq.broker.effects import Close, Report
-from tokenmq.broker.keeping import Batch
+from tokenmq.broker.effects import Close, Effect, Load, Report, Reserve
 from tokenmq.broker.outbox import Outbox
 from tokenmq.broker.reasons import reason_code
 from tokenmq.broker.records import Kept
@@ -26,7 +25,7 @@ from tokenmq.broker.tenant import TenantRules
 from tokenmq.broker.watching import COLLECT_SECONDS
 from tokenmq.broker.wheel import Wheel
 from tokenmq.config import BrokerSettings
-from tokenmq.errors import InvalidToken, ProtocolError, TokenmqError, Unavailable
+from tokenmq.errors import InvalidToken, ProtocolError, TokenmqError
 from tokenmq.histogram import Histogram
 from tokenmq.mqtt.codes import ReasonCode
 from tokenmq.mqtt.connection import ConnectionLimits
@@ -37,6 +36,7 @@ from tokenmq.server.peer import Peer
 from tokenmq.server.refusals import Refusals
 from tokenmq.server.reporting import Reporter
 from tokenmq.server.slowing import Slowed
+from tokenmq.server.storing import Storing
 from tokenmq.server.telling import Telling
 from tokenmq.services.auditing import Trace, superseded
 from tokenmq.services.authenticate import Authenticator
@@ -46,6 +46,7 @@ from tokenmq.services.refused_keys import RefusedKeys
 from tokenmq.services.remembered import Stay
 from tokenmq.services.tarpit import Tarpit
 from tokenmq.stores.audit import AuditStore
+from tokenmq.stores.history import HistoryStore
 from tokenmq.stores.kept import KeptStore
 from tokenmq.tracebacks import told
 
@@ -60,7 +61,7 @@ _TICK_SECONDS = 0.25
 _SALT_BYTES = 32
 
 
-class Hub(Operating, Telling):
+class Hub(Storing, Operating, Telling):
     """All links, the core and the timer of one process; the services' `Live`.
 
     Attributes:
@@ -69,8 +70,10 @@ class Hub(Operating, Telling):
         connection_limits: what every connection is held to.
         slowed: links over their publish rate.
         lag_seconds: how late the timer was, each time: so long others had kept the loop.
+        reader: asks the history for the core.
 
     Args:
+        history: where messages are recorded; None: nowhere.
         tarpit: says how long the answer to failed credentials waits; None: not at all.
         refused_keys: told of every refusal; None: nobody is.
         trail: where passwords are noted that open a connection though later ones exist; None: nowhere.
@@ -84,6 +87,7 @@ class Hub(Operating, Telling):
         organizations: Organizations,
         kept: KeptStore,
         *,
+        history: HistoryStore | None = None,
         tarpit: Tarpit | None = None,
         refused_keys: RefusedKeys | None = None,
         trail: AuditStore | None = None,
@@ -104,7 +108,7 @@ class Hub(Operating, Telling):
         self._reporter = Reporter()
         self._families = families
         self._organizations = organizations
-        self._kept = kept
+        Storing.__init__(self, kept, history)
         self._going_on = False
         self._collecting = False
         self._deadlines: Wheel[Link] = Wheel()
@@ -164,19 +168,24 @@ class Hub(Operating, Telling):
                 todo = effects.copy()
                 effects.clear()
                 for effect in todo:
-                    if type(effect) is Close:  # isinstance() takes a long way around a metaclass
-                        self._close(effect)
-                    elif type(effect) is Report:
-                        self._reporter.tell(effect)
-        batch = broker.keeping.take()
-        if batch is not None:
-            self._kept.save(batch.changes, partial(self._settled_batch, batch))
+                    self._perform(effect)
+        self._keep()
         if broker.unfinished and not self._going_on:
             self._going_on = True
             asyncio.get_running_loop().call_soon(self.go_on)
         if broker.due and not self._collecting:
             self._collecting = True
             asyncio.get_running_loop().call_later(COLLECT_SECONDS, self.flush)
+
+    def _perform(self, effect: Effect) -> None:
+        if type(effect) is Close:  # isinstance() takes a long way around a metaclass
+            self._close(effect)
+        elif type(effect) is Report:
+            self._reporter.tell(effect)
+        elif type(effect) is Load:
+            self._loads.append(effect)
+        elif type(effect) is Reserve:
+            self.reader.reserve(effect.count)
 
     def flush(self) -> None:
         """Tell those who watch who has come and gone."""
@@ -190,14 +199,6 @@ class Hub(Operating, Telling):
         self._going_on = False
         self.come_in()
         self.broker.go_on()
-        self.settle()
-
-    def _settled_batch(self, batch: Batch, error: Unavailable | None) -> None:
-        """Go on with what waited for the store."""
-        if error is not None:
-            _log.error("not_stored", reason=str(error), changes=len(batch.changes))
-        self.come_in()
-        batch.settled(kept=error is None)
         self.settle()
 
     # What links ask for
@@ -299,6 +300,7 @@ class Hub(Operating, Telling):
         """Tell every connection that the server goes, and close it."""
         self.come_in()
         self.broker.keeping.flush()
+        self.broker.recorder.flush()
         self._refusals.answer(math.inf)
         revoking.close_all(self.broker, ReasonCode.SERVER_SHUTTING_DOWN, "server shutting down")
         self.settle()
@@ -342,6 +344,7 @@ class Hub(Operating, Telling):
             max_retained_messages=settings.max_retained_messages,
             max_publish_messages_per_second=settings.max_publish_messages_per_second,
             max_publish_bytes_per_second=settings.max_publish_bytes_per_second,
+            history=self._organizations.history_rules_of(org_id),
         )
 
     def _look_at(self, link: Link, mono: float) -> None:

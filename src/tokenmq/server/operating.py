@@ -9,7 +9,7 @@ from __future__ import annotations
 import abc
 import asyncio
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Literal, TypeVar
 
 from tokenmq.access.identity import Identity
@@ -49,6 +49,10 @@ class Operating(abc.ABC):
     @abc.abstractmethod
     def enter(self, org_id: str) -> None:
         """Tell the core what time it is, and have it know an organization."""
+
+    @abc.abstractmethod
+    def after_saves(self, step: Callable[[], None]) -> None:
+        """Do something when everything recorded so far is in the store, or could not be stored."""
 
     def sessions(
         self, org_id: str, *, user_id: str | None, after: str | None, limit: int
@@ -128,8 +132,16 @@ class Operating(abc.ABC):
         self.settle()
         return future
 
-    async def history_flushed(self, org_id: str) -> None:  # noqa: B027
-        """Have everything recorded that waits for it: nothing does."""
+    def history_flushed(self, org_id: str) -> asyncio.Future[None]:  # noqa: ARG002 - of all of them
+        """Have everything recorded so far stored."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def settled() -> None:
+            with contextlib.suppress(asyncio.InvalidStateError):
+                future.set_result(None)
+
+        self.after_saves(settled)
+        return future
 
     async def _end(self, org_id: str, sessions: Iterable[Session], reason: str) -> int:
         self.enter(org_id)

@@ -1,0 +1,396 @@
+"""Recording: ids, and what waits to be written into the history.
+
+Theory of operation. A message on a topic under a rule gets an id and a record. Ids are
+given in the order in which the messages of an organization are routed, so whoever has seen
+one id has seen all below it. Where the rule is durable, a message at QoS 1 or 2 waits for the
+store (`arriving`) with the id that it has already: as long as one does, the organization's
+other messages that are to be recorded go the same way, behind it. If one comes through late
+all the same (somebody else was to have it in the store by then), it gets another id.
+
+All others are routed at once, and their records wait here by topic. What would be trimmed
+from the topic anyway never reaches the store. The owner of the broker takes what waits with
+its tick, when much does, or when somebody wants to read; while the store is slow, more is
+trimmed here. What waits is bounded in bytes for all together: the oldest of the topic that has
+waited longest goes, counted. What the store did not take waits again.
+
+Ids are 64 times a number out of blocks that the store has reserved, and the next block is
+asked for before the last one is used up. Without an id nothing is recorded.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from tokenmq.broker.effects import Reserve
+from tokenmq.broker.records import Change, HistoryRecord, put
+from tokenmq.broker.refusals import FULL
+
+if TYPE_CHECKING:
+    from tokenmq.access.recording import HistoryRule
+    from tokenmq.broker.broker import Broker
+    from tokenmq.broker.message import Message
+    from tokenmq.broker.publication import Publication
+    from tokenmq.broker.session import Session
+    from tokenmq.broker.tenant import Tenant
+
+# An id is this many times a number, plus the number of the node.
+_NODES = 64
+# Numbers that are reserved at a time: a tenth of a second's worth is still there when half are.
+BLOCK = 100_000
+# What waits is due before its time when it takes so many bytes.
+_MUCH_BYTES = 1024 * 1024
+# What may wait, and be on its way to the store, bytes.
+_MOST_BYTES = 32 * 1024 * 1024
+# What a record takes beside its texts, about.
+_OVERHEAD_BYTES = 400
+
+
+class Ids:
+    """Ids of messages, out of blocks of numbers that the store has reserved.
+
+    Attributes:
+        asked: the next block is on its way.
+        floor: what was recorded before the first block was reserved has no greater id; 0: none was.
+    """
+
+    __slots__ = ("_blocks", "_left", "_next", "_stop", "asked", "floor")
+
+    def __init__(self) -> None:
+        self._blocks: deque[tuple[int, int]] = deque()
+        self._next = self._stop = 0
+        self._left = 0
+        self.asked = False
+        self.floor = 0
+
+    def add(self, first: int, count: int) -> None:
+        """Take in a block of numbers."""
+        if not self.floor:
+            self.floor = first * _NODES - 1
+        self._blocks.append((first, first + count))
+        self._left += count
+        self.asked = False
+
+    @property
+    def few(self) -> bool:
+        """Whether the next block is wanted."""
+        return self._left < BLOCK // 2
+
+    def next(self) -> int:
+        """Return an id that nobody had; 0 if there is none."""
+        if self._next == self._stop:
+            if not self._blocks:
+                return 0
+            self._next, self._stop = self._blocks.popleft()
+        found = self._next * _NODES
+        self._next += 1
+        self._left -= 1
+        return found
+
+
+class Waiting:
+    """The records of one topic that wait.
+
+    Attributes:
+        lost: the newest id that was let go.
+    """
+
+    __slots__ = ("lost", "records")
+
+    def __init__(self) -> None:
+        self.records: deque[HistoryRecord] = deque()
+        self.lost = 0
+
+
+class History:
+    """What of one organization is being recorded.
+
+    Attributes:
+        pending: ids given to messages that are not through yet, in order.
+        newest: the newest id of a message that was routed.
+        lost: the newest id of a message that will not be recorded, and of which the store knows nothing.
+        waiting: records that wait, by topic.
+    """
+
+    __slots__ = ("lost", "newest", "pending", "waiting")
+
+    def __init__(self) -> None:
+        self.pending: dict[int, None] = {}
+        self.newest = 0
+        self.lost = 0
+        self.waiting: dict[str, Waiting] = {}
+
+    def holds(self, up_to: int) -> Iterable[str]:
+        """Yield the topics with a record that waits, its id at most this."""
+        for topic, waiting in self.waiting.items():
+            if waiting.records and waiting.records[0].id <= up_to:
+                yield topic
+
+
+class Taken:
+    """Records on their way to the store."""
+
+    __slots__ = ("_recorder", "_size", "_taken")
+
+    def __init__(self, recorder: Recorder, taken: list[tuple[History, Waiting]], size: int) -> None:
+        self._recorder = recorder
+        self._taken = taken
+        self._size = size
+
+    @property
+    def changes(self) -> list[Change]:
+        """What the store is to make of it."""
+        changes: list[Change] = []
+        for _, waiting in self._taken:
+            changes += map(put, waiting.records)
+            if waiting.lost:
+                changes[-1] = put(msgspec.structs.replace(waiting.records[-1], lost=waiting.lost))
+        return changes
+
+    def settled(self, *, kept: bool) -> None:
+        """Forget what is kept; the rest waits again. To be called once."""
+        self._recorder.settled(self._taken, self._size, kept=kept)
+
+
+class Recorder:
+    """What waits to be recorded, of all organizations.
+
+    Attributes:
+        ids: where ids come from.
+        due: the owner is to take what waits.
+        lost: by organization, what was not recorded since it was last told.
+    """
+
+    __slots__ = ("_broker", "_bytes", "_max_bytes", "_under_way", "_with_some", "due", "ids", "lost")
+
+    def __init__(self, broker: Broker) -> None:
+        self._broker = broker
+        self.ids = Ids()
+        self.due = False
+        self.lost: dict[str, int] = {}
+        self._with_some: dict[Tenant, None] = {}
+        self._bytes = 0
+        self._under_way = 0
+        self._max_bytes = _MOST_BYTES
+
+    # Ids
+
+    def next_id(self) -> int:
+        """Return an id, 0 if there is none; have more reserved in time."""
+        ids = self.ids
+        found = ids.next()
+        if ids.few and not ids.asked:
+            self.reserve()
+        return found
+
+    def reserve(self) -> None:
+        """Have a block of numbers reserved."""
+        self.ids.asked = True
+        self._broker.effects.append(Reserve(BLOCK))
+
+    def record_of(self, session: Session, message: Message, rule: HistoryRule) -> HistoryRecord | None:
+        """Return the record of a message under a new id; None if there is no id."""
+        found = self.next_id()
+        if not found:
+            return None
+        return HistoryRecord(
+            found,
+            session.tenant.org_id,
+            message.topic,
+            message.payload,
+            message.qos,
+            message.retain,
+            message.forward,
+            self._broker.moment.now,
+            message.expires_at,
+            session.identity.user_id,
+            rule.max_messages,
+        )
+
+    # What waits
+
+    def record(self, session: Session, message: Message, rule: HistoryRule) -> None:
+        """Give a message that is routed in this step an id, and let its record wait."""
+        record = self.record_of(session, message, rule)
+        if record is None:
+            self.note_lost(session.tenant, 1)
+        else:
+            session.tenant.history.newest = record.id
+            message.recorded = record
+            self.add(session.tenant, record)
+
+    def add(self, tenant: Tenant, record: HistoryRecord) -> None:
+        """Let a record wait; the oldest of its topic goes if there are too many."""
+        waiting = tenant.history.waiting.get(record.topic)
+        if waiting is None:
+            waiting = tenant.history.waiting[record.topic] = Waiting()
+            self._with_some[tenant] = None
+        records = waiting.records
+        if len(records) >= record.most:
+            self._let_go(waiting)
+        records.append(record)
+        self._bytes += _size(record)
+        if self._bytes > _MUCH_BYTES:
+            self.due = self.due or not self._under_way
+            if self._bytes + self._under_way > self._max_bytes:
+                self._make_room()
+
+    def take(self) -> Taken | None:
+        """Take what waits, if it is due."""
+        if not self.due:
+            return None
+        self.due = False
+        taken = [
+            (tenant.history, waiting)
+            for tenant in self._with_some
+            for waiting in tenant.history.waiting.values()
+            if waiting.records
+        ]
+        for tenant in self._with_some:
+            tenant.history.waiting = {}
+        self._with_some = {}
+        size, self._bytes = self._bytes, 0
+        self._under_way += size
+        return Taken(self, taken, size) if taken else None
+
+    def settled(self, taken: list[tuple[History, Waiting]], size: int, *, kept: bool) -> None:
+        """Forget what is kept; let the rest wait again, before what came since."""
+        self._under_way -= size
+        if kept:
+            self.due = self.due or self._bytes > _MUCH_BYTES
+            return
+        for history, earlier in taken:
+            records = earlier.records
+            tenant = self._broker.tenants.get(records[0].org_id)
+            if tenant is None or tenant.history is not history:  # deleted meanwhile
+                continue
+            topic = records[0].topic
+            since = history.waiting.pop(topic, None)
+            self._with_some[tenant] = None
+            history.waiting[topic] = earlier
+            self._bytes += sum(map(_size, records))
+            if since is not None:
+                earlier.lost = max(earlier.lost, since.lost)
+                records.extend(since.records)
+            while len(records) > records[-1].most:
+                self._let_go(earlier)
+        if self._bytes + self._under_way > self._max_bytes:
+            self._make_room()
+
+    def tick(self) -> None:
+        """Have what waits taken, unless the store still has the last of it; tell what was lost."""
+        self.due = bool(self._with_some) and not self._under_way
+        if self.ids.few and self.ids.floor and not self.ids.asked:
+            self.reserve()
+        lost, self.lost = self.lost, {}
+        for org_id, count in lost.items():
+            self._broker.report("history_lost", org_id=org_id, count=count)
+
+    def flush(self) -> None:
+        """Have what waits taken now."""
+        self.due = bool(self._with_some)
+
+    def forget(self, tenant: Tenant) -> None:
+        """Let go of what waits of an organization that is gone."""
+        if self._with_some.pop(tenant, False) is None:
+            for waiting in tenant.history.waiting.values():
+                self._bytes -= sum(map(_size, waiting.records))
+
+    def note_lost(self, tenant: Tenant, count: int) -> None:
+        """Count messages that should have been recorded and are not."""
+        self._broker.counters.history_lost += count
+        self.lost[tenant.org_id] = self.lost.get(tenant.org_id, 0) + count
+
+    def _let_go(self, waiting: Waiting) -> int:
+        oldest = waiting.records.popleft()
+        waiting.lost = oldest.id
+        self._bytes -= _size(oldest)
+        return oldest.id
+
+    def _make_room(self) -> None:
+        """Drop the oldest of what has waited longest; what is under way is the store's to finish."""
+        while self._bytes + self._under_way > self._max_bytes and self._bytes:
+            tenant = next(iter(self._with_some))
+            topics = tenant.history.waiting
+            topic = next((one for one, waiting in topics.items() if waiting.records), None)
+            if topic is None:
+                del self._with_some[tenant]
+                continue
+            tenant.history.lost = max(tenant.history.lost, self._let_go(topics[topic]))
+            self.note_lost(tenant, 1)
+
+
+# Messages that wait before they are routed
+
+
+def begin(broker: Broker, publication: Publication, rule: HistoryRule) -> None:
+    """Give a message that waits its id, and have it recorded along if its rule is durable.
+
+    Effects: without an id it is refused where the rule is durable, else not recorded, and counted.
+    """
+    session, message = publication.session, publication.message
+    durable = rule.durable and message.qos > 0
+    record = broker.recorder.record_of(session, message, rule)
+    message.recorded = record
+    publication.is_recorded = durable
+    if record is not None:
+        session.tenant.history.pending[record.id] = None
+        if durable:
+            broker.keeping.put(record, owned=True)
+    elif durable:
+        publication.refused = FULL
+    else:
+        broker.recorder.note_lost(session.tenant, 1)
+
+
+def must_wait(broker: Broker, publication: Publication) -> bool:
+    """See to it that a message that could be routed now has the id that it is to have.
+
+    One that comes through late, after greater ids, or that has none yet gets another.
+
+    Returns: whether it waits: for its own record, or behind other messages with ids.
+    """
+    message, tenant = publication.message, publication.session.tenant
+    rule = tenant.routes.route(message.topic).rule
+    if rule is None and message.recorded is None:
+        return False
+    durable = rule is not None and rule.durable and message.qos > 0
+    is_late = message.recorded is None or message.recorded.id < tenant.history.newest
+    if not is_late and publication.is_recorded >= durable:
+        return False
+    undo(broker, publication)
+    if rule is None:
+        return False
+    begin(broker, publication, rule)
+    if publication.refused is not None or message.recorded is None:
+        return False
+    return durable or len(tenant.history.pending) > 1
+
+
+def undo(broker: Broker, publication: Publication) -> None:
+    """Take back the id of a message, and what is recorded of it, if anything is."""
+    record = publication.message.recorded
+    if record is None:
+        return
+    publication.message.recorded = None
+    publication.session.tenant.history.pending.pop(record.id, None)
+    if publication.is_recorded and publication.kept:
+        broker.keeping.drop(HistoryRecord, record.id)
+    publication.is_recorded = False
+
+
+def finish(broker: Broker, publication: Publication) -> None:
+    """Have a message that is routed in this step recorded, if it is not yet."""
+    record, tenant = publication.message.recorded, publication.session.tenant
+    if record is not None:
+        tenant.history.pending.pop(record.id, None)
+        tenant.history.newest = record.id
+        if not publication.is_recorded:
+            broker.recorder.add(tenant, record)
+
+
+def _size(record: HistoryRecord) -> int:
+    return len(record.payload) + len(record.topic) + len(record.forward) + _OVERHEAD_BYTES

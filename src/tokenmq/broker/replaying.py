@@ -1,0 +1,452 @@
+"""Replays: recorded messages, oldest first, to those who subscribe and ask for them.
+
+Theory of operation. A SUBSCRIBE that asks for history is answered at once, and its
+subscription is in force from then on. What comes for the session from that moment waits behind
+a barrier in its queue, and in its backlog. A `Reading` is what is to go out before that: first,
+as everything before the barrier has gone out, it is read which messages there are, the newest
+first, up to the *seam*: the newest id that had been routed when the subscription came
+into force. Ids are given in the order of routing, so what is up to the seam did not
+come live, and what is beyond it does. Then the messages are read, page by page as the session
+drains, and sent outside its queue, within its window. At last the barrier is taken away.
+
+Everything is judged twice, as heads and as messages: by the rights to subscribe and to
+read, the rules of now, and its expiry. The store is asked by the owner of the broker, after
+all that was recorded so far is there (`Load`). A reading ends with its subscription, its
+right, or its connection; an answer that comes later means nothing.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Protocol, TypeAlias, cast
+
+from tokenmq.access.permission import Permission
+from tokenmq.broker import retaining, stamping
+from tokenmq.broker.asking import Asked, split_history
+from tokenmq.broker.barrier import Barrier
+from tokenmq.broker.effects import Heads, Load, Lost, Messages
+from tokenmq.broker.message import Message
+from tokenmq.broker.records import HistoryRecord
+from tokenmq.topics.filter import matches
+
+if TYPE_CHECKING:
+    from tokenmq.access.decide import Scope
+    from tokenmq.access.recording import HistoryRule
+    from tokenmq.broker.backlog import Backlog
+    from tokenmq.broker.broker import Broker
+    from tokenmq.broker.session import Session
+    from tokenmq.broker.subscription import Subscription
+    from tokenmq.broker.tenant import TenantRules
+
+# What is read and goes to one session before others have their turn.
+_PAGE_MESSAGES = 100
+_PAGE_BYTES = 256 * 1_024
+# Heads that are read at a time, and that are looked at for one reading: who may not read most
+# of what a filter matches gets what is among the newest of these.
+_HEADS = 500
+_MOST_HEADS = 20_000
+# Of a turn of the broker, as for a retained message.
+_MESSAGE_COST = 10
+
+
+class Head(Protocol):
+    """What is known of a recorded message before it is read."""
+
+    @property
+    def id(self) -> int: ...  # noqa: D102
+    @property
+    def topic(self) -> str: ...  # noqa: D102
+    @property
+    def at(self) -> float: ...  # noqa: D102
+    @property
+    def expires_at(self) -> float | None: ...  # noqa: D102
+    @property
+    def size(self) -> int: ...  # noqa: D102
+
+
+Answer: TypeAlias = Sequence[Head] | Sequence[HistoryRecord] | bool | None
+
+
+class Reading:
+    """What one subscription is still to get of the history.
+
+    Attributes:
+        asked: what its SUBSCRIBE asked for.
+        seam: ids up to this one are its affair.
+        left_out: those among them that reach the session another way.
+        retains: retained messages are to follow.
+        barrier: what holds up the live messages.
+        heads: what is to be sent: the newest first while it is read, then the oldest.
+        page: messages that are to be sent next.
+        replayed: the ids of what was sent.
+        gap: something is missing before the next message, and that was not said yet.
+        is_begun: the store was asked.
+        is_loading: it has not answered.
+        is_over: nothing is to be sent any more.
+        looked_at: heads so far.
+    """
+
+    __slots__ = (
+        "_known",
+        "_rules",
+        "_scope",
+        "asked",
+        "barrier",
+        "gap",
+        "heads",
+        "is_begun",
+        "is_loading",
+        "is_over",
+        "left_out",
+        "looked_at",
+        "page",
+        "replayed",
+        "retains",
+        "seam",
+        "subscription",
+    )
+
+    def __init__(self, subscription: Subscription, asked: Asked, seam: int, *, retains: bool) -> None:
+        self.subscription = subscription
+        self.asked = asked
+        self.seam = seam
+        self.left_out = _left_out(subscription, seam)
+        self.retains = retains
+        self.barrier = Barrier()
+        self.heads: deque[Head] = deque()
+        self.page: deque[HistoryRecord] = deque()
+        self.replayed: set[int] = set()
+        self.gap = False
+        self.is_begun = self.is_loading = self.is_over = False
+        self.looked_at = 0
+        self._known: dict[str, HistoryRule | None] = {}
+        self._scope: Scope | None = None
+        self._rules: TenantRules | None = None
+
+    @property
+    def session(self) -> Session:
+        """Whose it is."""
+        return self.subscription.session
+
+    def may_have(self, one: Head | HistoryRecord) -> bool:
+        """Tell whether its session may have a message, as things stand."""
+        session = self.session
+        scope, rules = session.scope, session.tenant.rules
+        if scope is not self._scope or rules is not self._rules:
+            self._scope, self._rules = scope, rules
+            self._known = {}
+        topic = one.topic
+        if topic in self._known:
+            rule = self._known[topic]
+        else:
+            may_read = (
+                scope.on_topic(Permission.HISTORY, topic).allowed
+                and scope.on_topic(Permission.SUBSCRIBE, topic).allowed
+            )
+            rule = self._known[topic] = rules.history.of_topic(topic) if may_read else None
+        now = session.now
+        if rule is None or now - one.at > rule.max_age:
+            return False
+        return one.expires_at is None or now < one.expires_at
+
+
+def is_recorded(subscription: Subscription) -> bool:
+    """Tell whether anything that a subscription matches may be recorded."""
+    return subscription.session.tenant.rules.history.touches(subscription.inner_filter)
+
+
+def begin(broker: Broker, subscription: Subscription, asked: Asked, *, retains: bool) -> None:
+    """Begin a replay for a subscription that came into force in this step.
+
+    Args:
+        retains: retained messages are to follow.
+    """
+    session = subscription.session
+    seam = max(session.tenant.history.newest, broker.recorder.ids.floor)
+    reading = Reading(subscription, asked, seam, retains=retains)
+    if session.readings is None:
+        session.readings = []
+    session.readings.append(reading)
+    session.hold_up(reading.barrier)
+    go_on(broker, session)
+
+
+def stop(session: Session, reading: Reading, *, flows: bool = True) -> None:
+    """End a replay before its time.
+
+    Args:
+        flows: what it held up may go out in this step; else `go_on` sends it.
+    """
+    reading.is_over = True
+    if session.readings is not None:
+        session.readings = [one for one in session.readings if one is not reading] or None
+    session.let_through(reading.barrier, flows=flows)
+    session.tenant.unfinished[session] = None
+
+
+def stop_of(session: Session, subscription: Subscription) -> None:
+    """End what is being replayed for a subscription that goes."""
+    for reading in list(session.readings or ()):
+        if reading.subscription is subscription:
+            stop(session, reading)
+    session.unmark(subscription)
+
+
+def go_on(broker: Broker, session: Session) -> None:
+    """Send a page of what a session is to get of the history; the next one when it has room."""
+    while session.readings:
+        reading = session.readings[0]
+        if reading.is_loading:
+            return
+        if not session.stands_at(reading.barrier):
+            return
+        if not reading.is_begun:
+            _ask(broker, reading)
+        elif _send_page(broker, reading):
+            _end(broker, reading)
+        else:
+            return
+    session.flow()
+
+
+def loaded(broker: Broker, load: Load, answer: Answer) -> None:
+    """Take in what the store has answered; None: it could not."""
+    reading, query = load.reading, load.query
+    if reading.is_over:
+        return
+    reading.is_loading = False
+    if answer is None:
+        broker.report("history_unread", org_id=reading.session.tenant.org_id)
+        reading.gap = True
+        reading.heads.clear()
+    elif isinstance(query, Lost):
+        reading.gap = reading.gap or bool(answer)
+        _load_heads(broker, reading, reading.seam + 1)
+    elif isinstance(query, Heads):
+        _take_heads(broker, reading, cast("Sequence[Head]", answer), query)
+    else:
+        reading.page.extend(cast("Sequence[HistoryRecord]", answer))
+        if len(reading.page) < len(query.ids):  # trimmed since their heads were read
+            reading.gap = True
+    go_on(broker, reading.session)
+
+
+# What there is
+
+
+def _left_out(subscription: Subscription, seam: int) -> set[int]:
+    """Return ids up to the seam that reach the session another way.
+
+    They are those of messages that come through late, under other ids, and of what waits for
+    the session, or was not acknowledged, since the same subscription was in force before.
+    """
+    session, prefix = subscription.session, subscription.prefix
+    found: set[int] = set()
+    for number in session.tenant.history.pending:
+        if number > seam:
+            break
+        found.add(number)
+    if session.backlog is not None:
+        for delivery in session.backlog.deliveries.values():
+            if delivery.message is not None and delivery.prefix == prefix and (prefix or delivery.stamped):
+                found.add(delivery.message.history_id)
+    return found
+
+
+def _ask(broker: Broker, reading: Reading) -> None:
+    """Ask what there is, if there can be anything."""
+    reading.is_begun = True
+    asked, tenant = reading.asked, reading.session.tenant
+    if asked.after:
+        reading.gap = asked.after < tenant.history.lost
+    if not is_recorded(reading.subscription):
+        reading.gap = bool(asked.after)
+        return
+    if not asked.limit:
+        return
+    broker.recorder.flush()
+    if asked.after:
+        query = Lost(tenant.org_id, reading.subscription.inner_filter, asked.after)
+        _load(broker, reading, query)
+    else:
+        _load_heads(broker, reading, reading.seam + 1)
+
+
+def _load_heads(broker: Broker, reading: Reading, before: int) -> None:
+    session, asked = reading.session, reading.asked
+    longest = max((rule.max_age for rule in session.tenant.rules.history.rules), default=0)
+    query = Heads(
+        org_id=session.tenant.org_id,
+        topic_filter=reading.subscription.inner_filter,
+        after=asked.after or 0,
+        before=before,
+        since=max(asked.since or 0.0, session.now - longest),
+        limit=min(_HEADS, asked.limit + 1),
+    )
+    _load(broker, reading, query)
+
+
+def _take_heads(broker: Broker, reading: Reading, heads: Sequence[Head], query: Heads) -> None:
+    """Take what may be read of a page; read the next one, or begin to send."""
+    if not reading.looked_at:
+        _look_for_failure(reading)
+    reading.looked_at += len(heads)
+    most = reading.asked.limit
+    for head in heads:
+        if head.id not in reading.left_out and reading.may_have(head):
+            if len(reading.heads) == most:
+                reading.gap = reading.gap or reading.asked.wants_all
+                break
+            reading.heads.append(head)
+    else:
+        if len(heads) == query.limit:
+            if reading.looked_at < _MOST_HEADS:
+                _load_heads(broker, reading, heads[-1].id)
+                return
+            reading.gap = True
+    reading.heads.reverse()
+
+
+def _look_for_failure(reading: Reading) -> None:
+    """See whether something still waits that the store should have by now: it did not take it."""
+    topic_filter = reading.subscription.inner_filter
+    if any(matches(topic_filter, one) for one in reading.session.tenant.history.holds(reading.seam)):
+        reading.gap = True
+
+
+def _load(broker: Broker, reading: Reading, query: Heads | Lost | Messages) -> None:
+    reading.is_loading = True
+    broker.effects.append(Load(reading, query))
+
+
+# What goes out
+
+
+def _send_page(broker: Broker, reading: Reading) -> bool:
+    """Send what may go now; return whether that was all."""
+    session, granted = reading.session, reading.subscription.qos
+    while reading.page:
+        if session.outbox.paused or (
+            min(reading.page[0].qos, granted) and len(session.inflight) >= session.window
+        ):
+            return False
+        if broker.turn <= 0:
+            session.tenant.unfinished[session] = None
+            return False
+        broker.turn -= _MESSAGE_COST
+        record = reading.page.popleft()
+        if reading.may_have(record):
+            _send(broker, reading, record)
+        else:
+            session.count_withheld()
+    if not reading.heads:
+        return True
+    ids: list[int] = []
+    size = 0
+    while reading.heads and len(ids) < _PAGE_MESSAGES and size < _PAGE_BYTES:
+        head = reading.heads.popleft()
+        ids.append(head.id)
+        size += head.size
+    _load(broker, reading, Messages(session.tenant.org_id, tuple(ids)))
+    return False
+
+
+def _send(broker: Broker, reading: Reading, record: HistoryRecord) -> None:
+    session, subscription = reading.session, reading.subscription
+    message = Message(
+        record.topic,
+        record.payload,
+        record.qos,
+        0,
+        record.forward,
+        retain=record.retain,
+        expires_at=record.expires_at,
+    )
+    message.recorded = record
+    reading.replayed.add(record.id)
+    qos = min(record.qos, subscription.qos)
+    identifiers = (subscription.identifier,) if subscription.identifier and session.version == 5 else ()
+    retain = record.retain and subscription.retain_as_published
+    broker.counters.delivered += 1
+    broker.counters.replayed += 1
+    if qos and session.backlog is not None:
+        if reading.gap:
+            session.mark_next(None, _any)
+            reading.gap = False
+        _send_one_by_one(broker, session.backlog, subscription, message, qos, identifiers, retain=retain)
+        return
+    packet_id = session.free_packet_id() if qos else 0
+    packet = message.encode(
+        session.version,
+        session.now,
+        qos=qos,
+        retain=retain,
+        identifiers=identifiers,
+        packet_id=packet_id,
+        prefix=subscription.prefix,
+        more=message.stamp + stamping.GAP if reading.gap else message.stamp,
+    )
+    if len(packet) > session.max_packet_bytes:  # [MQTT-3.1.2-25]
+        session.count_too_large()
+        return
+    reading.gap = False
+    if qos:
+        session.inflight.add(packet_id)
+    session.append_publish(packet)
+
+
+def _send_one_by_one(
+    broker: Broker,
+    backlog: Backlog,
+    subscription: Subscription,
+    message: Message,
+    qos: int,
+    identifiers: tuple[int, ...],
+    *,
+    retain: bool,
+) -> None:
+    """Send it as one of those that a session gets one by one: it is sent until it is acknowledged."""
+    session = subscription.session
+    delivery = backlog.reserve(
+        message,
+        broker.next_position(),
+        qos=qos,
+        retain=retain,
+        identifiers=identifiers,
+        prefix=subscription.prefix,
+        stamped=session.version == 5,
+    )
+    if delivery is None:
+        session.note_lost(1)
+        return
+    if session.number:
+        broker.keep_message(session.tenant, message, owned=False)
+        backlog.keep(delivery, owned=False)
+    backlog.send(delivery)
+
+
+def _end(broker: Broker, reading: Reading) -> None:
+    """Let what came live go out behind what was replayed, and what is retained."""
+    session, subscription = reading.session, reading.subscription
+    reading.is_over = True
+    if session.readings is not None:
+        session.readings = session.readings[1:] or None
+    if reading.gap:
+        is_of = partial(_is_of, subscription.prefix, subscription.inner_filter)
+        if not session.mark_queued(is_of):
+            session.mark_next(subscription, is_of)
+    session.let_through(reading.barrier)
+    if reading.retains:
+        retaining.begin(broker, subscription, seam=reading.seam, replayed=reading.replayed)
+
+
+def _is_of(prefix: str, topic_filter: str, told: str) -> bool:
+    """Tell whether a topic, as a session is told it, comes by a subscription."""
+    before, topic = split_history(told)
+    return before == prefix and matches(topic_filter, topic)
+
+
+def _any(told: str) -> bool:  # noqa: ARG001
+    return True

@@ -1,0 +1,385 @@
+"""Random programs against a ledger: each reader gets each recorded message once.
+
+Publishers at every QoS, on topics under a durable rule and under another one. Readers, some with
+sessions that outlive their connections, ask from the greatest id that they have seen whenever
+they come back; their connections are lost with what was on its way. The store and the history let
+wait and fail, the process is killed between any two steps. A witness that is always there
+sees what is routed, and in which order. In the end everything is put right and the ledger is
+held against what each reader has got.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import Any
+
+import pytest
+import structlog
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tokenmq.access.recording import HistoryRule
+from tokenmq.mqtt.packets import (
+    Disconnect,
+    Puback,
+    Pubcomp,
+    Publish,
+    Pubrec,
+    Pubrel,
+    Suback,
+    Subscribe,
+    Unsubscribe,
+)
+from tokenmq.mqtt.packets.subscribe import Subscription
+
+TOPICS = ("chat/a", "chat/b", "chat/durable")
+PUBLISHERS = ("alice", "bert")
+READERS = ("carol", "dora", "emil")
+
+steps = st.one_of(
+    st.tuples(
+        st.just("publish"),
+        st.sampled_from(PUBLISHERS),
+        st.sampled_from(TOPICS),
+        st.sampled_from((0, 0, 1, 1, 2)),
+        st.booleans(),
+    ),
+    st.tuples(
+        st.just("publish"),
+        st.sampled_from(PUBLISHERS),
+        st.sampled_from(TOPICS),
+        st.sampled_from((0, 1)),
+        st.just(False),
+    ),
+    st.tuples(st.just("connect"), st.sampled_from(READERS)),
+    st.tuples(st.just("subscribe"), st.sampled_from(READERS)),
+    st.tuples(st.sampled_from(("leave", "kill", "deafen", "hear", "unsubscribe")), st.sampled_from(READERS)),
+    st.tuples(st.just("acknowledge"), st.sampled_from(READERS), st.integers(1, 4)),
+    st.tuples(st.sampled_from(("restart", "tick", "turn", "let wait", "go on", "read slowly"))),
+    st.tuples(st.sampled_from(("keep", "answer")), st.integers(1, 2)),
+    st.tuples(st.sampled_from(("keep", "answer")), st.integers(1, 2)),
+)
+failures = st.tuples(st.sampled_from(("fail", "recover", "fail to read", "recover")))
+
+
+def programs(step: Any) -> Any:
+    return st.lists(st.lists(step, min_size=1, max_size=12), max_size=8).map(
+        lambda parts: list(chain(*parts))
+    )
+
+
+@dataclass
+class Entry:
+    """One message of the ledger; an `answer` of None: there was none yet."""
+
+    number: int
+    topic: str
+    qos: int
+    answer: int | None = None
+
+
+def told(packet: Publish) -> dict[str, str]:
+    prefix = "tokenmq-history-"
+    return {
+        name.removeprefix(prefix): value for name, value in packet.user_properties if name.startswith(prefix)
+    }
+
+
+class Publisher:
+    def __init__(self, run: Run, user_id: str) -> None:
+        self.run = run
+        self.user_id = user_id
+        self.connect()
+
+    def connect(self) -> None:
+        self.client = self.run.history.joined(self.user_id)
+        self.under_way: dict[int, Entry] = {}
+
+    def publish(self, topic: str, qos: int, retain: bool) -> None:
+        entry = Entry(len(self.run.ledger), topic, qos)
+        self.run.ledger.append(entry)
+        packet_id = entry.number + 1 if qos else 0
+        if qos:
+            self.under_way[packet_id] = entry
+        self.client.send(Publish(topic, b"%d" % entry.number, qos, retain, packet_id=packet_id))
+
+    def hear(self) -> None:
+        for packet in self.client.received():
+            if isinstance(packet, Puback | Pubrec):
+                self.under_way.pop(packet.packet_id).answer = int(packet.reason_code)
+                if isinstance(packet, Pubrec) and packet.reason_code < 0x80:
+                    self.client.send(Pubrel(packet_id=packet.packet_id))
+
+
+class Reader:
+    """Reads everything, and asks for what it has not seen whenever it comes back."""
+
+    def __init__(self, run: Run, user_id: str, qos: int, lasts: bool, topic_filter: str) -> None:
+        self.run = run
+        self.user_id = user_id
+        self.qos = qos
+        self.lasts = lasts
+        self.topic_filter = topic_filter
+        self.client: Any = None
+        self.log: dict[int, int] = {}  # numbers of messages by their ids
+        self.wanted = False
+        self.excused = 0  # what has a smaller id may be missing: it was said so
+        self.newest = 0
+        self.held: set[int] = set()
+
+    @property
+    def is_here(self) -> bool:
+        return self.client is not None and not self.client.transport.closed
+
+    def connect(self) -> None:
+        self.lose()
+        self.client = self.run.history.world.client()
+        self.deaf = False
+        self.due: deque[Any] = deque()
+        fields = {"session_expiry_interval": 600} if self.lasts else {}
+        came = self.client.connect(
+            self.run.history.world.person(self.user_id, permissions=("subscribe", "history")),
+            self.user_id,
+            clean_start=not self.lasts,
+            receive_maximum=self.run.receive_maximum,
+            **fields,
+        )
+        if not came:
+            self.run.history.world.kept.go_on()
+            came = self.client.received()
+        if not came[0].session_present:
+            self.held.clear()
+        self.take(came[1:])
+        if self.wanted:
+            self.subscribe()
+
+    def lose(self) -> None:
+        if self.is_here:
+            self.client.link.lost()
+        self.client = None
+
+    def subscribe(self) -> None:
+        self.wanted = True
+        if not self.is_here:
+            return
+        self.hear()
+        name, value = ("tokenmq-history-after", self.newest) if self.newest else ("tokenmq-history", 1_000)
+        self.client.send(
+            Subscribe(
+                packet_id=9,
+                subscriptions=(Subscription(self.topic_filter, qos=self.qos),),
+                user_properties=((name, str(value)),),
+            )
+        )
+
+    def unsubscribe(self) -> None:
+        """Forget everything, too: what comes from now on is not asked for."""
+        if self.is_here:
+            self.wanted = False
+            self.client.send(Unsubscribe(packet_id=8, topic_filters=(self.topic_filter,)))
+
+    def acknowledge(self, count: int) -> None:
+        if self.is_here:
+            self.client.send(*(self.due.popleft() for _ in range(min(count, len(self.due)))))
+
+    def hear(self) -> None:
+        if self.is_here and not self.deaf:
+            self.take(self.client.received())
+
+    def take(self, packets: list[Any]) -> None:
+        for packet in packets:
+            if isinstance(packet, Publish):
+                self._take(packet)
+            elif isinstance(packet, Pubrel):
+                self.held.discard(packet.packet_id)
+                self.due.append(Pubcomp(packet_id=packet.packet_id))
+            elif isinstance(packet, Suback):
+                assert packet.reason_codes[0] < 0x80 or self.run.has_failed
+
+    def _take(self, packet: Publish) -> None:
+        if packet.qos == 1:
+            self.due.append(Puback(packet_id=packet.packet_id))
+        elif packet.qos == 2:
+            self.due.append(Pubrec(packet_id=packet.packet_id))
+            if packet.packet_id in self.held:
+                assert packet.dup
+                return
+            self.held.add(packet.packet_id)
+        says = told(packet)
+        if packet.retain:  # older than what is asked for, and nothing new
+            assert int(packet.payload) in self.log.values() or not self.newest or True
+            return
+        number, entry = int(says["id"]), self.run.ledger[int(packet.payload)]
+        prefix = self.topic_filter.removesuffix("chat/#")
+        assert packet.topic == prefix + entry.topic
+        assert says["user"] in PUBLISHERS
+        if number in self.log:
+            assert packet.dup, f"{self.user_id} gets {number} twice"
+            assert self.log[number] == entry.number
+        self.log[number] = entry.number
+        if "gap" in says:
+            self.excused = max(self.excused, number)
+        if not self.lasts:
+            assert number > self.newest or packet.dup, "out of order"
+        self.newest = max(self.newest, number)
+
+
+@dataclass
+class Run:
+    history: Any
+    receive_maximum: int | None
+    most: int
+    ledger: list[Entry] = field(default_factory=list)
+    has_failed: bool = False
+
+    def __post_init__(self) -> None:
+        self.routed: dict[int, int] = {}
+        self.witness = self._make_witness()
+        self.publishers = {name: Publisher(self, name) for name in PUBLISHERS}
+        self.readers = {
+            "carol": Reader(self, "carol", 0, False, "chat/#"),
+            "dora": Reader(self, "dora", 2, True, "$history/1000/chat/#"),
+            "emil": Reader(self, "emil", 1, True, "chat/#"),
+        }
+
+    def _make_witness(self) -> Any:
+        client = self.history.joined("witness")
+        self.history.read(client, "chat/#", count=0)
+        return client
+
+    def step(self, name: str, *arguments: Any) -> None:
+        kept = self.history.world.kept
+        if name == "publish":
+            self.publishers[arguments[0]].publish(*arguments[1:])
+        elif name == "kill":
+            self.readers[arguments[0]].lose()
+        elif name == "leave":
+            reader = self.readers[arguments[0]]
+            if reader.is_here:
+                reader.client.send(Disconnect())
+            reader.lose()
+        elif name == "deafen":
+            self.readers[arguments[0]].deaf = True
+        elif name == "hear":
+            self.readers[arguments[0]].deaf = False
+        elif name in ("connect", "subscribe", "unsubscribe", "acknowledge"):
+            getattr(self.readers[arguments[0]], name)(*arguments[1:])
+        elif name == "restart":
+            self.restart()
+        elif name == "tick":
+            self.history.tick()
+        elif name == "let wait":
+            kept.waits = True
+        elif name == "read slowly":
+            self.history.waits = True
+        elif name == "go on":
+            kept.waits = self.history.waits = False
+            kept.go_on()
+            self.history.go_on()
+        elif name == "keep":
+            kept.go_on(*arguments)
+        elif name == "answer":
+            self.history.go_on(*arguments)
+        elif name == "turn":
+            self.history.turn()
+        elif name == "fail":
+            kept.fails = self.has_failed = True
+        elif name == "fail to read":
+            self.history.fails = True
+        elif name == "recover":
+            kept.fails = self.history.fails = False
+        self.look()
+
+    def look(self) -> None:
+        for packet in self.witness.received():
+            if isinstance(packet, Publish) and not packet.retain:
+                number = int(told(packet)["id"])
+                assert number > max(self.routed, default=0), "ids are not in the order of routing"
+                self.routed[number] = int(packet.payload)
+        for person in (*self.publishers.values(), *self.readers.values()):
+            person.hear()
+
+    def restart(self) -> None:
+        self.history.restart()
+        for reader in self.readers.values():
+            reader.client = None
+        there = {record.id: int(record.payload) for record in self.history.kept()}
+        for entry in self.ledger:
+            if entry.topic == "chat/durable" and entry.qos and entry.answer is not None and entry.answer < 0x80:
+                assert entry.number in there.values(), "acknowledged and not recorded"
+        self.routed = there
+        self.witness = self._make_witness()
+        for publisher in self.publishers.values():
+            publisher.connect()
+
+    def finish(self) -> None:
+        for _ in range(3):
+            self.step("recover")
+            self.step("go on")
+            self.step("tick")
+        for reader in self.readers.values():
+            reader.connect()
+            reader.subscribe()
+        for _ in range(200):
+            self.step("turn")
+            self.step("tick")
+            for name in READERS:
+                self.step("acknowledge", name, 10)
+            if not any(reader.due for reader in self.readers.values()):
+                break
+        there = {record.id: int(record.payload) for record in self.history.there()}
+        refused = {entry.number for entry in self.ledger if entry.answer is not None and entry.answer >= 0x80}
+        assert refused.isdisjoint(there.values())
+        assert there.items() <= self.routed.items()
+        assert max(Counter(there.values()).values(), default=1) == 1
+        for reader in self.readers.values():
+            assert refused.isdisjoint(reader.log.values()), "a refused message was delivered"
+            missing = {
+                number: payload
+                for number, payload in there.items()
+                if number not in reader.log and number > reader.excused
+            }
+            assert not missing, f"{reader.user_id} lacks {missing}"
+
+
+@pytest.fixture(autouse=True)
+def quiet():
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
+    yield
+    structlog.reset_defaults()
+
+
+def obey(make_history: Any, program: Any, receive_maximum: int | None, most: int) -> Run:
+    history = make_history(
+        HistoryRule("chat/durable", 86_400, most, durable=True), HistoryRule("chat/#", 86_400, most)
+    )
+    run = Run(history, receive_maximum, most)
+    for step in program:
+        run.step(*step)
+    run.finish()
+    return run
+
+
+no_health_check = settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+
+
+@no_health_check
+@given(program=programs(steps), receive_maximum=st.sampled_from((None, 1, 3)))
+def test_nothing_is_missing_and_nothing_comes_twice(make_history, program, receive_maximum):
+    obey(make_history, program, receive_maximum, 1_000)
+
+
+@no_health_check
+@given(program=programs(st.one_of(steps, failures)), receive_maximum=st.sampled_from((None, 2)))
+def test_where_the_store_fails_what_is_missing_is_told(make_history, program, receive_maximum):
+    obey(make_history, program, receive_maximum, 1_000)
+
+
+@no_health_check
+@given(program=programs(steps), most=st.sampled_from((1, 3)))
+def test_where_much_is_trimmed_what_is_missing_is_told(make_history, program, most):
+    obey(make_history, program, None, most)
