@@ -469,6 +469,24 @@ def test_an_organization_watches_so_many_filters(make_world):
     assert bob.subscribe("$presence/c")[0].reason_codes == (0,)
 
 
+@pytest.mark.parametrize(("most", "codes"), [(0, (0x97, 0x97)), (1, (0, 0x97))])
+def test_the_filters_of_one_packet_count_each(make_world, most, codes):
+    eve = enter(make_world(max_presence_filters=most), "eve")
+    assert eve.subscribe("$presence/a", "$presence/b")[0].reason_codes == codes
+
+
+def test_filters_that_wait_for_the_store_count_and_refused_ones_do_not(make_world):
+    world = make_world(max_presence_filters=1)
+    eve = enter(world, "eve", clean_start=False, session_expiry_interval=600)
+    world.kept.waits = True
+    assert eve.subscribe("$presence/a") == []
+    eve.subscribe("$presence/b", "$presence/a")
+    world.kept.go_on()
+    subacks = [packet for packet in eve.received() if isinstance(packet, Suback)]
+    assert [suback.reason_codes for suback in subacks] == [(0,), (0x97, 0)]
+    assert not eve.link.outbox.session.joining
+
+
 # Nothing else comes of it
 
 
@@ -853,3 +871,13 @@ def test_subscriptions_that_wait_for_the_store_count_when_they_are_kept(world, t
     assert told(eve, timers) == []
     world.kept.go_on()
     assert brief(told(eve, timers)) == [("leave", "ann", 0)]
+
+
+def test_a_watch_that_is_kept_after_its_client_has_come_back_begins_there(world, timers):
+    eve = enter(world, "eve", clean_start=False, session_expiry_interval=600)
+    world.kept.waits = True
+    eve.subscribe("$presence/chat/a")
+    again = enter(world, "eve", clean_start=False, session_expiry_interval=600)
+    assert bodies([*again.behind, *again.received()]) == []
+    world.kept.go_on()
+    assert [page["event"] for page in bodies(again.received())] == ["snapshot"]

@@ -171,16 +171,15 @@ def _judge(broker: Broker, session: Session, request: Request, new: set[str]) ->
     if why is not None:
         return ReasonCode.NOT_AUTHORIZED, why
     most = settings.max_subscriptions_per_session
-    if not any(topic_filter in known for known in (session.subscriptions, session.joining, new)):
-        if len(session.subscriptions) + len(session.joining) + len(new) >= most:
-            return ReasonCode.QUOTA_EXCEEDED, f"a session has at most {most} subscriptions"
+    is_new = not any(topic_filter in known for known in (session.subscriptions, session.joining, new))
+    if is_new and len(session.subscriptions) + len(session.joining) + len(new) >= most:
+        return ReasonCode.QUOTA_EXCEEDED, f"a session has at most {most} subscriptions"
+    most = settings.max_presence_filters
+    if watched is not None and watching.is_full(session.tenant, watched, most, asked=new | session.joining):
+        return ReasonCode.QUOTA_EXCEEDED, f"the organization watches {most} filters"
+    if is_new:
         new.add(topic_filter)
-    if watched is None:
-        return ReasonCode(request.qos), ""
-    if watching.is_full(session.tenant, watched, settings.max_presence_filters):
-        text = f"the organization watches {settings.max_presence_filters} filters"
-        return ReasonCode.QUOTA_EXCEEDED, text
-    return ReasonCode.GRANTED_QOS_0, ""
+    return ReasonCode(request.qos if watched is None else 0), ""
 
 
 def _report_refused(broker: Broker, session: Session, refused: list[tuple[str, str]]) -> None:
@@ -307,5 +306,5 @@ def _admit(
         broker.send(outbox, suback)
         for subscription in replayed:
             retaining.begin(broker, subscription)
-        for subscription in watches:
-            watching.begin(broker, subscription)
+    for subscription in watches:  # also where its client has come back since: it has missed nothing by it
+        watching.begin(broker, subscription)

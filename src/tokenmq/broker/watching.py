@@ -22,14 +22,14 @@ Events are at QoS 0 and go to the connection that there is, past the session's q
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
 from tokenmq.broker.message import Message
-from tokenmq.broker.watch import Burst, State, States, Watch
+from tokenmq.broker.watch import PREFIX, Burst, State, States, Watch
 from tokenmq.timestamps import rfc3339
 
 if TYPE_CHECKING:
@@ -269,10 +269,17 @@ def go_on(broker: Broker, session: Session) -> None:
             sent += watcher.go_on(broker)
 
 
-def is_full(tenant: Tenant, watched: str, most: int) -> bool:
-    """Tell whether an organization has as many watches as it may, and this would be one more."""
-    presence = tenant.presence
-    return presence is not None and len(presence.watches) >= most and watched not in presence.watches
+def is_full(tenant: Tenant, watched: str, most: int, *, asked: Iterable[str]) -> bool:
+    """Tell whether an organization has as many watches as it may, and this would be one more.
+
+    Args:
+        asked: filters with their `$presence/`, and others, that are admitted but not in force yet.
+    """
+    watches = {} if tenant.presence is None else tenant.presence.watches
+    coming = {one[len(PREFIX) :] for one in asked if one.startswith(PREFIX)}
+    if watched in watches or watched in coming:
+        return False
+    return len(watches) + sum(one not in watches for one in coming) >= most
 
 
 def _cuts(watch: Watch, roster: list[Member], limit: int) -> Iterator[int]:
