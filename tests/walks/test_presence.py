@@ -798,6 +798,22 @@ def test_nothing_waits_for_a_watcher_that_does_not_read(world, timers):
     assert not one.is_live and not one._held and one._roster is None
 
 
+def test_a_watcher_that_does_not_read_holds_no_session_that_has_ended(world, timers, monkeypatch):
+    monkeypatch.setattr(watching, "_TURN_BYTES", 1)
+    monkeypatch.setattr(watching, "_PAGE_MEMBERS", 1)
+    clients, eve = fill(world, 3), watcher(world)
+    eve.link.writing_paused()
+    for client in clients:
+        client.link.lost()
+    (one,) = eve.link.outbox.session.watchers.values()
+    assert len(one._roster) == 3
+    assert not any(hasattr(member, "session") for member in one._roster)
+    eve.link.writing_resumed()
+    timers.turn()
+    assert people(eve.snapshot + bodies(eve.received())) == ["u000", "u001", "u002"]
+    assert brief(told(eve, timers)) == [("leave", f"u{n:03}", 2 - n) for n in range(3)]
+
+
 def test_a_watcher_that_falls_too_far_behind_its_snapshot_begins_anew(world, timers, monkeypatch):
     for name, value in (("_PAGE_MEMBERS", 1), ("_TURN_BYTES", 1), ("_HELD_BYTES", 0), ("_MEMBER_BYTES", 1)):
         monkeypatch.setattr(watching, name, value)

@@ -87,23 +87,31 @@ class Audience:
 
 
 class Member:
-    """A session as it is counted.
+    """A session as it is counted; a snapshot that is under way may have it after that.
 
     Attributes:
+        session: is let go of when it counts no more, so that no slow watcher holds what has ended.
+        member_id, user_id, since: what a snapshot shows of it; `since` when it connected, unix seconds.
         audiences: how many subscriptions put it there; 0 where it is only held.
         is_held: its client has begun anew, and is given time to subscribe again.
         held: the audiences that it stays in until then.
         states: JSON by topic.
     """
 
-    __slots__ = ("audiences", "held", "is_held", "session", "states")
+    __slots__ = ("audiences", "held", "is_held", "member_id", "session", "since", "states", "user_id")
 
     def __init__(self, session: Session) -> None:
-        self.session = session
+        self.stand_for(session)
         self.audiences: dict[Audience, int] = {}
         self.is_held = False
         self.held: set[Audience] = set()
         self.states: dict[str, bytes] = {}
+
+    def stand_for(self, session: Session) -> None:
+        """Be this session from now on, as it is now."""
+        self.session = session
+        self.member_id, self.user_id = session.member_id, session.identity.user_id
+        self.since = session.opened_at
 
 
 class Presence:
@@ -204,6 +212,7 @@ class Presence:
         counted = self.members.get(session)
         if counted is None:
             return
+        counted.stand_for(session)  # it may have another connection
         for audience in list(counted.audiences):
             counted.audiences[audience] = wanted[audience.topic_filter]
             self._leave_if_over(counted, audience, UNSUBSCRIBED)
@@ -229,7 +238,7 @@ class Presence:
 
     def put_back(self, member: Member, session: Session) -> None:
         """Have a session be the member that was taken out; `sync` it soon."""
-        member.session = session
+        member.stand_for(session)
         self.members[session] = member
 
     def release(self, session: Session) -> None:
@@ -326,6 +335,7 @@ class Presence:
         """Forget a member that counts nowhere, and all of this once there is nothing in it."""
         if member is not None and not member.audiences and not member.states:
             self.members.pop(member.session, None)
+            del member.session
         if not self.watches and not self.members:
             self._tenant.presence = None
 

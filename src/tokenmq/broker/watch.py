@@ -135,14 +135,13 @@ class Watch:
         reason: str | UnsetType = UNSET,
         topic: str | UnsetType = UNSET,
     ) -> None:
-        session = member.session
         state, states = self.states_of(member)
         noted = Event(
             event,
             self.topic_filter,
-            session.member_id,
-            session.identity.user_id,
-            rfc3339(session.now),
+            member.member_id,
+            member.user_id,
+            rfc3339(member.session.now),
             self.count,
             reason,
             topic,

@@ -159,10 +159,8 @@ class Watcher:
         times: dict[float, str] = {}
         shown: list[Shown] = []
         for member in roster[begin:end]:
-            session = member.session
-            since = session.opened_at
-            at = times.get(since) or times.setdefault(since, rfc3339(since))
-            shown.append(Shown(session.member_id, session.identity.user_id, at, *watch.states_of(member)))
+            at = times.get(member.since) or times.setdefault(member.since, rfc3339(member.since))
+            shown.append(Shown(member.member_id, member.user_id, at, *watch.states_of(member)))
         page = Page("snapshot", watch.topic_filter, self._at + 1, len(self._cuts), len(roster), shown)
         broker.turn -= 2 * len(shown)
         message = Message(watch.topic, msgspec.json.encode(page), 0, 0, b"")
@@ -287,7 +285,7 @@ def _cuts(watch: Watch, roster: list[Member], limit: int) -> Iterator[int]:
     yield 0
     begin = size = 0
     for at, member in enumerate(roster):
-        more = _MEMBER_BYTES + len(member.session.identity.user_id)
+        more = _MEMBER_BYTES + len(member.user_id)
         if member.states:
             state, states = watch.states_of(member)
             more += len(msgspec.json.encode(states or state or None))
