@@ -9,7 +9,7 @@ import pytest
 from tokenmq.access.permission import Permission
 from tokenmq.access.policy import Policy
 from tokenmq.access.rules import Effect, Rule
-from tokenmq.broker import operating, revoking, watching
+from tokenmq.broker import operating, presence, retaining, revoking, watching
 from tokenmq.mqtt.codes import ReasonCode
 from tokenmq.mqtt.packets import Disconnect, Puback, Publish, Pubrec, Pubrel, Suback, Unsubscribe
 from tokenmq.mqtt.packets import Will as PacketWill
@@ -758,6 +758,28 @@ def test_what_happens_while_pages_go_out_comes_behind_them(world, timers, monkey
     came = late.snapshot + bodies(late.received())
     assert [event["event"] for event in came] == ["snapshot"] * 3 + ["leave"]
     assert people(came[:3]) == ["u000", "u001", "u002"]
+
+
+def test_a_watch_finds_its_members_some_in_a_turn_and_misses_none_that_come_and_go(
+    world, timers, monkeypatch
+):
+    monkeypatch.setattr(presence, "_LOOK_COST", retaining.TURN)
+    first, second, third, fourth = fill(world, 4)
+    third.subscribe("chat/#")
+    eve = watcher(world, "chat/+")
+    assert eve.snapshot == []
+    world.hub.go_on()
+    unsubscribe(first, "chat/a")  # was looked at
+    unsubscribe(third, "chat/a")  # was not, and is there by another one still
+    fourth.link.lost()
+    enter(world, "late").subscribe("chat/b")
+    assert eve.received() == []
+    timers.turn()
+    (page,) = bodies(eve.received())
+    assert (people([page]), page["count"]) == (["late", "u001", "u002"], 3)
+    assert told(eve, timers) == []
+    unsubscribe(second, "chat/a")
+    assert brief(told(eve, timers)) == [("leave", "u001", 2)]
 
 
 def test_old_watchers_hear_before_a_new_one_gets_its_snapshot(world, timers):

@@ -145,7 +145,9 @@ class Watcher:
         watch = self.watch
         presence = self.subscription.session.tenant.presence
         if presence is not None:
-            broker.turn -= presence.open(watch)
+            broker.turn -= presence.open(watch, broker.turn)
+        if not watch.is_open:
+            return
         watch.flush()
         self._roster = watch.roster()
         self._cuts = list(_cuts(watch, self._roster, self._limit))
