@@ -24,8 +24,8 @@ PEOPLE = 3
 TOPICS = [
     "/".join(levels) for depth in (1, 2, 3) for levels in itertools.product(("a", "b", "c"), repeat=depth)
 ]
-FILTERS = ("a", "a/b", "a/+", "a/#", "b/#", "#")
-WATCHED = ("a", "a/b", "a/#", "+/b", "b/a")
+FILTERS = ("a", "a/b", "a/+", "a/#", "b/#", "#", "+/b", "a/+/c")
+WATCHED = ("a", "a/b", "a/#", "+/b", "b/a", "b/+", "+/+/c", "#")
 STATED = ("a", "a/b", "b/a")
 EVERYTHING = ("subscribe", "presence")
 # What a token grants: all, all but messages of a part, no presence, nothing that matters.
