@@ -306,5 +306,5 @@ def _admit(
         broker.send(outbox, suback)
         for subscription in replayed:
             retaining.begin(broker, subscription)
-    for subscription in watches:  # also where its client has come back since: it has missed nothing by it
+    for subscription in watches:  # if its client has come back since, over the connection that there is
         watching.begin(broker, subscription)
