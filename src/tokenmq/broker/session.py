@@ -393,9 +393,7 @@ class Session(Receiver):
             return None
         if len(self.blocks) >= _MAX_BLOCKS:
             self.blocks = {_NO_PROPERTIES: PLAIN}
-        at = 0
-        if after:
-            at = 1 + properties.position(block[1:], PacketType.PUBLISH, MESSAGE_EXPIRY_INTERVAL)
+        at = 1 + properties.position(block[1:], PacketType.PUBLISH, MESSAGE_EXPIRY_INTERVAL) if after else 0
         found = Block(bool(packet.payload_format_indicator), after or 0, at)
         self.blocks[block] = found
         return found
