@@ -104,7 +104,7 @@ class PresenceLookup:
         if isinstance(caller, Bearer):
             seen = [view for view in seen if shown_topics(view, caller)]
         rest = [view for view in seen if view.member > after]
-        return _present(PresentViews(1 if seen else 0, len(seen), rest), caller, size, listing)
+        return _present(PresentViews(int(bool(seen)), len(seen), rest), caller, size, listing)
 
 
 def shown_topics(view: PresenceView, caller: KeyRecord | Bearer) -> list[str]:
