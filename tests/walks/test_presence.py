@@ -9,7 +9,7 @@ import pytest
 from tokenmq.access.permission import Permission
 from tokenmq.access.policy import Policy
 from tokenmq.access.rules import Effect, Rule
-from tokenmq.broker import operating, revoking, watching
+from tokenmq.broker import operating, presence, retaining, revoking, watching
 from tokenmq.mqtt.codes import ReasonCode
 from tokenmq.mqtt.packets import Disconnect, Puback, Publish, Pubrec, Pubrel, Suback, Unsubscribe
 from tokenmq.mqtt.packets import Will as PacketWill
@@ -469,6 +469,24 @@ def test_an_organization_watches_so_many_filters(make_world):
     assert bob.subscribe("$presence/c")[0].reason_codes == (0,)
 
 
+@pytest.mark.parametrize(("most", "codes"), [(0, (0x97, 0x97)), (1, (0, 0x97))])
+def test_the_filters_of_one_packet_count_each(make_world, most, codes):
+    eve = enter(make_world(max_presence_filters=most), "eve")
+    assert eve.subscribe("$presence/a", "$presence/b")[0].reason_codes == codes
+
+
+def test_filters_that_wait_for_the_store_count_and_refused_ones_do_not(make_world):
+    world = make_world(max_presence_filters=1)
+    eve = enter(world, "eve", clean_start=False, session_expiry_interval=600)
+    world.kept.waits = True
+    assert eve.subscribe("$presence/a") == []
+    eve.subscribe("$presence/b", "$presence/a")
+    world.kept.go_on()
+    subacks = [packet for packet in eve.received() if isinstance(packet, Suback)]
+    assert [suback.reason_codes for suback in subacks] == [(0,), (0x97, 0)]
+    assert not eve.link.outbox.session.joining
+
+
 # Nothing else comes of it
 
 
@@ -742,6 +760,28 @@ def test_what_happens_while_pages_go_out_comes_behind_them(world, timers, monkey
     assert people(came[:3]) == ["u000", "u001", "u002"]
 
 
+def test_a_watch_finds_its_members_some_in_a_turn_and_misses_none_that_come_and_go(
+    world, timers, monkeypatch
+):
+    monkeypatch.setattr(presence, "_LOOK_COST", retaining.TURN)
+    first, second, third, fourth = fill(world, 4)
+    third.subscribe("chat/#")
+    eve = watcher(world, "chat/+")
+    assert eve.snapshot == []
+    world.hub.go_on()
+    unsubscribe(first, "chat/a")  # was looked at
+    unsubscribe(third, "chat/a")  # was not, and is there by another one still
+    fourth.link.lost()
+    enter(world, "late").subscribe("chat/b")
+    assert eve.received() == []
+    timers.turn()
+    (page,) = bodies(eve.received())
+    assert (people([page]), page["count"]) == (["late", "u001", "u002"], 3)
+    assert told(eve, timers) == []
+    unsubscribe(second, "chat/a")
+    assert brief(told(eve, timers)) == [("leave", "u001", 2)]
+
+
 def test_old_watchers_hear_before_a_new_one_gets_its_snapshot(world, timers):
     old = watcher(world, user_id="old")
     enter(world, "ann").subscribe("chat/a")
@@ -778,6 +818,22 @@ def test_nothing_waits_for_a_watcher_that_does_not_read(world, timers):
     assert (session.queued_messages, eve.link.outbox.chunks) == (0, [])
     (one,) = session.watchers.values()
     assert not one.is_live and not one._held and one._roster is None
+
+
+def test_a_watcher_that_does_not_read_holds_no_session_that_has_ended(world, timers, monkeypatch):
+    monkeypatch.setattr(watching, "_TURN_BYTES", 1)
+    monkeypatch.setattr(watching, "_PAGE_MEMBERS", 1)
+    clients, eve = fill(world, 3), watcher(world)
+    eve.link.writing_paused()
+    for client in clients:
+        client.link.lost()
+    (one,) = eve.link.outbox.session.watchers.values()
+    assert len(one._roster) == 3
+    assert not any(hasattr(member, "session") for member in one._roster)
+    eve.link.writing_resumed()
+    timers.turn()
+    assert people(eve.snapshot + bodies(eve.received())) == ["u000", "u001", "u002"]
+    assert brief(told(eve, timers)) == [("leave", f"u{n:03}", 2 - n) for n in range(3)]
 
 
 def test_a_watcher_that_falls_too_far_behind_its_snapshot_begins_anew(world, timers, monkeypatch):
@@ -853,3 +909,13 @@ def test_subscriptions_that_wait_for_the_store_count_when_they_are_kept(world, t
     assert told(eve, timers) == []
     world.kept.go_on()
     assert brief(told(eve, timers)) == [("leave", "ann", 0)]
+
+
+def test_a_watch_that_is_kept_after_its_client_has_come_back_begins_there(world, timers):
+    eve = enter(world, "eve", clean_start=False, session_expiry_interval=600)
+    world.kept.waits = True
+    eve.subscribe("$presence/chat/a")
+    again = enter(world, "eve", clean_start=False, session_expiry_interval=600)
+    assert bodies([*again.behind, *again.received()]) == []
+    world.kept.go_on()
+    assert [page["event"] for page in bodies(again.received())] == ["snapshot"]

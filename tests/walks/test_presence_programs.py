@@ -19,12 +19,13 @@ from tokenmq.access.permission import Permission
 from tokenmq.broker import watching
 from tokenmq.mqtt.packets import Disconnect, Publish, Suback, Unsubscribe
 
+ORG = "org_aaaaaaaaaaaa"
 PEOPLE = 3
 TOPICS = [
     "/".join(levels) for depth in (1, 2, 3) for levels in itertools.product(("a", "b", "c"), repeat=depth)
 ]
-FILTERS = ("a", "a/b", "a/+", "a/#", "b/#", "#")
-WATCHED = ("a", "a/b", "a/#", "+/b", "b/a")
+FILTERS = ("a", "a/b", "a/+", "a/#", "b/#", "#", "+/b", "a/+/c")
+WATCHED = ("a", "a/b", "a/#", "+/b", "b/a", "b/+", "+/+/c", "#")
 STATED = ("a", "a/b", "b/a")
 EVERYTHING = ("subscribe", "presence")
 # What a token grants: all, all but messages of a part, no presence, nothing that matters.
@@ -202,7 +203,9 @@ class Runner:
         self.compare()
 
     def watched(self, *, but=None):
-        return {name[10:] for n, names in enumerate(self.replays) if n != but for name in names}
+        """Return the filters that somebody watches, whose snapshot has been begun."""
+        names = {name[10:] for n, names in enumerate(self.replays) if n != but for name in names}
+        return {name for name in names if self.world.broker.tenants[ORG].presence.watches[name].is_open}
 
     def password(self, n):
         password = self.world.person(f"u{n}", "x")
@@ -235,7 +238,11 @@ class Runner:
         if not person.connected:
             person.states = {}
         person.client, person.connected, person.lasts = client, True, lasts
-        self.replays[n] = {name: Replay() for name in person.filters if name.startswith("$presence/")}
+        self.replays[n] = {
+            name: Replay()
+            for name in person.filters
+            if name.startswith("$presence/") and person.may("presence", name[10:])
+        }
         self.replay(n, [*packets, *client.subscribe("$auth/events")])
 
     def gone(self, n, person):
@@ -314,7 +321,7 @@ class Runner:
     def narrow(self, n, person, rights):
         self.collect()
         person.rights = rights
-        person.client.publish("$auth/token", self.password(n), qos=1)
+        packets = person.client.publish("$auth/token", self.password(n), qos=1)
         for name in list(self.replays[n]):
             if not person.may("presence", name.removeprefix("$presence/")):
                 del self.replays[n][name]
@@ -322,6 +329,7 @@ class Runner:
             allowed = name.startswith("$presence/") and person.may("presence", name[10:])
             if allowed and name not in self.replays[n]:
                 self.replays[n][name] = Replay()
+        self.replay(n, packets)
 
     def flush(self):
         self.timers.ring()

@@ -11,9 +11,10 @@ and to join costs a look at the watches of one audience, whatever the number of 
 session in several audiences of a watch joins it with the first and leaves it with the last.
 
 Where nobody watches there is no `Presence` at all (`Tenant.presence` is None) and nothing is
-counted: a watch that begins finds its members in the tree of subscriptions. From then on it
-is told of each change. `audiences` of a member are what was counted, so what is taken away is
-what was added, and `sync` brings both together where much has changed at once.
+counted: a watch that begins finds its members in the tree of subscriptions, some in a turn; a
+snapshot goes out when it has them all. From then on it is told of each change. `audiences` of
+a member are what was counted, so what is taken away is what was added, and `sync` brings both
+together where much has changed at once.
 
 A client that takes over its own session is not gone in between. If it goes on with the
 session, its membership just stays; if it begins anew, what it was present on is *held* for
@@ -27,7 +28,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections import Counter
 from typing import TYPE_CHECKING
 
 from tokenmq.access.permission import Permission
@@ -45,6 +45,8 @@ if TYPE_CHECKING:
 
 # How long a client that has taken over its own session may take to subscribe again.
 HOLD_SECONDS = 5.0
+# What a new watch's look at a session costs, beside its subscriptions (`retaining.TURN`).
+_LOOK_COST = 15
 # Of a digest: no two sessions of an organization have the same, and nobody finds one that has.
 _ID_BYTES = 12
 
@@ -87,23 +89,31 @@ class Audience:
 
 
 class Member:
-    """A session as it is counted.
+    """A session as it is counted; a snapshot that is under way may have it after that.
 
     Attributes:
+        session: is let go of when it counts no more, so that no slow watcher holds what has ended.
+        member_id, user_id, since: what a snapshot shows of it; `since` when it connected, unix seconds.
         audiences: how many subscriptions put it there; 0 where it is only held.
         is_held: its client has begun anew, and is given time to subscribe again.
         held: the audiences that it stays in until then.
         states: JSON by topic.
     """
 
-    __slots__ = ("audiences", "held", "is_held", "session", "states")
+    __slots__ = ("audiences", "held", "is_held", "member_id", "session", "since", "states", "user_id")
 
     def __init__(self, session: Session) -> None:
-        self.session = session
+        self.stand_for(session)
         self.audiences: dict[Audience, int] = {}
         self.is_held = False
         self.held: set[Audience] = set()
         self.states: dict[str, bytes] = {}
+
+    def stand_for(self, session: Session) -> None:
+        """Be this session from now on, as it is now."""
+        self.session = session
+        self.member_id, self.user_id = session.member_id, session.identity.user_id
+        self.since = session.opened_at
 
 
 class Presence:
@@ -133,24 +143,24 @@ class Presence:
             watch = self.watches[topic_filter] = Watch(topic_filter, self._tenant.due)
         return watch
 
-    def open(self, watch: Watch) -> int:
-        """Find who is present on a new watch; return how much was looked at."""
-        if watch.is_open:
-            return 0
-        watch.is_open = True
-        for audience in self._audience_tree.overlapping(watch.topic_filter):
-            _link(audience, watch)
-        found = self._tenant.routes.overlapping(watch.topic_filter)
-        known = set(watch.audiences)
-        for subscription in found:
-            if subscription.is_counted:
-                audience = self._audiences.get(subscription.inner_filter) or self._begin(subscription)
-                if audience not in known:
-                    _link(audience, watch)
-                    _count(self._member(subscription.session), audience)
-        self._tree.insert(watch.topic_filter, watch)
-        watch.count = len(watch.roster())
-        return len(found)
+    def open(self, watch: Watch, turn: int) -> int:
+        """Find who is present on a new watch, as far as that goes in a turn; return how much was looked at.
+
+        Who comes and goes meanwhile is counted as ever; the watch is told of nothing before it is open.
+        """
+        if watch.unlooked is None:
+            watch.unlooked = self._list(watch)
+        looked = 0
+        while watch.unlooked and looked < turn:
+            session = self._tenant.sessions.get(watch.unlooked.pop())
+            if session is not None and session.connected:
+                looked += len(session.subscriptions)
+                self.sync(session)
+            looked += _LOOK_COST
+        if not watch.is_open and not watch.unlooked:
+            watch.is_open = True
+            watch.count = len(watch.roster())
+        return looked
 
     def close(self, watch: Watch) -> None:
         """Forget a watch that nobody watches any more."""
@@ -183,7 +193,7 @@ class Presence:
         if member is None or not subscription.is_counted:
             return
         audience = self._audiences.get(subscription.inner_filter)
-        if audience is not None:
+        if audience is not None and audience in member.audiences:
             member.audiences[audience] -= 1
             member.held.discard(audience)  # its client has said what it wants
             self._leave_if_over(member, audience, UNSUBSCRIBED)
@@ -192,10 +202,10 @@ class Presence:
 
     def sync(self, session: Session) -> None:
         """Count what a session has now, after its rights or its connection have become others."""
-        wanted: Counter[str] = Counter()
+        wanted: dict[str, int] = {}
         for subscription in session.subscriptions.values():
             if subscription.is_counted:
-                wanted[subscription.inner_filter] += 1
+                wanted[subscription.inner_filter] = wanted.get(subscription.inner_filter, 0) + 1
                 audience = self._audience(subscription)
                 if audience is not None:
                     member = self._member(session)
@@ -204,8 +214,9 @@ class Presence:
         counted = self.members.get(session)
         if counted is None:
             return
+        counted.stand_for(session)  # it may have another connection
         for audience in list(counted.audiences):
-            counted.audiences[audience] = wanted[audience.topic_filter]
+            counted.audiences[audience] = wanted.get(audience.topic_filter, 0)
             self._leave_if_over(counted, audience, UNSUBSCRIBED)
         self._forget_states(counted)
         self._rest(counted)
@@ -223,13 +234,9 @@ class Presence:
         member.states.clear()
         self._rest(member)
 
-    def take_out(self, session: Session) -> Member | None:
-        """Take a member out, whose client has come again; `put_back` follows in the same step."""
-        return self.members.pop(session, None)
-
     def put_back(self, member: Member, session: Session) -> None:
-        """Have a session be the member that was taken out; `sync` it soon."""
-        member.session = session
+        """Have a session be the member that was taken out (`take`); `sync` it soon."""
+        member.stand_for(session)
         self.members[session] = member
 
     def release(self, session: Session) -> None:
@@ -274,6 +281,18 @@ class Presence:
                 watch.updated(member, topic)
 
     # Audiences
+
+    def _list(self, watch: Watch) -> list[str]:
+        """Let a new watch be in force; return the client ids of those who may not be counted yet."""
+        self._tree.insert(watch.topic_filter, watch)
+        counted: set[str] = set()
+        for audience in self._audience_tree.overlapping(watch.topic_filter):
+            if any(other.is_open for other in audience.watches):
+                counted.add(audience.topic_filter)
+            _link(audience, watch)
+        found = self._tenant.routes.overlapping(watch.topic_filter)
+        missing = (one for one in found if one.is_counted and one.inner_filter not in counted)
+        return list(dict.fromkeys(one.session.client_id for one in missing))[::-1]
 
     def _member(self, session: Session) -> Member:
         member = self.members.get(session)
@@ -326,6 +345,7 @@ class Presence:
         """Forget a member that counts nowhere, and all of this once there is nothing in it."""
         if member is not None and not member.audiences and not member.states:
             self.members.pop(member.session, None)
+            del member.session
         if not self.watches and not self.members:
             self._tenant.presence = None
 
@@ -338,7 +358,7 @@ def take(session: Session, newcomer: Identity) -> Member | None:
     presence = session.tenant.presence
     if presence is None or session.identity.owner != newcomer.owner:
         return None
-    return presence.take_out(session)
+    return presence.members.pop(session, None)
 
 
 def give(member: Member | None, session: Session) -> None:

@@ -199,16 +199,15 @@ def _judge(
     if why is not None:
         return ReasonCode.NOT_AUTHORIZED, why, None
     most = settings.max_subscriptions_per_session
-    if not any(topic_filter in known for known in (session.subscriptions, session.joining, new)):
-        if len(session.subscriptions) + len(session.joining) + len(new) >= most:
-            return ReasonCode.QUOTA_EXCEEDED, f"a session has at most {most} subscriptions", None
+    is_new = not any(topic_filter in known for known in (session.subscriptions, session.joining, new))
+    if is_new and len(session.subscriptions) + len(session.joining) + len(new) >= most:
+        return ReasonCode.QUOTA_EXCEEDED, f"a session has at most {most} subscriptions", None
+    most = settings.max_presence_filters
+    if watched is not None and watching.is_full(session.tenant, watched, most, asked=new | session.joining):
+        return ReasonCode.QUOTA_EXCEEDED, f"the organization watches {most} filters", None
+    if is_new:
         new.add(topic_filter)
-    if watched is None:
-        return ReasonCode(request.qos), "", asked
-    if watching.is_full(session.tenant, watched, settings.max_presence_filters):
-        text = f"the organization watches {settings.max_presence_filters} filters"
-        return ReasonCode.QUOTA_EXCEEDED, text, None
-    return ReasonCode.GRANTED_QOS_0, "", None
+    return ReasonCode(request.qos if watched is None else 0), "", asked
 
 
 def _asked(packet: Subscribe, prefix: str, group: str | None, inner: str) -> Asked | None:
@@ -350,19 +349,16 @@ def _admit(
         older.append((one, retains))
     if here:
         broker.send(outbox, _telling(suback, admitted))
-        for one, retains in older:
-            _send_older(broker, one, retains=retains)
-
-
-def _send_older(broker: Broker, admitted: Admitted, *, retains: bool) -> None:
-    """Begin with what is there already: members, what is recorded, what is retained."""
-    subscription, asked = admitted.subscription, admitted.asked
-    if subscription.watched is not None:
-        watching.begin(broker, subscription)
-    elif asked is not None:
-        replaying.begin(broker, subscription, asked, retains=retains)
-    elif retains:
-        retaining.begin(broker, subscription)
+    for one, retains in older:
+        if one.subscription.watched is not None:
+            # If its client has come back since, over the connection that there is.
+            watching.begin(broker, one.subscription)
+        elif not here:
+            continue
+        elif one.asked is not None:
+            replaying.begin(broker, one.subscription, one.asked, retains=retains)
+        elif retains:
+            retaining.begin(broker, one.subscription)
 
 
 def _telling(suback: Suback, admitted: list[Admitted]) -> Suback:

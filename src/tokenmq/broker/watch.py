@@ -51,6 +51,7 @@ class Watch:
     Attributes:
         topic: where its events are published.
         is_open: it knows its members, and is told of changes.
+        unlooked: client ids of sessions that are still to be looked at before; None before that begins.
         audiences: they have its members.
         count: how many members there are.
         watchers: by session.
@@ -67,6 +68,7 @@ class Watch:
         "is_open",
         "topic",
         "topic_filter",
+        "unlooked",
         "watchers",
     )
 
@@ -80,6 +82,7 @@ class Watch:
         self.topic_filter = topic_filter
         self.topic = PREFIX + topic_filter.replace("+", "%2B").replace("#", "%23")
         self.is_open = False
+        self.unlooked: list[str] | None = None
         self.audiences: dict[Audience, None] = {}
         self.count = 0
         self.watchers: dict[Session, Watcher] = {}
@@ -120,6 +123,8 @@ class Watch:
 
     def updated(self, member: Member, topic: str) -> None:
         """Take note of what a member says of itself; only the last of it on a topic goes out."""
+        if not self.is_open:
+            return
         updates = self._updates.setdefault(member, {})
         earlier = updates.get(topic)
         if earlier is not None:
@@ -135,14 +140,15 @@ class Watch:
         reason: str | UnsetType = UNSET,
         topic: str | UnsetType = UNSET,
     ) -> None:
-        session = member.session
+        if not self.is_open:
+            return
         state, states = self.states_of(member)
         noted = Event(
             event,
             self.topic_filter,
-            session.member_id,
-            session.identity.user_id,
-            rfc3339(session.now),
+            member.member_id,
+            member.user_id,
+            rfc3339(member.session.now),
             self.count,
             reason,
             topic,

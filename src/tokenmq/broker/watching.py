@@ -22,14 +22,14 @@ Events are at QoS 0 and go to the connection that there is, past the session's q
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
 from tokenmq.broker.message import Message
-from tokenmq.broker.watch import Burst, State, States, Watch
+from tokenmq.broker.watch import PREFIX, Burst, State, States, Watch
 from tokenmq.timestamps import rfc3339
 
 if TYPE_CHECKING:
@@ -145,7 +145,9 @@ class Watcher:
         watch = self.watch
         presence = self.subscription.session.tenant.presence
         if presence is not None:
-            broker.turn -= presence.open(watch)
+            broker.turn -= presence.open(watch, broker.turn)
+        if not watch.is_open:
+            return
         watch.flush()
         self._roster = watch.roster()
         self._cuts = list(_cuts(watch, self._roster, self._limit))
@@ -159,10 +161,8 @@ class Watcher:
         times: dict[float, str] = {}
         shown: list[Shown] = []
         for member in roster[begin:end]:
-            session = member.session
-            since = session.opened_at
-            at = times.get(since) or times.setdefault(since, rfc3339(since))
-            shown.append(Shown(session.member_id, session.identity.user_id, at, *watch.states_of(member)))
+            at = times.get(member.since) or times.setdefault(member.since, rfc3339(member.since))
+            shown.append(Shown(member.member_id, member.user_id, at, *watch.states_of(member)))
         page = Page("snapshot", watch.topic_filter, self._at + 1, len(self._cuts), len(roster), shown)
         broker.turn -= 2 * len(shown)
         message = Message(watch.topic, msgspec.json.encode(page), 0, 0, b"")
@@ -269,10 +269,17 @@ def go_on(broker: Broker, session: Session) -> None:
             sent += watcher.go_on(broker)
 
 
-def is_full(tenant: Tenant, watched: str, most: int) -> bool:
-    """Tell whether an organization has as many watches as it may, and this would be one more."""
-    presence = tenant.presence
-    return presence is not None and len(presence.watches) >= most and watched not in presence.watches
+def is_full(tenant: Tenant, watched: str, most: int, *, asked: Iterable[str]) -> bool:
+    """Tell whether an organization has as many watches as it may, and this would be one more.
+
+    Args:
+        asked: filters with their `$presence/`, and others, that are admitted but not in force yet.
+    """
+    watches = {} if tenant.presence is None else tenant.presence.watches
+    coming = {one[len(PREFIX) :] for one in asked if one.startswith(PREFIX)}
+    if watched in watches or watched in coming:
+        return False
+    return len(watches) + sum(one not in watches for one in coming) >= most
 
 
 def _cuts(watch: Watch, roster: list[Member], limit: int) -> Iterator[int]:
@@ -280,7 +287,7 @@ def _cuts(watch: Watch, roster: list[Member], limit: int) -> Iterator[int]:
     yield 0
     begin = size = 0
     for at, member in enumerate(roster):
-        more = _MEMBER_BYTES + len(member.session.identity.user_id)
+        more = _MEMBER_BYTES + len(member.user_id)
         if member.states:
             state, states = watch.states_of(member)
             more += len(msgspec.json.encode(states or state or None))
