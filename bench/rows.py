@@ -29,6 +29,7 @@ from bench.measures import (
     half_load,
     idle_memory,
     pubsub,
+    recorded,
     revoked,
     tokens,
     tokens_to_bare,
@@ -212,6 +213,21 @@ ROWS = (
     Row(
         "decision-rules", "one decision, not cached, 1,000 policy rules to the starting policy, ns",
         decision("uncached_rules_ns", "uncached_64_ns"), Wanted(at_most=1.5), warm=False, per_second=False,
+    ),
+    Row(
+        "history-last", "the last 50 of one topic among a million messages, ms; to their p95",
+        recorded("last_ms", "last_p95_ms"), Wanted("ours", at_most=5), pairs=1, warm=False,
+        per_second=False, extra=True, overhead_seconds=20.0,
+    ),
+    Row(
+        "history-commit", "longest commit, 10,000 messages/s recorded and as many dropped, ms; to the median",
+        recorded("longest_ms", "usual_ms"), Wanted("ours", at_most=250), pairs=1, warm=False,
+        per_second=False, extra=True, overhead_seconds=0.0,
+    ),
+    Row(
+        "history-sweep", "longest commit, the same while a sweep drops half of a million, ms; to the median",
+        recorded("swept_longest_ms", "swept_usual_ms"), Wanted("ours", at_most=250), pairs=1, warm=False,
+        per_second=False, extra=True, overhead_seconds=0.0,
     ),
     Row(
         "p99", "p99 latency, QoS 1, each at half of its own most, µs",
