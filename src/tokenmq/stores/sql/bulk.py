@@ -86,16 +86,19 @@ def find_rows(
     The values that come back are as the driver gives them.
     """
     found: list[Row] = []
-    for size, parameters in _cut(values):
-        compiled = _select(connection.dialect, wanted, columns, size)
-        for one in parameters:
-            found += found_by(connection, compiled, one)
+    largest = SIZES[0]
+    for start in range(0, len(values), largest):
+        some = values[start : start + largest]
+        # One statement costs more than the values that fill it up: the last one again.
+        size = next(size for size in reversed(SIZES) if size >= len(some))
+        filled = chain.from_iterable((*some, *some[-1:] * (size - len(some))))
+        found += found_by(connection, _select(connection.dialect, wanted, columns, size), tuple(filled))
     return found
 
 
 def found_by(connection: Connection, compiled: Compiled, values: Row) -> Iterator[Row]:
     """Yield the rows of a query that SQLAlchemy wrote once, with its values in their order."""
-    return map(tuple, connection.exec_driver_sql(compiled.string, values))
+    return map(tuple, connection.exec_driver_sql(compiled.string, values).all())
 
 
 def primary_key(table: Table) -> tuple[Column[Any], ...]:
