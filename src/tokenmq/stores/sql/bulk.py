@@ -88,11 +88,12 @@ def find_rows(
     found: list[Row] = []
     largest = SIZES[0]
     for start in range(0, len(values), largest):
-        some = values[start : start + largest]
+        some = list(values[start : start + largest])
         # One statement costs more than the values that fill it up: the last one again.
         size = next(size for size in reversed(SIZES) if size >= len(some))
-        filled = chain.from_iterable((*some, *some[-1:] * (size - len(some))))
-        found += found_by(connection, _select(connection.dialect, wanted, columns, size), tuple(filled))
+        some += some[-1:] * (size - len(some))
+        compiled = _select(connection.dialect, wanted, columns, size)
+        found += found_by(connection, compiled, tuple(chain.from_iterable(some)))
     return found
 
 
