@@ -58,6 +58,7 @@ class Bench:
     capacity: dict[Side, float] = field(default_factory=dict)
     fresh: list[tuple[str, str]] = field(default_factory=list)
     decisions: dict[str, float] = field(default_factory=dict)
+    recorded: dict[str, float] = field(default_factory=dict)
 
     def server(self, side: Side, *, variant: Variant = "") -> Server:
         """The running server of a side; it is started when first asked for."""
@@ -147,14 +148,16 @@ class Bench:
             cwd=Path(__file__).parents[1], preexec_fn=on_core(self.generator_cpu),
         )  # fmt: skip
 
-    def finish(self, process: "subprocess.Popen[str]") -> dict[str, float]:
+    def finish(
+        self, process: "subprocess.Popen[str]", *, patience_seconds: float = PATIENCE_SECONDS
+    ) -> dict[str, float]:
         """Wait for a generator; its result, or NotMeasurable with its error."""
         try:
-            output, _ = process.communicate(timeout=PATIENCE_SECONDS)
+            output, _ = process.communicate(timeout=patience_seconds)
         except subprocess.TimeoutExpired:
             process.kill()
             process.communicate()
-            raise NotMeasurable(f"the generator was not done after {PATIENCE_SECONDS} s") from None
+            raise NotMeasurable(f"the generator was not done after {patience_seconds} s") from None
         result = (
             json.loads(output.splitlines()[-1])
             if output.strip()

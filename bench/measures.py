@@ -103,6 +103,20 @@ def decision(ours: str, peer: str) -> Measure:
     return measure
 
 
+def recorded(ours: str, peer: str) -> Measure:
+    """A row out of `bench.recorded`: these two of its figures, in milliseconds; one run serves all rows."""
+
+    def measure(bench: Bench, side: Side) -> Sample:
+        if not bench.recorded:
+            command = [sys.executable, "-m", "bench.recorded", "--folder", str(bench.folder)]
+            messages = str(max(round(1_000_000 * bench.scale), 10_000))
+            process = bench.start([*command, "--messages", messages])
+            bench.recorded = bench.finish(process, patience_seconds=600)
+        return Sample(bench.recorded[ours if side == "ours" else peer])
+
+    return measure
+
+
 def half_load(share_of: Side | None) -> Measure:
     """p99 in microseconds at half of each side's own capacity, or of one side's for both."""
 

@@ -31,6 +31,7 @@ from bench.measures import (
     presence_heard,
     presence_unheard,
     pubsub,
+    recorded,
     revoked,
     tokens,
     tokens_to_bare,
@@ -214,6 +215,21 @@ ROWS = (
     Row(
         "decision-rules", "one decision, not cached, 1,000 policy rules to the starting policy, ns",
         decision("uncached_rules_ns", "uncached_64_ns"), Wanted(at_most=1.5), warm=False, per_second=False,
+    ),
+    Row(
+        "history-last", "the last 50 of one topic among a million messages, ms; to their p95",
+        recorded("last_ms", "last_p95_ms"), Wanted("ours", at_most=5), pairs=1, warm=False,
+        per_second=False, extra=True, overhead_seconds=20.0,
+    ),
+    Row(
+        "history-trim", "longest commit, 2,000 messages/s recorded and as many dropped, ms; to none dropped",
+        recorded("trimmed_longest_ms", "plain_longest_ms"), Wanted(at_most=4), pairs=1, warm=False,
+        per_second=False, extra=True, overhead_seconds=0.0,
+    ),
+    Row(
+        "history-sweep", "longest commit, the same while a sweep drops half of all, ms; to none dropped",
+        recorded("swept_longest_ms", "plain_longest_ms"), Wanted(at_most=4), pairs=1, warm=False,
+        per_second=False, extra=True, overhead_seconds=0.0,
     ),
     Row(
         "p99", "p99 latency, QoS 1, each at half of its own most, µs",

@@ -34,6 +34,7 @@ def test_every_route_is_in_the_document_and_nothing_else() -> None:
 
 def test_contract_has_these_routes() -> None:
     assert sorted(f"{endpoint.method} {endpoint.path}" for endpoint in ENDPOINTS) == [
+        "DELETE /v2/history",
         "DELETE /v2/keys/{key_id}",
         "DELETE /v2/organizations/{organization_id}",
         "DELETE /v2/providers/{provider_id}",
@@ -47,6 +48,8 @@ def test_contract_has_these_routes() -> None:
         "GET /v2/acl",
         "GET /v2/audit",
         "GET /v2/audit/verify",
+        "GET /v2/history",
+        "GET /v2/history/rules",
         "GET /v2/keys",
         "GET /v2/organizations",
         "GET /v2/organizations/{organization_id}",
@@ -79,6 +82,7 @@ def test_contract_has_these_routes() -> None:
         "POST /v2/tokens/revoke",
         "POST /v2/utilities/users/{username}/terminate",
         "PUT /v2/acl",
+        "PUT /v2/history/rules",
     ]
 
 

@@ -16,6 +16,7 @@ from tokenmq.stores.history import Erasure, HistoryHead, HistoryQuery
 from tokenmq.topics.filter import matches
 
 BYTES = bytes(range(256))
+IDS = [0, 64, 128, 192, 640, 704, 768]
 
 
 def same(outcome):
@@ -148,6 +149,32 @@ async def test_a_message_that_is_taken_back_is_gone_and_not_missed(recording):
     assert not await recording.store.lost_after(recording.org_id, "a", 1)
 
 
+@pytest.mark.parametrize("topic_filter", ["a", "b", "none", "#"])
+async def test_an_id_that_never_came_to_the_store_is_told_as_lost(recording, reopen, topic_filter):
+    await recording.fill((64, "a"), (128, "b"))
+    # The process is killed before 192 comes to the store; the next one goes on with greater ids.
+    again = await reopen()
+    recording.filled.store, recording.store = again, again.history
+    await recording.fill((640, "a"), (704, "b"))
+    lost = {after: await recording.store.lost_after(recording.org_id, topic_filter, after) for after in IDS}
+    assert lost == {0: False, 64: False, 128: False, 192: True, 640: False, 704: False, 768: True}
+
+
+async def test_an_id_of_another_organization_is_told_as_lost(recording, records):
+    other = records.organization()
+    await recording.filled.store.organizations.create(other, applied=same)
+    await recording.fill((1, "a"))
+    assert await recording.store.lost_after(other.id, "a", 1)
+    assert not await recording.store.lost_after(other.id, "a", 0)
+
+
+async def test_an_id_that_is_too_old_is_told_as_lost_before_it_is_swept(recording):
+    await recording.fill((1, "a"), (50, "a"))
+    assert await recording.store.lost_after(recording.org_id, "a", 1, since=1_001.5)
+    assert not await recording.store.lost_after(recording.org_id, "a", 1, since=1_001)
+    assert not await recording.store.lost_after(recording.org_id, "#", 50, since=1_001.5)
+
+
 async def test_what_was_let_go_before_it_came_counts_as_lost(recording):
     await recording.fill((5, "a"), lost=4)
     assert await recording.store.lost_after(recording.org_id, "a", 4)
@@ -172,7 +199,7 @@ async def test_the_oldest_go_where_an_organization_has_too_many_bytes(recording,
     await theirs.put(theirs.record(6, "e", payload=bytes(500)))
     assert await theirs.ids() == [5, 6]
     assert await theirs.store.lost_after(other.id, "a", 3)
-    assert not await theirs.store.lost_after(other.id, "d", 4)
+    assert not await theirs.store.lost_after(other.id, "d", 5)
     await theirs.put(theirs.record(7, "e", payload=bytes(5_000)))
     assert await theirs.ids() == []
 
@@ -230,7 +257,7 @@ async def test_what_is_erased_by_filter_is_gone_and_told_as_lost(recording):
     assert await recording.ids() == [3, 5]
     assert await recording.store.lost_after(recording.org_id, "a/+", 3)
     assert not await recording.store.lost_after(recording.org_id, "a/+", 5)
-    assert not await recording.store.lost_after(recording.org_id, "ab", 2)
+    assert not await recording.store.lost_after(recording.org_id, "ab", 3)
     assert await recording.erase(topic_filter="a/#") == 0
     await recording.fill((6, "a/b"))
     assert await recording.ids() == [3, 5, 6]
@@ -301,6 +328,7 @@ async def test_an_empty_topic_is_known_for_a_day_and_then_taken_for_lost(recordi
     assert not await recording.store.lost_after(recording.org_id, "b", 0)
     await recording.sweep(rule, now=2_000 + 86_401)
     assert await recording.store.lost_after(recording.org_id, "b", 0)
+    await recording.fill((2, "b"))
     assert not await recording.store.lost_after(recording.org_id, "b", 2)
 
 
@@ -371,6 +399,8 @@ class Oracle:
         return sorted(found, reverse=not query.ascending)[: query.limit]
 
     def lost(self, topic_filter, after):
+        if after and after not in self.there:
+            return True
         return any(id_ >= after and matches(topic_filter, record.topic) for id_, record in self.gone.items())
 
 
@@ -436,6 +466,7 @@ async def test_every_answer_is_that_of_a_look_at_everything(few, program, seed, 
             heads = await recording.store.heads(query)
             assert [head.id for head in heads] == oracle.ids(query)
             assert all(head.topic == oracle.there[head.id].topic for head in heads)
-            assert await recording.store.lost_after(organization.id, topic_filter, after) == oracle.lost(
-                topic_filter, max(after, 1)
-            )
+            # An id that was never given, perhaps, and one that is there.
+            for seen in (after, max((id_ for id_ in oracle.there if id_ <= after), default=0)):
+                told = await recording.store.lost_after(organization.id, topic_filter, seen)
+                assert told == oracle.lost(topic_filter, seen)

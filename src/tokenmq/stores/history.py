@@ -128,13 +128,21 @@ class HistoryStore(Protocol):
         """
         ...
 
-    async def lost_after(self, org_id: str, topic_filter: str, after: int) -> bool:
+    async def lost_after(self, org_id: str, topic_filter: str, after: int, *, since: float = 0.0) -> bool:
         """Tell whether a reader who has everything up to an id cannot have all that came since.
 
-        True if the message of that id is gone itself, or a later one of a matching topic is,
-        for whatever reason: age, number, bytes, erasure. Of topics that nothing is known of
-        any more it is assumed (an organization has only so many, and they are forgotten a
-        day after they became empty).
+        True if the message of that id is not there, on whatever topic: it is gone, or it never
+        came to the store (the process was killed before it did, or the database was put back
+        to an earlier state), and then others may be missing, too. True also if a later message
+        of a matching topic is gone, for whatever reason: age, number, bytes, erasure. Of topics
+        that nothing is known of any more it is assumed (an organization has only so many, and
+        they are forgotten a day after they became empty).
+
+        Args:
+            org_id: whose history it is.
+            topic_filter: a plain Topic Filter, perhaps a Topic Name.
+            after: the id; 0: the reader has nothing.
+            since: unix seconds; a message of that id that is older is gone, dropped already or not.
 
         Raises: Unavailable.
         """

@@ -7,7 +7,7 @@ from sqlalchemy.dialects.postgresql import asyncpg
 from sqlalchemy.exc import IntegrityError
 
 from tokenmq.stores.sql import bulk
-from tokenmq.stores.sql.bulk import SIZES, add_rows, drop_rows, primary_key, put_rows
+from tokenmq.stores.sql.bulk import SIZES, add_rows, drop_rows, find_rows, primary_key, put_rows
 from tokenmq.stores.sql.tables import messages, metadata, received, retained, subscriptions
 
 DIALECTS = {"sqlite": sqlite.dialect(), "postgresql": asyncpg.dialect()}
@@ -46,6 +46,14 @@ def test_rows_that_are_new_are_added_and_others_refused(connection, count):
     if rows:
         with pytest.raises(IntegrityError):
             add_rows(connection, messages, [message(count), message(count - 1)])
+
+
+@pytest.mark.parametrize("count", COUNTS)
+def test_rows_of_any_number_are_found_once_each(connection, count):
+    put_rows(connection, messages, [message(number) for number in range(300)])
+    key = primary_key(messages)
+    wanted = [(number,) for number in range(299, 299 - count, -1)]
+    assert sorted(find_rows(connection, key, key, [*wanted, (1_000,)])) == sorted(wanted)
 
 
 @pytest.mark.parametrize("count", COUNTS)

@@ -86,16 +86,20 @@ def find_rows(
     The values that come back are as the driver gives them.
     """
     found: list[Row] = []
-    for size, parameters in _cut(values):
+    largest = SIZES[0]
+    for start in range(0, len(values), largest):
+        some = list(values[start : start + largest])
+        # One statement costs more than the values that fill it up: the last one again.
+        size = next(size for size in reversed(SIZES) if size >= len(some))
+        some += some[-1:] * (size - len(some))
         compiled = _select(connection.dialect, wanted, columns, size)
-        for one in parameters:
-            found += found_by(connection, compiled, one)
+        found += found_by(connection, compiled, tuple(chain.from_iterable(some)))
     return found
 
 
 def found_by(connection: Connection, compiled: Compiled, values: Row) -> Iterator[Row]:
     """Yield the rows of a query that SQLAlchemy wrote once, with its values in their order."""
-    return map(tuple, connection.exec_driver_sql(compiled.string, values))
+    return map(tuple, connection.exec_driver_sql(compiled.string, values).all())
 
 
 def primary_key(table: Table) -> tuple[Column[Any], ...]:

@@ -65,13 +65,17 @@ class SqlHistory:
         """Return recorded messages."""
         return await self._reader.run(partial(reading.messages, org_id=org_id, ids=ids))
 
-    async def lost_after(self, org_id: str, topic_filter: str, after: int) -> bool:
-        """Tell whether something is lost that comes after an id."""
+    async def lost_after(self, org_id: str, topic_filter: str, after: int, *, since: float = 0.0) -> bool:
+        """Tell whether an id, or something that comes after it, is lost."""
+        is_there = partial(reading.is_there, org_id=org_id, id_=after, since=since)
+        if after > 0 and not await self._reader.run(is_there):
+            return True
         lost = max(after, 1)
         if not has_wildcard(topic_filter):
             one = partial(reading.lost_of_one, org_id=org_id, topic=topic_filter)
             return await self._reader.run(one) >= lost
-        if await self._reader.run(partial(reading.lost_altogether, org_id=org_id)) >= lost:
+        altogether = partial(reading.lost_altogether, org_id=org_id)
+        if await self._reader.run(altogether) >= lost:
             return True
         first, end = extent(topic_filter)
         while True:
@@ -81,7 +85,8 @@ class SqlHistory:
             if any(matches(topic_filter, topic) for topic in page):
                 return True
             if len(page) < reading.PAGE:
-                return False
+                # Topics may have been forgotten meanwhile.
+                return await self._reader.run(altogether) >= lost
             first = following(page[-1])
 
     async def erase(self, erasure: Erasure, *, audit: Audit[int]) -> int:

@@ -91,6 +91,9 @@ _LOST = (
     .order_by(history_topics.c.topic)
     .limit(PAGE)
 )
+_IS_THERE = select(history.c.id).where(
+    history.c.id == bindparam("id"), history.c.org_id == bindparam("org"), history.c.at >= bindparam("since")
+)
 _LOST_OF_ONE = select(history_topics.c.lost_to).where(
     history_topics.c.org_id == bindparam("org"), history_topics.c.topic == bindparam("topic")
 )
@@ -130,6 +133,12 @@ def messages(connection: Connection, org_id: str, ids: Sequence[int]) -> list[Hi
     names = _names(connection, {row[2] for row in rows})
     found = {row[0]: _record(row, names[row[2]]) for row in rows if row[1] == org_id and row[2] in names}
     return [found[id_] for id_ in ids if id_ in found]
+
+
+def is_there(connection: Connection, org_id: str, id_: int, since: float) -> bool:
+    """Tell whether an organization's message is there, and not older than this."""
+    values = {"id": id_, "org": org_id, "since": since}
+    return connection.execute(_IS_THERE, values).first() is not None
 
 
 def lost_of_one(connection: Connection, org_id: str, topic: str) -> int:
