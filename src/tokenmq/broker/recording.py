@@ -334,7 +334,7 @@ def begin(broker: Broker, publication: Publication, rule: HistoryRule) -> None:
     session, message = publication.session, publication.message
     durable = rule.durable and message.qos > 0
     record = broker.recorder.record_of(session, message, rule)
-    message.recorded = record
+    message.name(record)
     publication.is_recorded = durable
     if record is not None:
         session.tenant.history.pending[record.id] = None
@@ -375,7 +375,7 @@ def undo(broker: Broker, publication: Publication) -> None:
     record = publication.message.recorded
     if record is None:
         return
-    publication.message.recorded = None
+    publication.message.name(None)
     publication.session.tenant.history.pending.pop(record.id, None)
     if publication.is_recorded and publication.kept:
         broker.keeping.drop(HistoryRecord, record.id)

@@ -157,20 +157,35 @@ def is_recorded(subscription: Subscription) -> bool:
     return subscription.session.tenant.rules.history.touches(subscription.inner_filter)
 
 
-def begin(broker: Broker, subscription: Subscription, asked: Asked, *, retains: bool) -> None:
-    """Begin a replay for a subscription that came into force in this step.
+def seam_of(broker: Broker, session: Session) -> int:
+    """Return the newest id of a session's organization that has been routed."""
+    return max(session.tenant.history.newest, broker.recorder.ids.floor)
+
+
+def begin(
+    subscription: Subscription, asked: Asked, seam: int, former: Reading | None, *, retains: bool
+) -> None:
+    """Begin a replay for a subscription that came into force in this step; `go_on` sends it.
 
     Args:
+        seam: what has a greater id comes live, or has come by the subscription that this one replaces.
+        former: what the replaced one was still to get. What that held up is held up still.
         retains: retained messages are to follow.
     """
     session = subscription.session
-    seam = max(session.tenant.history.newest, broker.recorder.ids.floor)
     reading = Reading(subscription, asked, seam, retains=retains)
-    if session.readings is None:
-        session.readings = []
-    session.readings.append(reading)
+    if former is not None and session.readings is not None:
+        former.is_over = True
+        reading.barrier = former.barrier
+        session.readings = [reading if one is former else one for one in session.readings]
+        return
+    session.readings = [*(session.readings or ()), reading]
     session.hold_up(reading.barrier)
-    go_on(broker, session)
+
+
+def of(session: Session, subscription: Subscription) -> Reading | None:
+    """Return what a subscription is still to get."""
+    return next((one for one in session.readings or () if one.subscription is subscription), None)
 
 
 def stop(session: Session, reading: Reading, *, flows: bool = True) -> None:
@@ -188,9 +203,9 @@ def stop(session: Session, reading: Reading, *, flows: bool = True) -> None:
 
 def stop_of(session: Session, subscription: Subscription) -> None:
     """End what is being replayed for a subscription that goes."""
-    for reading in list(session.readings or ()):
-        if reading.subscription is subscription:
-            stop(session, reading)
+    reading = of(session, subscription)
+    if reading is not None:
+        stop(session, reading)
     session.unmark(subscription)
 
 
@@ -416,7 +431,7 @@ def _send_one_by_one(
         retain=retain,
         identifiers=identifiers,
         prefix=subscription.prefix,
-        stamped=session.version == 5,
+        stamped=True,
     )
     if delivery is None:
         session.note_lost(1)

@@ -83,8 +83,8 @@ class Target:
             self.for_own = Target(session, others, prefix=prefix, stamped=stamped) if others else None
 
     def tell_ids(self) -> None:
-        """Have it told under which ids messages are recorded, if its protocol has words for that."""
-        self.stamped = self.reads = self.session.version == 5
+        """Have it told under which ids messages are recorded; its protocol may have no words for that."""
+        self.stamped = self.reads = True
         if self.for_own is not None and self.for_own is not self:
             self.for_own.tell_ids()
 
@@ -175,7 +175,7 @@ def _with_readers(topic: str, targets: dict[Session, Target], readers: list[Subs
     return [
         *targets.values(),
         *(
-            Target(session, subscriptions, prefix=prefix, stamped=session.version == 5)
+            Target(session, subscriptions, prefix=prefix, stamped=True)
             for (session, prefix), subscriptions in prefixed.items()
         ),
     ]

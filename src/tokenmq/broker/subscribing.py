@@ -26,6 +26,7 @@ from tokenmq.topics.filter import check_filter, split_share
 if TYPE_CHECKING:
     from tokenmq.broker.broker import Broker
     from tokenmq.broker.outbox import Outbox
+    from tokenmq.broker.replaying import Reading
     from tokenmq.broker.session import Session
 
 # A connection's own events (the wire contract, section 3); anyone may listen to its own.
@@ -41,11 +42,15 @@ class Admitted(NamedTuple):
 
     Attributes:
         asked: what of the history; None: nothing.
+        seam: the newest id that had been routed when it was asked for.
+        former: what a subscription that it replaces was still to get, and it is to get now.
     """
 
     request: Request
     subscription: Subscription
     asked: Asked | None
+    seam: int
+    former: Reading | None = None
 
 
 def subscribe(broker: Broker, session: Session, packet: Subscribe) -> None:
@@ -69,7 +74,8 @@ def subscribe(broker: Broker, session: Session, packet: Subscribe) -> None:
             code, text, asked = _judge(broker, session, packet, request, new)
             if code < ReasonCode.UNSPECIFIED_ERROR:
                 subscription = _subscription(session, packet, request, reads=asked is not None)
-                admitted.append(Admitted(request, subscription, asked))
+                seam = replaying.seam_of(broker, session)
+                admitted.append(Admitted(request, subscription, asked, seam))
         codes.append(code)
         if text:
             refused.append((request.topic_filter, text))
@@ -269,7 +275,8 @@ def _judge_again(
 ) -> tuple[list[Admitted], Suback]:
     """Leave out what its session has lost the right to while it waited for the store."""
     lost: dict[str, str] = {}
-    for _, subscription, asked in admitted:
+    for one in admitted:
+        subscription, asked = one.subscription, one.asked
         topic_filter = subscription.topic_filter
         why = None
         if topic_filter != EVENTS_TOPIC:
@@ -309,9 +316,9 @@ def _admit(
 ) -> None:
     """Put subscriptions in force, answer, and send what is retained."""
     here = outbox is session.outbox and session.connected
-    older: list[tuple[Admitted, bool]] = []
+    older: dict[str, tuple[Admitted, bool]] = {}
     for one in admitted:
-        request, subscription, _ = one
+        request, subscription = one.request, one.subscription
         if subscription.topic_filter == EVENTS_TOPIC:
             if here:
                 broker.listen(session, subscription.identifier)
@@ -319,8 +326,11 @@ def _admit(
         replaced = session.subscriptions.get(subscription.topic_filter)
         if replaced is not None:  # [MQTT-3.8.4-3] [MQTT311-3.8.4-3]
             session.tenant.routes.unsubscribe(replaced)
-            if replaced.history:
-                replaying.stop_of(session, replaced)
+        if subscription.topic_filter in older:  # named twice
+            before, _ = older[subscription.topic_filter]
+            one = one._replace(seam=before.seam, former=before.former)
+        else:
+            one = _resume(broker, session, one, replaced, here=here)
         if subscription.group is not None and subscription.qos:
             broker.give_backlog(session)
         broker.enter_subscription(subscription)
@@ -328,14 +338,34 @@ def _admit(
         retains = subscription.group is None and (
             request.retain_handling == 0 or (request.retain_handling == 1 and is_new)
         )
-        older.append((one, retains))
+        older[subscription.topic_filter] = (one, retains)
     if here:
         broker.send(outbox, _telling(suback, admitted))
-        for one, retains in older:
+        for one, retains in older.values():
             if one.asked is not None:
-                replaying.begin(broker, one.subscription, one.asked, retains=retains)
+                replaying.begin(one.subscription, one.asked, one.seam, one.former, retains=retains)
             elif retains:
                 retaining.begin(broker, one.subscription)
+        replaying.go_on(broker, session)
+
+
+def _resume(
+    broker: Broker, session: Session, one: Admitted, replaced: Subscription | None, *, here: bool
+) -> Admitted:
+    """Tell where a replay meets what comes live, by the subscription that is replaced too.
+
+    Effects: what that was still to get is not sent any more, unless its place is taken.
+    """
+    if replaced is None or not replaced.history:
+        return one._replace(seam=replaying.seam_of(broker, session))
+    former = replaying.of(session, replaced)
+    if one.asked is None or not here:
+        replaying.stop_of(session, replaced)
+        former = None
+    session.unmark(replaced)
+    if replaced.no_local or replaced.suspended:  # not all that came since has come by it
+        return one._replace(seam=replaying.seam_of(broker, session), former=former)
+    return one._replace(seam=one.seam if former is None else former.seam, former=former)
 
 
 def _telling(suback: Suback, admitted: list[Admitted]) -> Suback:
