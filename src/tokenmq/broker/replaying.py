@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from tokenmq.access.recording import HistoryRule
     from tokenmq.broker.backlog import Backlog
     from tokenmq.broker.broker import Broker
+    from tokenmq.broker.delivery import Delivery
     from tokenmq.broker.session import Session
     from tokenmq.broker.subscription import Subscription
     from tokenmq.broker.tenant import TenantRules
@@ -81,6 +82,7 @@ class Reading:
         heads: what is to be sent: the newest first while it is read, then the oldest.
         page: messages that are to be sent next.
         replayed: the ids of what was sent.
+        reserved: deliveries of a page that are kept before it is sent, by id.
         gap: something is missing before the next message, and that was not said yet.
         is_begun: the store was asked.
         is_loading: it has not answered.
@@ -103,6 +105,7 @@ class Reading:
         "looked_at",
         "page",
         "replayed",
+        "reserved",
         "retains",
         "seam",
         "subscription",
@@ -118,6 +121,7 @@ class Reading:
         self.heads: deque[Head] = deque()
         self.page: deque[HistoryRecord] = deque()
         self.replayed: set[int] = set()
+        self.reserved: dict[int, Delivery] = {}
         self.gap = False
         self.is_begun = self.is_loading = self.is_over = False
         self.looked_at = 0
@@ -129,6 +133,26 @@ class Reading:
     def session(self) -> Session:
         """Whose it is."""
         return self.subscription.session
+
+    @property
+    def identifiers(self) -> tuple[int, ...]:
+        """What its subscription is called, for those who are told."""
+        identifier = self.subscription.identifier
+        return (identifier,) if identifier and self.session.version == 5 else ()
+
+    def end(self) -> None:
+        """Send nothing any more."""
+        self.is_over = True
+        for delivery in self.reserved.values():
+            delivery.backlog.forget(delivery)
+        self.reserved = {}
+
+    def leave(self) -> None:
+        """Send nothing over a connection that is gone; what is kept goes out over the next one."""
+        self.is_over = True
+        if not self.is_loading:
+            for delivery in self.reserved.values():
+                delivery.pending = False
 
     def may_have(self, one: Head | HistoryRecord) -> bool:
         """Tell whether its session may have a message, as things stand."""
@@ -173,9 +197,10 @@ def begin(
         retains: retained messages are to follow.
     """
     session = subscription.session
+    if former is not None:
+        former.end()
     reading = Reading(subscription, asked, seam, retains=retains)
     if former is not None and session.readings is not None:
-        former.is_over = True
         reading.barrier = former.barrier
         session.readings = [reading if one is former else one for one in session.readings]
         return
@@ -194,7 +219,7 @@ def stop(session: Session, reading: Reading, *, flows: bool = True) -> None:
     Args:
         flows: what it held up may go out in this step; else `go_on` sends it.
     """
-    reading.is_over = True
+    reading.end()
     if session.readings is not None:
         session.readings = [one for one in session.readings if one is not reading] or None
     session.let_through(reading.barrier, flows=flows)
@@ -245,6 +270,7 @@ def loaded(broker: Broker, load: Load, answer: Answer) -> None:
         reading.page.extend(cast("Sequence[HistoryRecord]", answer))
         if len(reading.page) < len(query.ids):  # trimmed since their heads were read
             reading.gap = True
+        _reserve(broker, reading)
     go_on(broker, reading.session)
 
 
@@ -356,6 +382,8 @@ def _send_page(broker: Broker, reading: Reading) -> bool:
             _send(broker, reading, record)
         else:
             session.count_withheld()
+            if (delivery := reading.reserved.pop(record.id, None)) is not None:
+                delivery.backlog.forget(delivery)
     if not reading.heads:
         return True
     ids: list[int] = []
@@ -368,8 +396,47 @@ def _send_page(broker: Broker, reading: Reading) -> bool:
     return False
 
 
-def _send(broker: Broker, reading: Reading, record: HistoryRecord) -> None:
-    session, subscription = reading.session, reading.subscription
+def _reserve(broker: Broker, reading: Reading) -> None:
+    """Have kept what of a page may not go out before: what comes at QoS 2, and outlives the connection.
+
+    The peer remembers its packet identifier. If we did not after a restart, the next message
+    under that would be taken for this one.
+    """
+    session = reading.session
+    if session.backlog is None or not session.number:
+        return
+    for record in reading.page:
+        if min(record.qos, reading.subscription.qos) == 2 and reading.may_have(record):
+            delivery = _delivery(broker, reading, session.backlog, _message_of(record), owned=True)
+            if delivery is not None:
+                reading.reserved[record.id] = delivery
+    if reading.reserved:
+        reading.is_loading = True
+        broker.keeping.when_kept(partial(_kept, broker, reading, tuple(reading.reserved.values())))
+
+
+def _kept(broker: Broker, reading: Reading, reserved: tuple[Delivery, ...], *, kept: bool) -> None:
+    """Send a page, or what of it can be."""
+    session = reading.session
+    if not kept:
+        reading.gap = True
+        reading.page = deque(record for record in reading.page if record.id not in reading.reserved)
+        reading.reserved = {}
+    for delivery in reserved:
+        if not delivery.stands or delivery.message is None:
+            continue
+        if not kept:
+            delivery.message.number = 0
+            delivery.backlog.forget(delivery, stored=False)
+            session.note_lost(1)
+        elif reading.is_over:  # its connection is gone
+            delivery.backlog.add(delivery)
+    if not reading.is_over:
+        reading.is_loading = False
+        go_on(broker, session)
+
+
+def _message_of(record: HistoryRecord) -> Message:
     message = Message(
         record.topic,
         record.payload,
@@ -380,25 +447,48 @@ def _send(broker: Broker, reading: Reading, record: HistoryRecord) -> None:
         expires_at=record.expires_at,
     )
     message.recorded = record
+    return message
+
+
+def _delivery(
+    broker: Broker, reading: Reading, backlog: Backlog, message: Message, *, owned: bool
+) -> Delivery | None:
+    """Make it one of those that a session gets one by one: it is sent until it is acknowledged."""
+    session, subscription = reading.session, reading.subscription
+    delivery = backlog.reserve(
+        message,
+        broker.next_position(),
+        qos=min(message.qos, subscription.qos),
+        retain=message.retain and subscription.retain_as_published,
+        identifiers=reading.identifiers,
+        prefix=subscription.prefix,
+        stamped=True,
+    )
+    if delivery is None:
+        session.note_lost(1)
+    elif session.number:
+        broker.keep_message(session.tenant, message, owned=owned)
+        backlog.keep(delivery, owned=owned)
+    return delivery
+
+
+def _send(broker: Broker, reading: Reading, record: HistoryRecord) -> None:
+    session, subscription = reading.session, reading.subscription
     reading.replayed.add(record.id)
     qos = min(record.qos, subscription.qos)
-    identifiers = (subscription.identifier,) if subscription.identifier and session.version == 5 else ()
-    retain = record.retain and subscription.retain_as_published
     broker.counters.delivered += 1
     broker.counters.replayed += 1
     if qos and session.backlog is not None:
-        if reading.gap:
-            session.mark_next(None, _any)
-            reading.gap = False
-        _send_one_by_one(broker, session.backlog, subscription, message, qos, identifiers, retain=retain)
+        _send_one_by_one(broker, reading, session.backlog, record)
         return
+    message = _message_of(record)
     packet_id = session.free_packet_id() if qos else 0
     packet = message.encode(
         session.version,
         session.now,
         qos=qos,
-        retain=retain,
-        identifiers=identifiers,
+        retain=record.retain and subscription.retain_as_published,
+        identifiers=reading.identifiers,
         packet_id=packet_id,
         prefix=subscription.prefix,
         more=message.stamp + stamping.GAP if reading.gap else message.stamp,
@@ -412,34 +502,15 @@ def _send(broker: Broker, reading: Reading, record: HistoryRecord) -> None:
     session.append_publish(packet)
 
 
-def _send_one_by_one(
-    broker: Broker,
-    backlog: Backlog,
-    subscription: Subscription,
-    message: Message,
-    qos: int,
-    identifiers: tuple[int, ...],
-    *,
-    retain: bool,
-) -> None:
-    """Send it as one of those that a session gets one by one: it is sent until it is acknowledged."""
-    session = subscription.session
-    delivery = backlog.reserve(
-        message,
-        broker.next_position(),
-        qos=qos,
-        retain=retain,
-        identifiers=identifiers,
-        prefix=subscription.prefix,
-        stamped=True,
-    )
+def _send_one_by_one(broker: Broker, reading: Reading, backlog: Backlog, record: HistoryRecord) -> None:
+    if reading.gap:
+        reading.session.mark_next(None, _any)
+        reading.gap = False
+    delivery = reading.reserved.pop(record.id, None)
     if delivery is None:
-        session.note_lost(1)
-        return
-    if session.number:
-        broker.keep_message(session.tenant, message, owned=False)
-        backlog.keep(delivery, owned=False)
-    backlog.send(delivery)
+        delivery = _delivery(broker, reading, backlog, _message_of(record), owned=False)
+    if delivery is not None:
+        backlog.send(delivery)
 
 
 def _end(broker: Broker, reading: Reading) -> None:

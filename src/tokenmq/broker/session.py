@@ -253,7 +253,7 @@ class Session(Receiver):
 
     def _stop_reading(self) -> None:
         for reading in self.readings or ():
-            reading.is_over = True
+            reading.leave()
         self.readings = None
         self.missed = False
         if self.backlog is not None:

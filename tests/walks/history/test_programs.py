@@ -135,6 +135,7 @@ class Reader:
         self.log: dict[int, int] = {}  # numbers of messages by their ids
         self.wanted = False
         self.excused = 0  # what has a smaller id may be missing: it was said so
+        self.gap = False  # something is missing before the next message with an id
         self.newest = 0  # by what is asked for; up to it, a reader in order lacks nothing
         self.last = 0  # of those that came by the subscription in force
         self.follows = False  # there is one, and the client knows it
@@ -176,7 +177,7 @@ class Reader:
 
     def forget_connection(self) -> None:
         self.client = None
-        self.follows = False
+        self.follows = self.gap = False
         self.asking.clear()
         self.again.clear()
 
@@ -255,6 +256,7 @@ class Reader:
                 return
             self.held.add(packet.packet_id)
         says = told(packet)
+        self.gap = self.gap or "gap" in says
         if packet.retain:  # older than what is asked for, and nothing new
             return
         number, entry = int(says["id"]), self.run.ledger[int(packet.payload)]
@@ -266,8 +268,9 @@ class Reader:
             self.again.discard(number)
             assert self.log[number] == entry.number
         self.log[number] = entry.number
-        if "gap" in says:
+        if self.gap:
             self.excused = max(self.excused, number)
+            self.gap = False
         if not self.lasts and self.follows:
             assert number > self.last, "out of order"
             self.last = number
