@@ -123,11 +123,11 @@ class History:
         self.lost = 0
         self.waiting: dict[str, Waiting] = {}
 
-    def holds(self, up_to: int) -> Iterable[str]:
-        """Yield the topics with a record that waits, its id at most this."""
+    def holds(self, up_to: int) -> Iterable[tuple[str, int]]:
+        """Yield the topics with a record that waits, its id at most this, and the newest such id."""
         for topic, waiting in self.waiting.items():
             if waiting.records and waiting.records[0].id <= up_to:
-                yield topic
+                yield topic, next(one.id for one in reversed(waiting.records) if one.id <= up_to)
 
 
 class Taken:

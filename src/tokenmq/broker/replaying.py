@@ -84,6 +84,7 @@ class Reading:
         replayed: the ids of what was sent.
         reserved: deliveries of a page that are kept before it is sent, by id.
         gap: something is missing before the next message, and that was not said yet.
+        missing: the newest id that is missing for another reason than its age, and that was not said yet.
         is_begun: the store was asked.
         is_loading: it has not answered.
         is_over: nothing is to be sent any more.
@@ -103,6 +104,7 @@ class Reading:
         "is_over",
         "left_out",
         "looked_at",
+        "missing",
         "page",
         "replayed",
         "reserved",
@@ -124,7 +126,7 @@ class Reading:
         self.reserved: dict[int, Delivery] = {}
         self.gap = False
         self.is_begun = self.is_loading = self.is_over = False
-        self.looked_at = 0
+        self.looked_at = self.missing = 0
         self._known: dict[str, HistoryRule | None] = {}
         self._scope: Scope | None = None
         self._rules: TenantRules | None = None
@@ -301,7 +303,7 @@ def _ask(broker: Broker, reading: Reading) -> None:
     reading.is_begun = True
     asked, tenant = reading.asked, reading.session.tenant
     if asked.after:
-        reading.gap = asked.after < tenant.history.lost
+        reading.missing = tenant.history.lost if asked.after < tenant.history.lost else 0
     if not is_recorded(reading.subscription):
         reading.gap = bool(asked.after)
         return
@@ -353,8 +355,9 @@ def _take_heads(broker: Broker, reading: Reading, heads: Sequence[Head], query: 
 def _look_for_failure(reading: Reading) -> None:
     """See whether something still waits that the store should have by now: it did not take it."""
     topic_filter = reading.subscription.inner_filter
-    if any(matches(topic_filter, one) for one in reading.session.tenant.history.holds(reading.seam)):
-        reading.gap = True
+    for topic, newest in reading.session.tenant.history.holds(reading.seam):
+        if newest > reading.missing and matches(topic_filter, topic):
+            reading.missing = newest
 
 
 def _load(broker: Broker, reading: Reading, query: Heads | Lost | Messages) -> None:
@@ -475,6 +478,8 @@ def _delivery(
 def _send(broker: Broker, reading: Reading, record: HistoryRecord) -> None:
     session, subscription = reading.session, reading.subscription
     reading.replayed.add(record.id)
+    if 0 < reading.missing < record.id:
+        reading.gap, reading.missing = True, 0
     qos = min(record.qos, subscription.qos)
     broker.counters.delivered += 1
     broker.counters.replayed += 1
@@ -519,7 +524,7 @@ def _end(broker: Broker, reading: Reading) -> None:
     reading.is_over = True
     if session.readings is not None:
         session.readings = session.readings[1:] or None
-    if reading.gap:
+    if reading.gap or reading.missing:
         is_of = partial(_is_of, subscription.prefix, subscription.inner_filter)
         if not session.mark_queued(is_of):
             session.mark_next(subscription, is_of)

@@ -329,6 +329,7 @@ def _admit(
         if subscription.topic_filter in older:  # named twice
             before, _ = older[subscription.topic_filter]
             one = one._replace(seam=before.seam, former=before.former)
+            subscription.since = before.subscription.since
         else:
             one = _resume(broker, session, one, replaced, here=here)
         if subscription.group is not None and subscription.qos:
@@ -356,16 +357,20 @@ def _resume(
 
     Effects: what that was still to get is not sent any more, unless its place is taken.
     """
+    seam = replaying.seam_of(broker, session)
+    one.subscription.since = seam
     if replaced is None or not replaced.history:
-        return one._replace(seam=replaying.seam_of(broker, session))
+        return one._replace(seam=seam)
     former = replaying.of(session, replaced)
     if one.asked is None or not here:
         replaying.stop_of(session, replaced)
         former = None
     session.unmark(replaced)
     if replaced.no_local or replaced.suspended:  # not all that came since has come by it
-        return one._replace(seam=replaying.seam_of(broker, session), former=former)
-    return one._replace(seam=one.seam if former is None else former.seam, former=former)
+        return one._replace(seam=seam, former=former)
+    one.subscription.since = replaced.since
+    seam = max(one.seam, replaced.since) if former is None else former.seam
+    return one._replace(seam=seam, former=former)
 
 
 def _telling(suback: Suback, admitted: list[Admitted]) -> Suback:

@@ -26,6 +26,8 @@ class Subscription:
         retain_as_published: leave the retain flag of what is published as it is.
         identifier: the Subscription Identifier, 0 for none.
         suspended: its session has no right to it now: it delivers nothing until that is back.
+        since: what has a greater id in the history, and came while its session was connected, came by
+            it, or by one that it replaced.
     """
 
     __slots__ = (
@@ -38,6 +40,7 @@ class Subscription:
         "qos",
         "retain_as_published",
         "session",
+        "since",
         "suspended",
         "topic_filter",
     )
@@ -63,6 +66,7 @@ class Subscription:
         self.retain_as_published = retain_as_published
         self.identifier = identifier
         self.suspended = False
+        self.since = 0
 
     @property
     def record(self) -> SubscriptionRecord:

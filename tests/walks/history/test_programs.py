@@ -115,11 +115,16 @@ class Publisher:
 
 @dataclass
 class Asking:
-    """One SUBSCRIBE: from which id on, and what had been routed by then."""
+    """One SUBSCRIBE: from which id on, and what had been routed by then.
+
+    What an earlier subscription brought beyond that id may come again if it had been routed by
+    then, or if there was an UNSUBSCRIBE between the two (`is_new`).
+    """
 
     packet_id: int
     after: int
     routed: int
+    is_new: bool
 
 
 class Reader:
@@ -134,6 +139,7 @@ class Reader:
         self.client: Any = None
         self.log: dict[int, int] = {}  # numbers of messages by their ids
         self.wanted = False
+        self.has_left = True  # no SUBSCRIBE since the last UNSUBSCRIBE
         self.excused = 0  # what has a smaller id may be missing: it was said so
         self.gap = False  # something is missing before the next message with an id
         self.newest = 0  # by what is asked for; up to it, a reader in order lacks nothing
@@ -188,7 +194,8 @@ class Reader:
         self.run.watch()
         self.hear()
         after = self.complete() if self.lasts else self.newest
-        asking = Asking(next(self._packet_ids), after, max(self.run.routed, default=0))
+        asking = Asking(next(self._packet_ids), after, max(self.run.routed, default=0), self.has_left)
+        self.has_left = False
         self.asking.append(asking)
         name, value = ("tokenmq-history-after", after) if after else ("tokenmq-history", 1_000)
         self.client.send(
@@ -212,6 +219,7 @@ class Reader:
         """Want nothing any more: what comes all the same, until a next SUBACK, says nothing of what is older."""
         if self.is_here:
             self.wanted = self.follows = False
+            self.has_left = True
             self.asking.clear()
             self.client.send(
                 Unsubscribe(packet_id=next(self._packet_ids), topic_filters=(self.topic_filter,))
@@ -244,7 +252,11 @@ class Reader:
         if is_admitted:
             self.follows = True
             self.last = asking.after
-            self.again = {number for number in self.log if asking.after < number <= asking.routed}
+            self.again = {
+                number
+                for number in self.log
+                if number > asking.after and (asking.is_new or number <= asking.routed)
+            }
 
     def _take(self, packet: Publish) -> None:
         if packet.qos == 1:
