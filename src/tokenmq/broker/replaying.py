@@ -84,7 +84,8 @@ class Reading:
         replayed: the ids of what was sent.
         reserved: deliveries of a page that are kept before it is sent, by id.
         gap: something is missing before the next message, and that was not said yet.
-        missing: the newest id that is missing for another reason than its age, and that was not said yet.
+        missing: the first and the last id that the store should have and has not; None: all are
+            there, or that was said. Every message in between says so, and the next one.
         is_begun: the store was asked.
         is_loading: it has not answered.
         is_over: nothing is to be sent any more.
@@ -126,7 +127,8 @@ class Reading:
         self.reserved: dict[int, Delivery] = {}
         self.gap = False
         self.is_begun = self.is_loading = self.is_over = False
-        self.looked_at = self.missing = 0
+        self.looked_at = 0
+        self.missing: tuple[int, int] | None = None
         self._known: dict[str, HistoryRule | None] = {}
         self._scope: Scope | None = None
         self._rules: TenantRules | None = None
@@ -144,17 +146,29 @@ class Reading:
 
     def end(self) -> None:
         """Send nothing any more."""
-        self.is_over = True
+        self._stop()
         for delivery in self.reserved.values():
             delivery.backlog.forget(delivery)
         self.reserved = {}
 
     def leave(self) -> None:
         """Send nothing over a connection that is gone; what is kept goes out over the next one."""
-        self.is_over = True
+        self._stop()
         if not self.is_loading:
             for delivery in self.reserved.values():
                 delivery.pending = False
+
+    def _stop(self) -> None:
+        self.is_over = True
+        self.session.tenant.history.asking.pop(self, None)
+
+    def lack(self, topic: str, first: int, last: int) -> None:
+        """Take note of records that the store did not take: a topic's, from one id to another."""
+        if first > self.seam or last <= (self.asked.after or 0):
+            return
+        if matches(self.subscription.inner_filter, topic):
+            known = self.missing or (first, last)
+            self.missing = min(first, known[0]), max(min(last, self.seam), known[1])
 
     def may_have(self, one: Head | HistoryRecord) -> bool:
         """Tell whether its session may have a message, as things stand."""
@@ -263,6 +277,7 @@ def loaded(broker: Broker, load: Load, answer: Answer) -> None:
         broker.report("history_unread", org_id=reading.session.tenant.org_id)
         reading.gap = True
         reading.heads.clear()
+        reading.session.tenant.history.asking.pop(reading, None)
     elif isinstance(query, Lost):
         reading.gap = reading.gap or bool(answer)
         _load_heads(broker, reading, reading.seam + 1)
@@ -303,13 +318,14 @@ def _ask(broker: Broker, reading: Reading) -> None:
     reading.is_begun = True
     asked, tenant = reading.asked, reading.session.tenant
     if asked.after:
-        reading.missing = tenant.history.lost if asked.after < tenant.history.lost else 0
+        reading.missing = (asked.after, tenant.history.lost) if asked.after < tenant.history.lost else None
     if not is_recorded(reading.subscription):
         reading.gap = bool(asked.after)
         return
     if not asked.limit:
         return
     broker.recorder.flush()
+    tenant.history.asking[reading] = None
     if asked.after:
         query = Lost(tenant.org_id, reading.subscription.inner_filter, asked.after)
         _load(broker, reading, query)
@@ -333,8 +349,6 @@ def _load_heads(broker: Broker, reading: Reading, before: int) -> None:
 
 def _take_heads(broker: Broker, reading: Reading, heads: Sequence[Head], query: Heads) -> None:
     """Take what may be read of a page; read the next one, or begin to send."""
-    if not reading.looked_at:
-        _look_for_failure(reading)
     reading.looked_at += len(heads)
     most = reading.asked.limit
     for head in heads:
@@ -349,15 +363,8 @@ def _take_heads(broker: Broker, reading: Reading, heads: Sequence[Head], query: 
                 _load_heads(broker, reading, heads[-1].id)
                 return
             reading.gap = True
+    reading.session.tenant.history.asking.pop(reading, None)
     reading.heads.reverse()
-
-
-def _look_for_failure(reading: Reading) -> None:
-    """See whether something still waits that the store should have by now: it did not take it."""
-    topic_filter = reading.subscription.inner_filter
-    for topic, newest in reading.session.tenant.history.holds(reading.seam):
-        if newest > reading.missing and matches(topic_filter, topic):
-            reading.missing = newest
 
 
 def _load(broker: Broker, reading: Reading, query: Heads | Lost | Messages) -> None:
@@ -478,8 +485,10 @@ def _delivery(
 def _send(broker: Broker, reading: Reading, record: HistoryRecord) -> None:
     session, subscription = reading.session, reading.subscription
     reading.replayed.add(record.id)
-    if 0 < reading.missing < record.id:
-        reading.gap, reading.missing = True, 0
+    if reading.missing is not None and reading.missing[0] < record.id:
+        reading.gap = True
+        if reading.missing[1] < record.id:
+            reading.missing = None
     qos = min(record.qos, subscription.qos)
     broker.counters.delivered += 1
     broker.counters.replayed += 1
