@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from tokenmq.broker.arriving import Arriving
     from tokenmq.broker.backlog import Backlog
     from tokenmq.broker.lane import Lane
+    from tokenmq.broker.reading import Reading
     from tokenmq.broker.refusals import Refusal
-    from tokenmq.broker.replaying import Reading
     from tokenmq.broker.retaining import Replay
     from tokenmq.broker.subscription import Subscription
     from tokenmq.broker.tenant import Tenant

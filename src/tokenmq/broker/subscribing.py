@@ -26,7 +26,7 @@ from tokenmq.topics.filter import check_filter, split_share
 if TYPE_CHECKING:
     from tokenmq.broker.broker import Broker
     from tokenmq.broker.outbox import Outbox
-    from tokenmq.broker.replaying import Reading
+    from tokenmq.broker.reading import Reading
     from tokenmq.broker.session import Session
 
 # A connection's own events (the wire contract, section 3); anyone may listen to its own.

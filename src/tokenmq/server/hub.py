@@ -20,10 +20,10 @@ from tokenmq.broker.broker import Broker
 from tokenmq.broker.effects import Close, Load, Report, Reserve
 from tokenmq.broker.keeping import Batch
 from tokenmq.broker.outbox import Outbox
+from tokenmq.broker.reading import Answer
 from tokenmq.broker.reasons import reason_code
 from tokenmq.broker.recording import Taken
 from tokenmq.broker.records import Kept
-from tokenmq.broker.replaying import Answer
 from tokenmq.broker.tenant import TenantRules
 from tokenmq.broker.wheel import Wheel
 from tokenmq.config import BrokerSettings
