@@ -139,7 +139,7 @@ class Reader:
         self.client: Any = None
         self.log: dict[int, int] = {}  # numbers of messages by their ids
         self.wanted = False
-        self.has_left = True  # no SUBSCRIBE since the last UNSUBSCRIBE
+        self.has_left = True  # no SUBSCRIBE since the last UNSUBSCRIBE was answered
         self.excused = 0  # what has a smaller id may be missing: it was said so
         self.gap = False  # something is missing before the next message with an id
         self.newest = 0  # by what is asked for; up to it, a reader in order lacks nothing
@@ -195,7 +195,6 @@ class Reader:
         self.hear()
         after = self.complete() if self.lasts else self.newest
         asking = Asking(next(self._packet_ids), after, max(self.run.routed, default=0), self.has_left)
-        self.has_left = False
         self.asking.append(asking)
         name, value = ("tokenmq-history-after", after) if after else ("tokenmq-history", 1_000)
         self.client.send(
@@ -216,7 +215,7 @@ class Reader:
         return found
 
     def unsubscribe(self) -> None:
-        """Want nothing any more: what comes all the same, until a next SUBACK, says nothing of what is older."""
+        """Want nothing any more: what comes before a next SUBACK says nothing of what is older."""
         if self.is_here:
             self.wanted = self.follows = False
             self.has_left = True
@@ -251,6 +250,7 @@ class Reader:
         asking = self.asking.popleft()
         if is_admitted:
             self.follows = True
+            self.has_left = False
             self.last = asking.after
             self.again = {
                 number
@@ -373,7 +373,12 @@ class Run:
             reader.forget_connection()
         there = {record.id: int(record.payload) for record in self.history.kept()}
         for entry in self.ledger:
-            if entry.topic == "chat/durable" and entry.qos and entry.answer is not None and entry.answer < 0x80:
+            if (
+                entry.topic == "chat/durable"
+                and entry.qos
+                and entry.answer is not None
+                and entry.answer < 0x80
+            ):
                 assert entry.number in there.values(), "acknowledged and not recorded"
         self.routed = there
         self.witness = self._make_witness()
