@@ -40,10 +40,10 @@ from tokenmq.broker.lives import Lives
 from tokenmq.broker.message import Message
 from tokenmq.broker.moment import Moment
 from tokenmq.broker.outbox import Outbox
+from tokenmq.broker.reading import Answer
 from tokenmq.broker.recording import Recorder
 from tokenmq.broker.records import MessageRecord
 from tokenmq.broker.renewing import Identify
-from tokenmq.broker.replaying import Answer
 from tokenmq.broker.session import Session
 from tokenmq.broker.subscription import Subscription
 from tokenmq.broker.tenant import Tenant, TenantRules

@@ -12,7 +12,7 @@ import msgspec
 
 if TYPE_CHECKING:
     from tokenmq.broker.outbox import Outbox
-    from tokenmq.broker.replaying import Reading
+    from tokenmq.broker.reading import Reading
 
 
 class Close(msgspec.Struct, frozen=True):

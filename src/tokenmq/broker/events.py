@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from tokenmq.access.identity import Identity
+from tokenmq.broker.judging import EVENTS_TOPIC
 from tokenmq.broker.message import Message
-from tokenmq.broker.subscribing import EVENTS_TOPIC
 from tokenmq.timestamps import rfc3339
 
 if TYPE_CHECKING:

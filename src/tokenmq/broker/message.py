@@ -112,6 +112,11 @@ class Message:
         self._stamp = stamp
         self._forms: dict[tuple[int, int, bool, tuple[int, ...], str, bool], Form] = {}
 
+    def name(self, record: HistoryRecord | None) -> None:
+        """Have it recorded so, or not, whatever it was before."""
+        self.recorded = record
+        self._stamp = b""
+
     @property
     def stamp(self) -> bytes:
         """The encoded properties that say under which id it is recorded; empty where it is not."""

@@ -20,8 +20,7 @@ asked for before the last one is used up. Without an id nothing is recorded.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
@@ -105,6 +104,13 @@ class Waiting:
         self.lost = 0
 
 
+class Asking(Protocol):
+    """What is to be read when all that was recorded so far is in the store."""
+
+    def lack(self, topic: str, first: int, last: int) -> None:
+        """Take note of records that the store did not take: a topic's, from one id to another."""
+
+
 class History:
     """What of one organization is being recorded.
 
@@ -113,21 +119,17 @@ class History:
         newest: the newest id of a message that was routed.
         lost: the newest id of a message that will not be recorded, and of which the store knows nothing.
         waiting: records that wait, by topic.
+        asking: who will read what has been recorded by now.
     """
 
-    __slots__ = ("lost", "newest", "pending", "waiting")
+    __slots__ = ("asking", "lost", "newest", "pending", "waiting")
 
     def __init__(self) -> None:
         self.pending: dict[int, None] = {}
         self.newest = 0
         self.lost = 0
         self.waiting: dict[str, Waiting] = {}
-
-    def holds(self, up_to: int) -> Iterable[str]:
-        """Yield the topics with a record that waits, its id at most this."""
-        for topic, waiting in self.waiting.items():
-            if waiting.records and waiting.records[0].id <= up_to:
-                yield topic
+        self.asking: dict[Asking, None] = {}
 
 
 class Taken:
@@ -268,6 +270,8 @@ class Recorder:
             if tenant is None or tenant.history is not history:  # deleted meanwhile
                 continue
             topic = records[0].topic
+            for one in history.asking:
+                one.lack(topic, records[0].id, records[-1].id)
             since = history.waiting.pop(topic, None)
             self._with_some[tenant] = None
             history.waiting[topic] = earlier
@@ -334,7 +338,7 @@ def begin(broker: Broker, publication: Publication, rule: HistoryRule) -> None:
     session, message = publication.session, publication.message
     durable = rule.durable and message.qos > 0
     record = broker.recorder.record_of(session, message, rule)
-    message.recorded = record
+    message.name(record)
     publication.is_recorded = durable
     if record is not None:
         session.tenant.history.pending[record.id] = None
@@ -375,7 +379,7 @@ def undo(broker: Broker, publication: Publication) -> None:
     record = publication.message.recorded
     if record is None:
         return
-    publication.message.recorded = None
+    publication.message.name(None)
     publication.session.tenant.history.pending.pop(record.id, None)
     if publication.is_recorded and publication.kept:
         broker.keeping.drop(HistoryRecord, record.id)

@@ -16,6 +16,7 @@ there (SECURITY, ruling 11).
 from __future__ import annotations
 
 from collections.abc import Collection
+from functools import partial
 from math import ceil
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,7 @@ from tokenmq.broker.retained import Retained
 if TYPE_CHECKING:
     from tokenmq.broker.backlog import Backlog
     from tokenmq.broker.broker import Broker
+    from tokenmq.broker.delivery import Delivery
     from tokenmq.broker.message import Message
     from tokenmq.broker.session import Session
     from tokenmq.broker.subscription import Subscription
@@ -50,14 +52,16 @@ class Replay:
         topics: those with a message that its filter matches, and None for what else is looked at.
         seam: what has a greater id in the history has come live; None: that is not asked.
         replayed: ids that have been sent already.
+        waiting: messages that wait for the store.
     """
 
-    __slots__ = ("replayed", "seam", "subscription", "topics")
+    __slots__ = ("replayed", "seam", "subscription", "topics", "waiting")
 
     def __init__(self, subscription: Subscription, seam: int | None, replayed: Collection[int]) -> None:
         self.subscription = subscription
         self.seam = seam
         self.replayed = replayed
+        self.waiting = 0
         self.topics = subscription.session.tenant.retained.walk(subscription.inner_filter)
 
 
@@ -162,10 +166,14 @@ def go_on(broker: Broker, session: Session) -> None:
             broker.unfinished[session] = None
             return
         topic_filter, replay = next(iter(session.replays.items()))
+        if replay.waiting and len(session.inflight) + replay.waiting >= session.window:
+            return
         broker.turn -= 1
         try:
             topic = next(replay.topics)
         except StopIteration:
+            if replay.waiting:
+                return
             del session.replays[topic_filter]
             continue
         if topic is not None:
@@ -192,7 +200,7 @@ def _send(broker: Broker, replay: Replay, topic: str) -> int:
     identifiers = (subscription.identifier,) if subscription.identifier else ()
     broker.counters.delivered += 1
     if qos and session.backlog is not None:
-        _keep_for(broker, session.backlog, message, qos, identifiers, prefix=prefix)
+        _keep_for(broker, replay, session.backlog, message, qos, identifiers)
     else:
         message.packet_id = session.free_packet_id() if qos else 0
         # [MQTT311-3.3.1-8]
@@ -203,25 +211,52 @@ def _send(broker: Broker, replay: Replay, topic: str) -> int:
 
 def _keep_for(
     broker: Broker,
+    replay: Replay,
     backlog: Backlog,
     message: Message,
     qos: int,
     identifiers: tuple[int, ...],
-    *,
-    prefix: str,
 ) -> None:
-    """Send it as one of those that a session gets one by one."""
+    """Send it as one of those that a session gets one by one.
+
+    At QoS 2 only when that is kept: the peer remembers its packet identifier. If we did not after
+    a restart, the next message under that would be taken for this one.
+    """
     session = backlog.session
     delivery = backlog.reserve(
-        message, broker.next_position(), qos=qos, retain=True, identifiers=identifiers, prefix=prefix
+        message,
+        broker.next_position(),
+        qos=qos,
+        retain=True,
+        identifiers=identifiers,
+        prefix=replay.subscription.prefix,
     )
     if delivery is None:
         session.note_lost(1)
         return
+    owned = qos == 2
     if session.number:
-        broker.keep_message(session.tenant, message, owned=False)
-        backlog.keep(delivery, owned=False)
+        broker.keep_message(session.tenant, message, owned=owned)
+        backlog.keep(delivery, owned=owned)
+        if owned:
+            replay.waiting += 1
+            broker.keeping.when_kept(partial(_kept, broker, replay, delivery))
+            return
     backlog.add(delivery)
+
+
+def _kept(broker: Broker, replay: Replay, delivery: Delivery, *, kept: bool) -> None:
+    """Send what is kept now; what could not be counts as if the queue were full."""
+    backlog = delivery.backlog
+    replay.waiting -= 1
+    if kept:
+        backlog.add(delivery)
+    elif delivery.stands and delivery.message is not None:
+        delivery.message.number = 0
+        backlog.forget(delivery, stored=False)
+        backlog.session.note_lost(1)
+    if not replay.waiting:
+        go_on(broker, backlog.session)
 
 
 def _may_go(tenant: Tenant, session: Session, retained: Retained, now: float) -> bool:

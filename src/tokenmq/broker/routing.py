@@ -94,8 +94,8 @@ class Target:
         return self._others if self.no_local else self
 
     def tell_ids(self) -> None:
-        """Have it told under which ids messages are recorded, if its protocol has words for that."""
-        self.stamped = self.reads = self.session.version == 5
+        """Have it told under which ids messages are recorded; its protocol may have no words for that."""
+        self.stamped = self.reads = True
         if self._others is not None:
             self._others.tell_ids()
 
@@ -186,7 +186,7 @@ def _with_readers(topic: str, targets: dict[Session, Target], readers: list[Subs
     return [
         *targets.values(),
         *(
-            Target(session, subscriptions, prefix=prefix, stamped=session.version == 5)
+            Target(session, subscriptions, prefix=prefix, stamped=True)
             for (session, prefix), subscriptions in prefixed.items()
         ),
     ]

@@ -23,7 +23,7 @@ from tokenmq.config import BrokerSettings
 if TYPE_CHECKING:
     from tokenmq.broker.backlog import Backlog
     from tokenmq.broker.publication import Arriving
-    from tokenmq.broker.replaying import Reading
+    from tokenmq.broker.reading import Reading
     from tokenmq.broker.retaining import Replay
     from tokenmq.broker.subscription import Subscription
     from tokenmq.broker.tenant import Tenant
@@ -214,7 +214,7 @@ class Session(Remembering):
 
     def _stop_reading(self) -> None:
         for reading in self.readings or ():
-            reading.is_over = True
+            reading.leave()
         self.readings = None
         self.missed = False
         if self.backlog is not None:

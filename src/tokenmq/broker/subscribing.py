@@ -1,35 +1,31 @@
 """SUBSCRIBE and UNSUBSCRIBE: one answer for each filter, in order [MQTT-3.8.4-6] [MQTT311-3.8.4-5].
 
-A filter is admitted only if it lies within one granted filter (*covers*, never
-*matches*: a grant of `chat/+` does not admit `chat/#`).
+`judging` says which filters are admitted.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from tokenmq.broker import asking, replaying, retaining, suspending, watch, watching
+from tokenmq.broker import replaying, retaining, suspending, watch, watching
 from tokenmq.broker.asking import Asked
+from tokenmq.broker.judging import EVENTS_TOPIC, judge
 from tokenmq.broker.records import SubscriptionRecord
 from tokenmq.broker.subscription import Subscription
-from tokenmq.errors import InvalidTopicFilter, ProtocolError
 from tokenmq.mqtt.codes import ReasonCode
 from tokenmq.mqtt.packets import Suback, Subscribe, Unsuback, Unsubscribe
 from tokenmq.mqtt.packets.subscribe import Subscription as Request
-from tokenmq.topics.filter import check_filter, split_share
 
 if TYPE_CHECKING:
     from tokenmq.broker.broker import Broker
     from tokenmq.broker.outbox import Outbox
+    from tokenmq.broker.reading import Reading
     from tokenmq.broker.session import Session
 
-# A connection's own events (the wire contract, section 3); anyone may listen to its own.
-EVENTS_TOPIC = "$auth/events"
 # User property of SUBACK, one for each filter that asked for history and was admitted.
 RECORDED = "tokenmq-history-recorded"
 # What a filter takes beside its text while it waits for the store, about.
@@ -41,11 +37,15 @@ class Admitted(NamedTuple):
 
     Attributes:
         asked: what of the history; None: nothing.
+        seam: the newest id that had been routed when it was asked for.
+        former: what a subscription that it replaces was still to get, and it is to get now.
     """
 
     request: Request
     subscription: Subscription
     asked: Asked | None
+    seam: int
+    former: Reading | None = None
 
 
 def subscribe(broker: Broker, session: Session, packet: Subscribe) -> None:
@@ -66,10 +66,11 @@ def subscribe(broker: Broker, session: Session, packet: Subscribe) -> None:
         if index >= broker.settings.max_filters_per_subscribe:
             code, text = ReasonCode.QUOTA_EXCEEDED, "too many filters in one SUBSCRIBE"
         else:
-            code, text, asked = _judge(broker, session, packet, request, new)
+            code, text, asked = judge(broker, session, packet, request, new)
             if code < ReasonCode.UNSPECIFIED_ERROR:
                 subscription = _subscription(session, packet, request, reads=asked is not None)
-                admitted.append(Admitted(request, subscription, asked))
+                seam = replaying.seam_of(broker, session)
+                admitted.append(Admitted(request, subscription, asked, seam))
         codes.append(code)
         if text:
             refused.append((request.topic_filter, text))
@@ -162,69 +163,6 @@ def _size(topic_filters: Iterable[str]) -> int:
     return sum(len(topic_filter) + _OVERHEAD_BYTES for topic_filter in topic_filters)
 
 
-def _judge(
-    broker: Broker, session: Session, packet: Subscribe, request: Request, new: set[str]
-) -> tuple[ReasonCode, str, Asked | None]:
-    """Return the granted QoS, no text, and what is asked for of the history; or a refusal [MQTT-3.8.4-7].
-
-    Args:
-        new: filters that the same packet adds; added to.
-    """
-    topic_filter = request.topic_filter
-    settings = broker.settings
-    try:
-        prefix, inner = asking.split_history(topic_filter)
-        group, inner = (None, inner) if prefix else split_share(topic_filter)
-        watched = inner[len(watch.PREFIX) :] if inner.startswith(watch.PREFIX) else None
-        if watched is not None and inner != topic_filter:
-            text = "presence cannot be shared, and has no history"
-            return ReasonCode.TOPIC_FILTER_INVALID, text, None
-        most_bytes = settings.max_topic_bytes
-        if watched is not None:
-            most_bytes = min(most_bytes, watch.MAX_FILTER_BYTES)
-        check_filter(
-            inner if watched is None else watched,
-            max_bytes=most_bytes,
-            max_levels=settings.max_topic_levels,
-        )
-        if inner == EVENTS_TOPIC and group is None and not prefix:
-            return ReasonCode(min(request.qos, 1)), "", None
-        asked = _asked(packet, prefix, group, inner) if watched is None else None
-    except InvalidTopicFilter as error:
-        return ReasonCode.TOPIC_FILTER_INVALID, str(error), None
-    except ProtocolError as error:
-        return ReasonCode(error.reason_code), str(error), None
-    why = suspending.why_not(session.tenant, session.scope, inner, reads=asked is not None)
-    broker.counters.decide("subscribe" if watched is None else "presence", allowed=why is None)
-    if why is not None:
-        return ReasonCode.NOT_AUTHORIZED, why, None
-    most = settings.max_subscriptions_per_session
-    is_new = not any(topic_filter in known for known in (session.subscriptions, session.joining, new))
-    if is_new and len(session.subscriptions) + len(session.joining) + len(new) >= most:
-        return ReasonCode.QUOTA_EXCEEDED, f"a session has at most {most} subscriptions", None
-    most = settings.max_presence_filters
-    if watched is not None and watching.is_full(session.tenant, watched, most, asked=new | session.joining):
-        return ReasonCode.QUOTA_EXCEEDED, f"the organization watches {most} filters", None
-    if is_new:
-        new.add(topic_filter)
-    return ReasonCode(request.qos if watched is None else 0), "", asked
-
-
-def _asked(packet: Subscribe, prefix: str, group: str | None, inner: str) -> Asked | None:
-    """Return what is asked for of the history, by user properties or by the filter's own count.
-
-    Raises: ProtocolError 0x83, 0x8F.
-    """
-    asked = asking.asked_by(packet.user_properties) if packet.user_properties else None
-    if prefix:
-        asked = replace(asked or Asked(), count=asking.count_of(prefix))
-    elif asking.is_history(inner):
-        raise ProtocolError(ReasonCode.TOPIC_FILTER_INVALID, "history cannot be shared")
-    if asked is not None and group is not None:
-        raise ProtocolError(ReasonCode.TOPIC_FILTER_INVALID, "history cannot be shared")
-    return asked
-
-
 def _report_refused(broker: Broker, session: Session, refused: list[tuple[str, str]]) -> None:
     """Tell of the first filter and how many there were: a packet holds as many as its sender likes."""
     topic_filter, text = refused[0]
@@ -285,7 +223,8 @@ def _judge_again(
 ) -> tuple[list[Admitted], Suback]:
     """Leave out what its session has lost the right to while it waited for the store."""
     lost: dict[str, str] = {}
-    for _, subscription, asked in admitted:
+    for one in admitted:
+        subscription, asked = one.subscription, one.asked
         topic_filter = subscription.topic_filter
         why = None
         if topic_filter != EVENTS_TOPIC:
@@ -325,9 +264,9 @@ def _admit(
 ) -> None:
     """Put subscriptions in force, answer, and send what is retained."""
     here = outbox is session.outbox and session.connected
-    older: list[tuple[Admitted, bool]] = []
+    older: dict[str, tuple[Admitted, bool]] = {}
     for one in admitted:
-        request, subscription, _ = one
+        request, subscription = one.request, one.subscription
         if subscription.topic_filter == EVENTS_TOPIC:
             if here:
                 broker.listen(session, subscription.identifier)
@@ -335,8 +274,12 @@ def _admit(
         replaced = session.subscriptions.get(subscription.topic_filter)
         if replaced is not None:  # [MQTT-3.8.4-3] [MQTT311-3.8.4-3]
             session.tenant.routes.unsubscribe(replaced)
-            if replaced.history:
-                replaying.stop_of(session, replaced)
+        if subscription.topic_filter in older:  # named twice
+            before, _ = older[subscription.topic_filter]
+            one = one._replace(seam=before.seam, former=before.former)
+            subscription.since = before.subscription.since
+        else:
+            one = _resume(broker, session, one, replaced, here=here)
         if subscription.group is not None and subscription.qos:
             broker.give_backlog(session)
         broker.enter_subscription(subscription)
@@ -346,9 +289,16 @@ def _admit(
         retains = subscription.group is None and (
             request.retain_handling == 0 or (request.retain_handling == 1 and is_new)
         )
-        older.append((one, retains))
+        older[subscription.topic_filter] = (one, retains)
     if here:
         broker.send(outbox, _telling(suback, admitted))
+    _send_older(broker, session, older.values(), here=here)
+
+
+def _send_older(
+    broker: Broker, session: Session, older: Iterable[tuple[Admitted, bool]], *, here: bool
+) -> None:
+    """Begin with what is there already: members, what is recorded, what is retained."""
     for one, retains in older:
         if one.subscription.watched is not None:
             # If its client has come back since, over the connection that there is.
@@ -356,9 +306,34 @@ def _admit(
         elif not here:
             continue
         elif one.asked is not None:
-            replaying.begin(broker, one.subscription, one.asked, retains=retains)
+            replaying.begin(one.subscription, one.asked, one.seam, one.former, retains=retains)
         elif retains:
             retaining.begin(broker, one.subscription)
+    if here:
+        replaying.go_on(broker, session)
+
+
+def _resume(
+    broker: Broker, session: Session, one: Admitted, replaced: Subscription | None, *, here: bool
+) -> Admitted:
+    """Tell where a replay meets what comes live, by the subscription that is replaced too.
+
+    Effects: what that was still to get is not sent any more, unless its place is taken.
+    """
+    seam = replaying.seam_of(broker, session)
+    one.subscription.since = seam
+    if replaced is None or not replaced.history:
+        return one._replace(seam=seam)
+    former = replaying.of(session, replaced)
+    if one.asked is None or not here:
+        replaying.stop_of(session, replaced)
+        former = None
+    session.unmark(replaced)
+    if replaced.no_local or replaced.suspended:  # not all that came since has come by it
+        return one._replace(seam=seam, former=former)
+    one.subscription.since = replaced.since
+    seam = max(one.seam, replaced.since) if former is None else former.seam
+    return one._replace(seam=seam, former=former)
 
 
 def _telling(suback: Suback, admitted: list[Admitted]) -> Suback:

@@ -29,6 +29,8 @@ class Subscription:
         suspended: its session has no right to it now: it delivers nothing until that is back.
         watched: the filter whose presence it tells of, None where it is for messages.
         counts: a user's session is present by it, while it is connected.
+        since: what has a greater id in the history, and came while its session was connected, came by
+            it, or by one that it replaced.
     """
 
     __slots__ = (
@@ -42,6 +44,7 @@ class Subscription:
         "qos",
         "retain_as_published",
         "session",
+        "since",
         "suspended",
         "topic_filter",
         "watched",
@@ -70,6 +73,7 @@ class Subscription:
         self.suspended = False
         self.watched = self.inner_filter[len(PREFIX) :] if self.inner_filter.startswith(PREFIX) else None
         self.counts = self.watched is None and not begins_with_wildcard(self.inner_filter)
+        self.since = 0
 
     @property
     def is_counted(self) -> bool:

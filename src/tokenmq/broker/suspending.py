@@ -95,6 +95,8 @@ def judge(session: Session) -> list[tuple[str, str]]:
             suspended.append((subscription.topic_filter, why))
             if session.replays:
                 session.replays.pop(subscription.topic_filter, None)
+        elif why is None and subscription.suspended:
+            subscription.since = session.tenant.history.newest
         subscription.suspended = why is not None
     for reading in list(session.readings or ()):
         inner = reading.subscription.inner_filter

@@ -11,8 +11,8 @@ import structlog
 from tokenmq.broker.broker import Broker
 from tokenmq.broker.effects import Load
 from tokenmq.broker.keeping import Batch
+from tokenmq.broker.reading import Answer
 from tokenmq.broker.recording import Taken
-from tokenmq.broker.replaying import Answer
 from tokenmq.errors import Unavailable
 from tokenmq.server.reading import Reader, Saves
 from tokenmq.stores.history import HistoryStore

@@ -144,9 +144,15 @@ class History:
         assert connack[0].reason_code == 0, connack
         return client
 
-    def read(self, client: Any, *filters: str, qos: int = 0, **properties: Any) -> tuple[Suback, list[Publish]]:
+    def read(
+        self, client: Any, *filters: str, qos: int = 0, **properties: Any
+    ) -> tuple[Suback, list[Publish]]:
         """Subscribe with user properties; return SUBACK and what came behind it."""
-        names = {"count": "tokenmq-history", "since": "tokenmq-history-since", "after": "tokenmq-history-after"}
+        names = {
+            "count": "tokenmq-history",
+            "since": "tokenmq-history-since",
+            "after": "tokenmq-history-after",
+        }
         options = {name: properties.pop(name) for name in list(properties) if name not in names}
         identifier = options.pop("subscription_identifier", None)
         packet = Subscribe(

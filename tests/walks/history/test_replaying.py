@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tokenmq.access.recording import HistoryRule
 from tokenmq.access.permission import Permission
 from tokenmq.access.policy import Policy
+from tokenmq.access.recording import HistoryRule
 from tokenmq.access.rules import Effect, Rule
 from tokenmq.mqtt.packets import Puback, Publish, Subscribe
 from tokenmq.mqtt.packets.subscribe import Subscription
@@ -148,13 +148,16 @@ def test_after_an_id_comes_what_is_greater(history):
 )
 def test_bad_value_is_refused_with_a_reason(history, name, value):
     bob = history.joined("bob")
-    bob.send(Subscribe(packet_id=1, subscriptions=(Subscription("chat/a"),), user_properties=((name, value),)))
+    asked = ((name, value),)
+    bob.send(Subscribe(packet_id=1, subscriptions=(Subscription("chat/a"),), user_properties=asked))
     (suback,) = bob.received()
     assert suback.reason_codes == (0x83,)
     assert name in suback.reason_string
 
 
-@pytest.mark.parametrize("topic_filter", ["$history/x/chat/a", "$history/01/chat/a", "$history/5", "$history//a"])
+@pytest.mark.parametrize(
+    "topic_filter", ["$history/x/chat/a", "$history/01/chat/a", "$history/5", "$history//a"]
+)
 def test_bad_history_filter_is_malformed(history, topic_filter):
     suback, _ = history.read(history.joined("bob"), topic_filter)
     assert suback.reason_codes == (0x8F,)
@@ -330,7 +333,8 @@ def test_denied_messages_are_left_out_one_by_one(history, denied):
     alice = history.joined("alice")
     for topic in ("chat/a", "chat/b", "chat/c"):
         alice.publish(topic, topic.encode())
-    history.obey(Policy((Rule("*", (denied,), ("chat/b",), Effect.DENY), Rule("*", tuple(Permission), ("#",)))))
+    deny = Rule("*", (denied,), ("chat/b",), Effect.DENY)
+    history.obey(Policy((deny, Rule("*", tuple(Permission), ("#",)))))
     _, came = history.read(history.joined("bob"), "chat/#", count=2)
     assert payloads(came) == [b"chat/a", b"chat/c"]
     _, came = history.read(history.joined("carol"), "$history/2/chat/#")
