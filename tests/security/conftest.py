@@ -228,6 +228,8 @@ class Instance:
         self.key_text: str = demo.secret_key
         self.key = self.services.keys.authenticate(self.key_text, now)
         self.organization: OrganizationRecord = demo.organization
+        # What the demo records takes no lanes; who tests that says so.
+        await self.services.history.put_rules((), key=self.key, org_id=demo.organization.id, now=now)
 
     async def restart(self) -> None:
         await self.kept()
