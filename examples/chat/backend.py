@@ -1,4 +1,4 @@
-"""The chat's own server: it serves the page, and gives whoever says a name a token for the room.
+"""The chat's own server: it serves the page, and gives whoever says a name a token for the rooms.
 
 A real one asks who its visitor is before it makes a token. It alone has the key; run it with
 TOKENMQ_KEY, and see README.md for the rest.
@@ -23,20 +23,15 @@ FILES = {
     "/mqtt.js": Path(os.environ.get("MQTTJS", HERE / "node_modules" / "mqtt" / "dist" / "mqtt.min.js")),
 }
 BROKER = os.environ.get("CHAT_BROKER", "ws://127.0.0.1:8083/mqtt")
-TTL_SECONDS = int(os.environ.get("CHAT_TTL", "3600"))
+RIGHTS = ["publish", "subscribe", "presence", "history"]
 api = AsyncServerApi(os.environ.get("TOKENMQ_URL", "http://127.0.0.1:8080"), os.environ["TOKENMQ_KEY"])
 
 
 async def token(request: Request) -> JSONResponse:
     """Make a token that may do everything in the rooms, and nothing anywhere else."""
-    name = request.query_params.get("name", "")
+    name, ttl = request.query_params.get("name", ""), int(os.environ.get("CHAT_TTL", "3600"))
     try:
-        made = await api.tokens.create(
-            user_id=name,
-            permissions=["publish", "subscribe", "presence", "history"],
-            topics=["chat/#"],
-            ttl=TTL_SECONDS,
-        )
+        made = await api.tokens.create(user_id=name, permissions=RIGHTS, topics=["chat/#"], ttl=ttl)
     except (ServiceError, Unreachable) as error:
         return JSONResponse({"detail": str(error)}, getattr(error, "status", 503))
     return JSONResponse({**made, "broker": BROKER}, headers={"Cache-Control": "no-store"})
@@ -48,6 +43,5 @@ async def file(request: Request) -> FileResponse:
 
 
 app = Starlette(routes=[Route("/token", token, methods=["POST"]), *(Route(path, file) for path in FILES)])
-
 if __name__ == "__main__":
     uvicorn.run(app, host="127.0.0.1", port=int(os.environ.get("CHAT_PORT", "8000")))

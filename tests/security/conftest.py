@@ -176,10 +176,17 @@ class Store:
 
 
 class Instance:
-    """Store, services and broker of one instance, an administrator, and an organization `demo`."""
+    """Store, services and broker of one instance, an administrator, and an organization `demo`.
 
-    def __init__(self, open_store: OpenStore, times: Clock, settings: BrokerSettings) -> None:
+    Args:
+        records: under the demo's rule, a day of `chat/#`. What is recorded has no lanes.
+    """
+
+    def __init__(
+        self, open_store: OpenStore, times: Clock, settings: BrokerSettings, *, records: bool = False
+    ) -> None:
         self._open_store = open_store
+        self._records = records
         self.clock = times
         self.settings = settings
 
@@ -196,7 +203,9 @@ class Instance:
             services.families,
             services.organizations,
             self.store,
+            history=services.store.history if self._records else None,
         )
+        await self.hub.begin_history()
         services.attach(self.hub)
         self.hub.restore(await services.store.kept.load())
 
@@ -219,6 +228,24 @@ class Instance:
             asyncio.get_running_loop().call_soon(done.set)
             await done.wait()
 
+    async def replayed(self) -> None:
+        """Let everything come that is asked of the history."""
+        asking = self.hub.reader._tasks
+        while True:
+            done = asyncio.Event()
+            self.hub.after_saves(done.set)
+            await done.wait()
+            if asking:
+                await asyncio.wait(asking)
+                continue
+            await self.turns()
+            if not asking:
+                return
+
+    async def close(self) -> None:
+        await self.hub.reader.close()
+        await self.services.close()
+
     async def begin(self) -> None:
         await self.open()
         now = self.clock.now
@@ -228,12 +255,13 @@ class Instance:
         self.key_text: str = demo.secret_key
         self.key = self.services.keys.authenticate(self.key_text, now)
         self.organization: OrganizationRecord = demo.organization
-        # What the demo records takes no lanes; who tests that says so.
-        await self.services.history.put_rules((), key=self.key, org_id=demo.organization.id, now=now)
+        if not self._records:
+            org_id = self.organization.id
+            await self.services.history.put_rules((), key=self.key, org_id=org_id, now=now)
 
     async def restart(self) -> None:
         await self.kept()
-        await self.services.close()
+        await self.close()
         await self.open()
 
     async def issue(
@@ -336,16 +364,16 @@ async def make_instance(
 ) -> AsyncIterator[Callable[..., Awaitable[Instance]]]:
     made: list[Instance] = []
 
-    async def make(**settings: Any) -> Instance:
+    async def make(*, records: bool = False, **settings: Any) -> Instance:
         open_store = functools.partial(open_folder, tmp_path / f"data{len(made)}")
-        instance = Instance(open_store, times, BrokerSettings(**settings))
+        instance = Instance(open_store, times, BrokerSettings(**settings), records=records)
         made.append(instance)
         await instance.begin()
         return instance
 
     yield make
     for instance in made:
-        await instance.services.close()
+        await instance.close()
 
 
 @pytest.fixture
