@@ -231,8 +231,7 @@ class Tokenmq(Server):
         super().start()
         if not self.key:
             admin = self._admin()
-            made = self._post("/v2/organizations", admin, {"name": "bench"})
-            self._organization = str(made["id"])
+            self._organization = str(self._post("/v2/organizations", admin, {"name": "bench"})["id"])
             self._make_key("bench")
 
     def credentials(self, count: int) -> Path:
