@@ -144,5 +144,5 @@ async def _ask(store: HistoryStore, load: Load) -> Answer:
             )
         )
     if isinstance(query, Lost):
-        return await store.lost_after(query.org_id, query.topic_filter, query.after)
+        return await store.lost_after(query.org_id, query.topic_filter, query.after, since=query.since)
     return await store.messages(query.org_id, query.ids)
