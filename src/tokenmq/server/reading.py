@@ -14,8 +14,8 @@ from typing import Any
 import structlog
 
 from tokenmq.broker.effects import Heads, Load, Lost
+from tokenmq.broker.ids import BLOCK
 from tokenmq.broker.reading import Answer
-from tokenmq.broker.recording import BLOCK
 from tokenmq.errors import TokenmqError
 from tokenmq.stores.history import HistoryQuery, HistoryStore
 from tokenmq.tracebacks import told
