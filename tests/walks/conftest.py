@@ -93,18 +93,25 @@ class Doors:
 
 
 class Kept:
-    """A store in memory: keeps at once, or when it is told to, or not at all."""
+    """A store in memory: keeps at once, or when it is told to, or not at all.
+
+    Attributes:
+        saves: how many there were.
+        most: changes of the greatest one.
+    """
 
     def __init__(self) -> None:
         self.records: dict[Any, Any] = {}
         self.waits = False
         self.fails = False
         self.saves = 0
+        self.most = 0
         self._waiting: deque[Any] = deque()
 
     def save(self, changes: Any, settled: Any) -> None:
         self._waiting.append((list(changes), settled))
         self.saves += 1
+        self.most = max(self.most, len(changes))
         if not self.waits:
             self.go_on()
 

@@ -64,11 +64,17 @@ class Heads(msgspec.Struct, frozen=True):
 
 
 class Lost(msgspec.Struct, frozen=True):
-    """Whether a reader who has everything up to an id cannot have all that came since."""
+    """Whether a reader who has everything up to an id cannot have all that came since.
+
+    Attributes:
+        after: the id.
+        since: unix seconds; what is older is gone, in the store or not.
+    """
 
     org_id: str
     topic_filter: str
     after: int
+    since: float
 
 
 class Messages(msgspec.Struct, frozen=True):

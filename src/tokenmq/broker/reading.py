@@ -113,6 +113,12 @@ class Reading:
         identifier = self.subscription.identifier
         return (identifier,) if identifier and self.session.version == 5 else ()
 
+    @property
+    def oldest(self) -> float:
+        """The time before which everything is gone by any rule, dropped already or not."""
+        session = self.session
+        return session.now - max((rule.max_age for rule in session.tenant.rules.history.rules), default=0)
+
     def end(self) -> None:
         """Send nothing any more."""
         self._stop()

@@ -141,7 +141,6 @@ def loaded(broker: Broker, load: Load, answer: Answer) -> None:
         reading.session.tenant.history.asking.pop(reading, None)
     elif isinstance(query, Lost):
         reading.gap = reading.gap or bool(answer)
-        _load_heads(broker, reading, reading.seam + 1)
     elif isinstance(query, Heads):
         _take_heads(broker, reading, cast("Sequence[Head]", answer), query)
     else:
@@ -168,29 +167,27 @@ def _ask(broker: Broker, reading: Reading) -> None:
         return
     broker.recorder.flush()
     tenant.history.asking[reading] = None
-    if asked.after:
-        query = Lost(tenant.org_id, reading.subscription.inner_filter, asked.after)
-        _load(broker, reading, query)
-    else:
-        _load_heads(broker, reading, reading.seam + 1)
+    _load_heads(broker, reading, reading.seam + 1)
 
 
 def _load_heads(broker: Broker, reading: Reading, before: int) -> None:
     session, asked = reading.session, reading.asked
-    longest = max((rule.max_age for rule in session.tenant.rules.history.rules), default=0)
     query = Heads(
         org_id=session.tenant.org_id,
         topic_filter=reading.subscription.inner_filter,
         after=asked.after or 0,
         before=before,
-        since=max(asked.since or 0.0, session.now - longest),
+        since=max(asked.since or 0.0, reading.oldest),
         limit=min(_HEADS, asked.limit + 1),
     )
     _load(broker, reading, query)
 
 
 def _take_heads(broker: Broker, reading: Reading, heads: Sequence[Head], query: Heads) -> None:
-    """Take what may be read of a page; read the next one, or begin to send."""
+    """Take what may be read of a page; read the next one, or begin to send.
+
+    What is lost is asked behind the last one, so that what was trimmed meanwhile is told.
+    """
     reading.looked_at += len(heads)
     most = reading.asked.limit
     for head in heads:
@@ -205,8 +202,12 @@ def _take_heads(broker: Broker, reading: Reading, heads: Sequence[Head], query: 
                 _load_heads(broker, reading, heads[-1].id)
                 return
             reading.gap = True
-    reading.session.tenant.history.asking.pop(reading, None)
+    session, after = reading.session, reading.asked.after
+    session.tenant.history.asking.pop(reading, None)
     reading.heads.reverse()
+    if after and not reading.gap:
+        topic_filter = reading.subscription.inner_filter
+        _load(broker, reading, Lost(session.tenant.org_id, topic_filter, after, reading.oldest))
 
 
 def _load(broker: Broker, reading: Reading, query: Heads | Lost | Messages) -> None:

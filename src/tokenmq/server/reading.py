@@ -14,8 +14,8 @@ from typing import Any
 import structlog
 
 from tokenmq.broker.effects import Heads, Load, Lost
+from tokenmq.broker.ids import BLOCK
 from tokenmq.broker.reading import Answer
-from tokenmq.broker.recording import BLOCK
 from tokenmq.errors import TokenmqError
 from tokenmq.stores.history import HistoryQuery, HistoryStore
 from tokenmq.tracebacks import told
@@ -144,5 +144,5 @@ async def _ask(store: HistoryStore, load: Load) -> Answer:
             )
         )
     if isinstance(query, Lost):
-        return await store.lost_after(query.org_id, query.topic_filter, query.after)
+        return await store.lost_after(query.org_id, query.topic_filter, query.after, since=query.since)
     return await store.messages(query.org_id, query.ids)

@@ -56,10 +56,9 @@ class Storing(abc.ABC):
 
     def _record(self) -> None:
         """Have recorded what waits; ask the history when all of it is there."""
-        taken = self.broker.recorder.take()
-        if taken is not None:
-            self._save(taken)
         loads, self._loads = self._loads, []
+        for taken in self.broker.recorder.take():
+            self._save(taken)
         for load in loads:
             self._saves.after(partial(self.reader.load, load))
 

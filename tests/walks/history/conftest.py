@@ -124,7 +124,7 @@ class History:
             return found[: -query.limit - 1 : -1]
         ids = {record.id: record for record in there}
         if isinstance(query, Lost):
-            if query.after not in ids:
+            if query.after not in ids or ids[query.after].at < query.since:
                 return True
             return any(
                 matches(query.topic_filter, one.topic)

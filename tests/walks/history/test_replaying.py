@@ -300,6 +300,49 @@ def test_trimmed_before_it_reached_the_store_is_told_too(make_history):
     assert [(one.payload, told(one).get("gap")) for one in came] == [(b"3", "true"), (b"4", None)]
 
 
+@pytest.mark.parametrize(
+    ("most", "more", "first"),
+    [(2, 2, b"new"), (600, 50, b"50")],
+    ids=["all of them", "between two pages of heads"],
+)
+def test_what_is_trimmed_while_it_is_read_what_there_is_is_told(make_history, most, more, first):
+    history = make_history(HistoryRule("chat/#", 86_400, most))
+    alice, bob = history.joined("alice"), history.joined("bob")
+    history.read(bob, "chat/b", count=0)
+    alice.publish("chat/b", b"seen")
+    (seen,) = ids(bob.received())
+    for number in range(most):
+        alice.publish("chat/a", b"%d" % number)
+    history.waits = True
+    history.read(bob, "chat/a", after=seen)
+    history.go_on(1)
+    for _ in range(more):
+        alice.publish("chat/a", b"new")
+    history.tick()
+    history.waits = False
+    history.go_on()
+    history.turn()
+    came = bob.received()
+    assert (came[0].payload, told(came[0]).get("gap")) == (first, "true")
+    assert [told(one).get("gap") for one in came[1:]] == [None] * (len(came) - 1)
+
+
+def test_after_that_is_older_than_any_rule_is_gone_though_nobody_has_swept(make_history):
+    history = make_history(HistoryRule("chat/short", 60, 10), HistoryRule("chat/#", 600, 10))
+    alice, bob = history.joined("alice"), history.joined("bob")
+    history.read(bob, "chat/a", count=0)
+    alice.publish("chat/a", b"seen")
+    (seen,) = ids(bob.received())
+    history.world.clock.advance(600)
+    alice.publish("chat/a", b"new")
+    bob.received()
+    (new,) = history.read(bob, "chat/a", after=seen)[1]
+    assert (new.payload, told(new).get("gap")) == (b"new", None)
+    history.world.clock.advance(1)
+    (new,) = history.read(bob, "chat/a", after=seen)[1]
+    assert (new.payload, told(new).get("gap")) == (b"new", "true")
+
+
 def test_more_than_a_thousand_is_told(make_history):
     history = make_history(HistoryRule("chat/#", 86_400, 2_000))
     alice = history.joined("alice")
