@@ -95,6 +95,8 @@ class History:
             self.hub._going_on = True
 
     def tick(self) -> None:
+        """Let a second pass: what waits to be recorded is taken then."""
+        self.world.clock.advance(1)
         self.world.tick()
 
     # What is there

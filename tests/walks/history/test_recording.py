@@ -69,3 +69,21 @@ def test_oldest_goes_where_too_many_wait_again(make_history):
     history.tick()
     assert written(history, "chat/a") == list(range(100, 1_300))
     assert max(one.lost for one in history.kept()) == history.kept()[0].id - 64
+
+
+def test_what_waits_is_taken_once_a_second(make_history):
+    history = make_history(HistoryRule("chat/#", 86_400, 2_000))
+    alice, world = history.joined("alice"), history.world
+    alice.publish("chat/a", b"0")
+    history.tick()
+    alice.publish("chat/a", b"1")
+    world.clock.advance(0.75)
+    world.tick()
+    assert written(history, "chat/a") == [0]
+    world.clock.advance(0.25)
+    world.tick()
+    assert written(history, "chat/a") == [0, 1]
+    alice.publish("chat/a", b"2")
+    world.clock.advance(-3_600)  # somebody has set the clock
+    world.tick()
+    assert written(history, "chat/a") == [0, 1, 2]
