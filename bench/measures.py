@@ -17,6 +17,7 @@ QOS2 = ("--qos", "2", "--window", "50")
 DEEP = ("--qos", "1", "--window", "200")
 EACH = "--write-each"
 FRESH = ("--properties", "--fresh-properties")
+NO_LANE = "--no-local"
 FAN20 = ("--qos", "0", "--pairs", "1", "--fanout", "20")
 FAN1000 = ("--qos", "0", "--pairs", "1", "--fanout", "1000")
 SCATTERED = ("--qos", "0", "--scatter")
