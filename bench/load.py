@@ -93,8 +93,8 @@ def perform(options: argparse.Namespace) -> dict[str, object]:
             target, options.pairs, options.fanout, options.qos, options.payload_bytes, options.window,
             options.seconds, options.warmup_seconds, batch=not options.write_each,
             properties=options.properties, fresh_properties=options.fresh_properties, vary=options.vary,
-            scatter=options.scatter, no_local=options.no_local, persistent=options.persistent, verify=options.verify,
-            rate=options.rate, prefix=options.prefix,
+            scatter=options.scatter, no_local=options.no_local, persistent=options.persistent,
+            verify=options.verify, rate=options.rate, prefix=options.prefix,
         )  # fmt: skip
         if (plan.properties or plan.no_local) and target.version != 5:
             raise BadStream("properties and No Local need --version 5")
