@@ -48,11 +48,9 @@ class Terminal:
             self._lines.put(line.rstrip("\n"))
 
     def wait_for(self, text: str) -> None:
-        """Wait for a line that has this in it."""
-        while True:
+        """Wait until it has shown a line that has this in it."""
+        while not any(text in line for line in self.shown):
             self.shown.append(self._lines.get(timeout=PATIENCE_SECONDS))
-            if text in self.shown[-1]:
-                return
 
     def messages(self) -> list[str]:
         """Return all messages that it has shown, each as `who: what`."""
