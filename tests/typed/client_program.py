@@ -86,7 +86,7 @@ async def look_around(client: Client) -> None:
     async for event in client.presence_events("chat/room1"):
         told(event)
     await client.set_presence_state("chat/room1", {"typing": True})
-    said = await client.history("chat/room1", limit=50, since=datetime.fromtimestamp(0), from_oldest=True)
+    said = await client.history("chat/room1", limit=50, since="2026-01-01T00:00:00Z", from_oldest=True)
     assert_type(said, list[Message])
     assert_type(said[0].history_id, int | None)
     assert_type(said[0].published_at, datetime | None)
