@@ -16,6 +16,7 @@ QOS1 = ("--qos", "1", "--window", "50")
 QOS2 = ("--qos", "2", "--window", "50")
 DEEP = ("--qos", "1", "--window", "200")
 EACH = "--write-each"
+FRESH = ("--properties", "--fresh-properties")
 FAN20 = ("--qos", "0", "--pairs", "1", "--fanout", "20")
 FAN1000 = ("--qos", "0", "--pairs", "1", "--fanout", "1000")
 SCATTERED = ("--qos", "0", "--scatter")
@@ -192,6 +193,22 @@ def revoked(*, connections: int, at_once: bool) -> Measure:
         )
 
     return measure
+
+
+def under_history(measure: Measure) -> Measure:
+    """A row of ours with everything recorded, 24 hours, 100 messages a topic, and without (peer)."""
+
+    def with_and_without(bench: Bench, side: Side) -> Sample:
+        server = bench.tokenmq()
+        if side == "peer":
+            return measure(bench, "ours")
+        server.record({"topic": "#", "max_age": 86_400, "max_messages": 100})
+        try:
+            return measure(bench, "ours")
+        finally:
+            server.record()
+
+    return with_and_without
 
 
 def presence_heard(bench: Bench, side: Side) -> Sample:

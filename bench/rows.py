@@ -14,6 +14,7 @@ from bench.measures import (
     EACH,
     FAN20,
     FAN1000,
+    FRESH,
     PERSISTENT,
     QOS0,
     QOS1,
@@ -35,6 +36,7 @@ from bench.measures import (
     revoked,
     tokens,
     tokens_to_bare,
+    under_history,
 )
 
 OTHER_PAIRS = 3  # samples of each broker beside Mosquitto
@@ -145,11 +147,11 @@ ROWS = (
     ),
     Row(
         "qos0-fresh", "QoS 0, 10 pairs, MQTT 5, properties that differ on every message",
-        pubsub(*QOS0, "--properties", "--fresh-properties", version=5), Wanted(at_least=1.5),
+        pubsub(*QOS0, *FRESH, version=5), Wanted(at_least=1.5),
     ),
     Row(
         "qos1-fresh", "QoS 1, 10 pairs, MQTT 5, properties that differ on every message",
-        pubsub(*QOS1, "--properties", "--fresh-properties", version=5), Wanted(at_least=1.5),
+        pubsub(*QOS1, *FRESH, version=5), Wanted(at_least=1.5),
     ),
     Row(
         "fan20-props", "fan-out 1 → 20, QoS 0, MQTT 5, properties on every message, deliveries/s",
@@ -215,6 +217,20 @@ ROWS = (
     Row(
         "decision-rules", "one decision, not cached, 1,000 policy rules to the starting policy, ns",
         decision("uncached_rules_ns", "uncached_64_ns"), Wanted(at_most=1.5), warm=False, per_second=False,
+    ),
+    Row(
+        "history-qos0", "QoS 0, the full path, all of it recorded, 100 a topic; to nothing recorded",
+        under_history(pubsub(*QOS0, *FRESH, version=5)), Wanted(at_least=0.7), extra=True,
+        overhead_seconds=1.4,
+    ),
+    Row(
+        "history-qos1", "QoS 1, the full path, all of it recorded, 100 a topic; to nothing recorded",
+        under_history(pubsub(*QOS1, *FRESH, version=5)), Wanted(at_least=0.7), extra=True,
+        overhead_seconds=1.4,
+    ),
+    Row(
+        "history-lane", "QoS 1, batched writes, all of it recorded; to nothing recorded, which has lanes",
+        under_history(pubsub(*QOS1)), extra=True, overhead_seconds=1.4,
     ),
     Row(
         "history-last", "the last 50 of one topic among a million messages, ms; to their p95",

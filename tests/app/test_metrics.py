@@ -177,6 +177,7 @@ async def test_metrics_are_what_they_say(world: World) -> None:
         "tokenmq_publishes_refused_total{reason=rights}": 1,
         "tokenmq_messages_dropped_total{reason=queue_full}": 2,
         "tokenmq_messages_dropped_total{reason=not_taken}": 0,
+        "tokenmq_history_lost_total": 7,
         "tokenmq_queued_messages": 3,
         "tokenmq_longest_queue_messages": 3,
         "tokenmq_retained_messages": 1,
@@ -201,6 +202,11 @@ async def test_metrics_are_what_they_say(world: World) -> None:
     }
     assert {name: read.get(name) for name in expected} == expected
     assert read["tokenmq_commit_seconds_count"] >= 4
+
+
+async def test_messages_that_are_replayed_are_counted(world: World) -> None:
+    world.hub.broker.counters.replayed = 3
+    assert world.read()["tokenmq_history_replayed_total"] == 3
 
 
 async def test_keys_that_end_soon_are_counted(world: World) -> None:

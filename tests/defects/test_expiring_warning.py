@@ -11,6 +11,7 @@ import pytest
 from tokenmq import clock
 from tokenmq.access.identity import Identity
 from tokenmq.access.policy import STARTING_POLICY
+from tokenmq.access.recording import HistoryRules
 from tokenmq.config import BrokerSettings
 from tokenmq.mqtt import codec
 from tokenmq.mqtt.packets import Connect, Pingreq, Publish, Subscribe
@@ -66,6 +67,7 @@ def test_it_goes_by_the_life_of_the_token(
         connected=lambda who, client_id: None,
         settings_of=lambda org_id: OrganizationSettings(),
         policy_of=lambda org_id: STARTING_POLICY,
+        history_rules_of=lambda org_id: HistoryRules(),
     )
     hub = Hub(BrokerSettings(), doors, doors, doors, doors)
     link, transport = hub.make_link(Peer("127.0.0.1", 50_000, "tcp", None, trusted=True)), Transport()

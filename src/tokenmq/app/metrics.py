@@ -141,6 +141,10 @@ def _of_broker(broker: Broker) -> Iterator[Metric]:
         "tokenmq_unstored_bytes", "Bytes that came in and wait for the store.", value=broker.unstored.bytes
     )
     yield _by_one("tokenmq_messages_dropped", "Messages that a receiver did not get.", "reason", dropped)
+    text = "Recorded messages that went out to those who subscribed and asked for them."
+    yield CounterMetricFamily("tokenmq_history_replayed", text, value=counters.replayed)
+    text = "Messages that were to be recorded and are not."
+    yield CounterMetricFamily("tokenmq_history_lost", text, value=counters.history_lost)
     decisions = {
         (action, "allowed" if allowed else "denied"): count
         for (action, allowed), count in counters.decisions.items()
