@@ -77,8 +77,10 @@ def run() -> int:
     try:
         asyncio.run(main(*sys.argv[1:]))
     except* (TokenmqError, httpx2.HTTPError) as errors:
+        error = errors.exceptions[0]
+        said = error.response.text if isinstance(error, httpx2.HTTPStatusError) else error
+        say(f"* refused: {said}")
         refused = 1
-        say(f"* refused: {errors.exceptions[0]}")
     return refused
 
 

@@ -183,5 +183,6 @@ def test_who_may_not_know_is_told_so_and_nothing_else(
 
 def test_name_that_is_no_users_is_refused(join: Callable[[str], Terminal]) -> None:
     terminal = join("server")
-    terminal.wait_for("* refused: ")
+    terminal.wait_for("is reserved for the servers' own connections")
+    assert terminal.shown[-1].startswith("* refused: ")
     assert terminal.wait_until_it_ends() == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -197,9 +198,10 @@ def test_who_may_not_know_sees_that_and_nothing_else(quick: Any, join: Any) -> N
     answer = quick.service.call("PUT", "/v2/acl", json={"version": "1", "rules": rules})
     assert answer.status_code == 200, answer.text
     publish(quick.service, "a secret")
-    for name in denied:
+    for name, permission in denied.items():
         window = join(name)
-        expect(window.page.locator("#status")).to_contain_text("not allowed", timeout=PATIENCE_MS)
+        reason = re.compile(f"not allowed: .*denies {permission} on {ROOM}")
+        expect(window.page.locator("#status")).to_have_text(reason, timeout=PATIENCE_MS)
         assert window.said() == []
     join("alice").sees_last("server", "a secret")
     # No user has this name: the page says what the token service says.
