@@ -232,7 +232,7 @@ async def test_a_connection_that_is_taken_and_ended_in_one_breath_is_a_lost_one(
 async def test_a_watch_that_is_left_while_a_connection_begins_is_not_left_with_the_broker(
     broker: Any,
 ) -> None:
-    """Its snapshot on the second connection comes before the answer to the last SUBSCRIBE of the beginning."""
+    """Its snapshot on the second connection comes before the answer to the last SUBSCRIBE that begins it."""
     topic, told = b"$presence/a", b'{"event":"snapshot","members":[]}'
     snapshot = bytes([0x30, 2 + len(topic) + 1 + len(told), 0, len(topic)]) + topic + b"\0" + told
     fake = broker(
@@ -247,7 +247,8 @@ async def test_a_watch_that_is_left_while_a_connection_begins_is_not_left_with_t
         client.on_connected(lambda _: connected.set())
         async with contextlib.aclosing(client.presence_events("a")) as events:
             await anext(events)
-            fake.script[:] = [(CONNECT, b"\x20\x03\x01\x00\x00"), (SUBSCRIBE, snapshot), (UNSUBSCRIBE, b"")]
+            going_on = b"\x20\x03\x01\x00\x00"
+            fake.script[:] = [(CONNECT, going_on), (SUBSCRIBE, snapshot), (UNSUBSCRIBE, b"")]
             fake.hang_up()
             await anext(events)
         assert not client.is_connected
