@@ -177,6 +177,21 @@ def idle_memory(bench: Bench, side: Side) -> Sample:
         return Sample((server.memory_bytes() - before) / count)
 
 
+def under_history(measure: Measure) -> Measure:
+    """A load on our server while every message is recorded, for a day, 100 of each topic; and while none is."""
+
+    def recording(bench: Bench, side: Side) -> Sample:
+        server = bench.tokenmq()
+        rule: dict[str, object] = {"topic": "#", "max_age": 86_400, "max_messages": 100}
+        server.record([rule] if side == "ours" else [])
+        try:
+            return measure(bench, "ours")
+        finally:
+            server.record([])
+
+    return recording
+
+
 def revoked(*, connections: int, at_once: bool) -> Measure:
     """Microseconds from the answer of a revocation to the last byte, and from its request on (peer)."""
 

@@ -22,21 +22,23 @@ def environment(**settings: str) -> dict[str, str]:
     return kept | {f"TOKENMQ_{name}": value for name, value in settings.items()}
 
 
-def post(port: int, path: str, body: dict[str, object], *, key: str, seconds: float) -> dict[str, object]:
-    """POST with a key, wait for the answer, and return what it says.
+def post(
+    port: int, path: str, body: dict[str, object], *, key: str, seconds: float, method: str = "POST"
+) -> dict[str, object]:
+    """POST, or PUT, with a key, wait for the answer, and return what it says.
 
     Raises: OSError and HTTPException without an answer; Refused for one that is not 200 or 201.
     """
     connection = http.client.HTTPConnection(HOST, port, timeout=seconds)
     try:
         headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
-        connection.request("POST", path, json.dumps(body), headers)
+        connection.request(method, path, json.dumps(body), headers)
         answer = connection.getresponse()
         content = answer.read()
     finally:
         connection.close()
     if answer.status not in (200, 201):
-        raise Refused(f"POST {path} was answered {answer.status}: {content[:200]!r}")
+        raise Refused(f"{method} {path} was answered {answer.status}: {content[:200]!r}")
     found: dict[str, object] = json.loads(content)
     return found
 

@@ -35,6 +35,7 @@ from bench.measures import (
     revoked,
     tokens,
     tokens_to_bare,
+    under_history,
 )
 
 OTHER_PAIRS = 3  # samples of each broker beside Mosquitto
@@ -215,6 +216,18 @@ ROWS = (
     Row(
         "decision-rules", "one decision, not cached, 1,000 policy rules to the starting policy, ns",
         decision("uncached_rules_ns", "uncached_64_ns"), Wanted(at_most=1.5), warm=False, per_second=False,
+    ),
+    Row(
+        "history", "QoS 1, as qos1-fresh, every message recorded, 100 a topic; to none recorded",
+        under_history(pubsub(*QOS1, "--properties", "--fresh-properties", version=5)), Wanted(at_least=0.7),
+    ),
+    Row(
+        "history-qos0", "QoS 0, as qos0-fresh, every message recorded, 100 a topic; to none recorded",
+        under_history(pubsub(*QOS0, "--properties", "--fresh-properties", version=5)), Wanted(at_least=0.7),
+    ),
+    Row(
+        "history-plain", "QoS 1, as qos1, every message recorded, 100 a topic; to none recorded",
+        under_history(pubsub(*QOS1)),
     ),
     Row(
         "history-last", "the last 50 of one topic among a million messages, ms; to their p95",

@@ -263,6 +263,10 @@ class Tokenmq(Server):
         path.write_text("".join(f"{username}\t{password}\n" for username, password in tokens))
         return path
 
+    def record(self, rules: list[dict[str, object]]) -> None:
+        """Record messages by these rules from now on."""
+        self._post("/v2/history/rules", self.key, {"rules": rules}, method="PUT")
+
     def key_file(self) -> Path:
         path = self.folder / "key"
         path.write_text(self.key)
@@ -279,8 +283,10 @@ class Tokenmq(Server):
         self.key = str(made["key"])
         return str(made["id"])
 
-    def _post(self, path: str, key: str, body: dict[str, object]) -> dict[str, object]:
+    def _post(
+        self, path: str, key: str, body: dict[str, object], *, method: str = "POST"
+    ) -> dict[str, object]:
         try:
-            return post(self.http_port, path, body, key=key, seconds=10)
+            return post(self.http_port, path, body, key=key, seconds=10, method=method)
         except Refused as error:
             raise NotMeasurable(str(error)) from error
