@@ -178,7 +178,7 @@ def idle_memory(bench: Bench, side: Side) -> Sample:
 
 
 def under_history(measure: Measure) -> Measure:
-    """A load on our server while every message is recorded, for a day, 100 of each topic; and while none is."""
+    """A load on our server while every message is recorded, a day, 100 a topic; and while none is."""
 
     def recording(bench: Bench, side: Side) -> Sample:
         server = bench.tokenmq()
