@@ -88,16 +88,6 @@ class Run(NamedTuple):
     forward: bytes
     expires_at: float | None
 
-    @property
-    def messages(self) -> int:
-        """How many there are."""
-        return len(self.packets) // self.size
-
-    def payloads(self, passed: int) -> list[bytes]:
-        """Return what they say, but for the first so many."""
-        packets, size, at = self.packets, self.size, self.payload_at
-        return [packets[start + at : start + size] for start in range(passed * size, len(packets), size)]
-
 
 class Asking(Protocol):
     """What is to be read when all that was recorded so far is in the store."""
@@ -229,25 +219,27 @@ class Recorder:
 
     def record_run(self, session: Session, run: Run) -> None:
         """Give messages that are routed in this step their ids, and let wait what may stay of them."""
-        tenant, most = session.tenant, run.rule.max_messages
-        first = self.next_id(run.messages)
+        rule, topic, qos, packets, size, at, forward, expires_at = run
+        tenant, most, count = session.tenant, rule.max_messages, len(packets) // size
+        first = self.next_id(count)
         if not first:
-            self.note_lost(tenant, run.messages)
+            self.note_lost(tenant, count)
             return
-        passed = max(0, run.messages - most)
-        stop = first + run.messages * STEP
-        tenant.history.newest = stop - STEP
-        waiting = self._waiting(tenant, run.topic)
+        tenant.history.newest = first + (count - 1) * STEP
+        passed = max(0, count - most)
+        retain = False  # what is to be retained has no lane
         org_id, user_id, now = tenant.org_id, session.identity.user_id, self._broker.moment.now
         records = [
             HistoryRecord(
-                *(id_, org_id, run.topic, payload, run.qos, False, run.forward),
-                *(now, run.expires_at, user_id, most),
+                first + index * STEP, org_id, topic, packets[index * size + at : (index + 1) * size],
+                qos, retain, forward, now, expires_at, user_id, most,
             )
-            for id_, payload in zip(
-                range(first + passed * STEP, stop, STEP), run.payloads(passed), strict=True
-            )
-        ]
+            for index in range(passed, count)
+        ]  # fmt: skip
+        if count == 1:
+            self.add(tenant, records[0])
+            return
+        waiting = self._waiting(tenant, topic)
         for _ in range(len(waiting.records) + len(records) - most):
             self._let_go(waiting)
         if passed:

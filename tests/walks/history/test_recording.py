@@ -201,6 +201,8 @@ def test_durable_message_is_passed_on_and_acknowledged_when_it_is_recorded_each_
     history = make_history(HistoryRule("chat/#", 86_400, 9, durable=True))
     alice, bob = history.joined("alice"), history.joined("bob")
     bob.subscribe("chat/#")
+    alice.publish("chat/a", b"0")
+    assert [one.payload for one in bob.received()] == [b"0"]
     for packet_id in (1, 2, 3):
         history.world.kept.waits = True
         alice.send(Publish("chat/a", b"x", qos=1, packet_id=packet_id))
