@@ -234,6 +234,6 @@ async def test_q27_a_payload_that_is_not_the_text_it_says_reaches_nobody_not_eve
     bob.received()
     session, broker = ann.session, instance.hub.broker
     data = codec.encode(Publish("chat/a", b"\xff", payload_format_indicator=1), 5)
-    assert forward(data, 0, session, broker.dirty, broker.counters, 1 << 20) == 0
+    assert forward(data, 0, session, broker.dirty, broker.counters, broker.recorder, 1 << 20) == 0
     assert (broker.dirty, bob.session.chunks) == ([], [])
     assert [packet.reason_code for packet in ann.send_bytes(data)] == [0x99]

@@ -19,7 +19,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from tokenmq.access.permission import Permission
-from tokenmq.broker import publishing, recording, retaining, wills
+from tokenmq.broker import naming, publishing, retaining, wills
 from tokenmq.broker.publication import Arriving, For, Publication, Told
 from tokenmq.broker.records import ReceivedRecord, RetainedRecord
 from tokenmq.broker.refusals import FULL, REVOKED, Refusal, refusal
@@ -60,7 +60,7 @@ def _begin(broker: Broker, publication: Publication) -> None:
         return
     route = session.tenant.routes.route(packet.topic)
     if packet.qos and route.rule is not None and (route.rule.durable or route.keeps_stamps):
-        recording.begin(broker, publication, route.rule)
+        naming.begin(broker, publication, route.rule)
         if publication.refused is not None:
             return
     waits = publication.is_recorded
@@ -215,7 +215,7 @@ def _go_on(broker: Broker, session: Session) -> None:
 def _must_wait_again(broker: Broker, publication: Publication) -> bool:
     """Have kept what is to be kept as things stand now and is not; wait again if there was anything."""
     packet, tenant = publication.packet, publication.session.tenant
-    behind = recording.must_wait(broker, publication)
+    behind = naming.must_wait(broker, publication)
     if publication.refused is not None:
         return False
     owes = behind and publication.is_recorded
@@ -248,7 +248,7 @@ def _undo(broker: Broker, publication: Publication) -> None:
     would pile up.
     """
     session, packet = publication.session, publication.packet
-    recording.undo(broker, publication)
+    naming.undo(broker, publication)
     if not publication.kept:
         publication.message.number = 0
     for key in list(publication.deliveries):
@@ -266,7 +266,7 @@ def _undo(broker: Broker, publication: Publication) -> None:
 def _finish(broker: Broker, publication: Publication) -> None:
     """Route to those who are subscribed and allowed now, and answer."""
     session, packet, message = publication.session, publication.packet, publication.message
-    recording.finish(broker, publication)
+    naming.finish(broker, publication)
     is_named = publication.noted_id == message.history_id
     if (
         message.number

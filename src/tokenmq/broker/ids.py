@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 
-# An id is this many times a number, plus the number of the node.
-_NODES = 64
+# An id is this many times a number, plus the number of the node; from one to the next it grows by as much.
+STEP = 64
 # Numbers that are reserved at a time: a tenth of a second's worth is still there when half are.
 BLOCK = 100_000
 
@@ -30,7 +30,7 @@ class Ids:
     def add(self, first: int, count: int) -> None:
         """Take in a block of numbers."""
         if not self.floor:
-            self.floor = first * _NODES - 1
+            self.floor = first * STEP - 1
         self._blocks.append((first, first + count))
         self._left += count
         self.asked = False
@@ -40,13 +40,14 @@ class Ids:
         """Whether the next block is wanted."""
         return self._left < BLOCK // 2
 
-    def next(self) -> int:
-        """Return an id that nobody had; 0 if there is none."""
-        if self._next == self._stop:
+    def next(self, count: int = 1) -> int:
+        """Return the first of so many ids in a row that nobody had; 0 if there are none."""
+        while self._stop - self._next < count:
             if not self._blocks:
                 return 0
+            self._left -= self._stop - self._next
             self._next, self._stop = self._blocks.popleft()
-        found = self._next * _NODES
-        self._next += 1
-        self._left -= 1
+        found = self._next * STEP
+        self._next += count
+        self._left -= count
         return found

@@ -21,9 +21,11 @@ caller, who takes the full path for one packet and comes back: a length that is 
 minimal, a topic without a lane, properties that are not plain, a packet identifier that
 is in use or beyond the receive maximum, QoS 2 of a session that outlives its connection, any other packet.
 
+What is passed on under a rule of the history is told to the recorder, a run at once.
+
 Nothing outside reaches in here. What is touched on the way are bytes, ints, lists, sets and
 dicts; calls are made for what is not plain alone (`look_at`, `deliver`, `acknowledged`,
-`taken`).
+`taken`), and for what is recorded.
 """
 
 from __future__ import annotations
@@ -32,12 +34,15 @@ import struct
 from typing import TYPE_CHECKING
 
 from tokenmq.broker.blocks import PLAIN
-from tokenmq.broker.runs import packet_ids_of
+from tokenmq.broker.recording import Run
+from tokenmq.broker.runs import packet_ids_of, text_of
 
 if TYPE_CHECKING:
+    from tokenmq.access.recording import HistoryRule
     from tokenmq.broker.counters import Counters
     from tokenmq.broker.message import Expiry
     from tokenmq.broker.outbox import Outbox
+    from tokenmq.broker.recording import Recorder
     from tokenmq.broker.session import Session
 
 _PUBLISH_QOS_0 = 0x30
@@ -60,11 +65,19 @@ class Lane:
         at_qos_1: of these, the ones that subscribed at QoS 1.
         at_qos_2: of these, the ones that subscribed at QoS 2.
         acknowledging: those at QoS 1 and 2.
+        topic: its name.
+        rule: what is recorded of it; None: nothing.
     """
 
-    __slots__ = ("acknowledging", "at_qos_0", "at_qos_1", "at_qos_2", "live", "receivers")
+    __slots__ = (
+        "acknowledging", "at_qos_0", "at_qos_1", "at_qos_2", "live", "receivers", "rule", "topic",
+    )  # fmt: skip
 
-    def __init__(self, receivers: list[tuple[Session, int]]) -> None:
+    def __init__(
+        self, topic: str, receivers: list[tuple[Session, int]], rule: HistoryRule | None = None
+    ) -> None:
+        self.topic = topic
+        self.rule = rule
         self.live = True
         self.at_qos_0 = [session for session, qos in receivers if qos == 0]
         self.at_qos_1 = [session for session, qos in receivers if qos == 1]
@@ -79,7 +92,13 @@ class Lane:
 
 
 def forward(  # noqa: C901 - one loop on purpose, see the theory of operation
-    data: bytes, pos: int, session: Session, dirty: list[Outbox], counters: Counters, max_packet_bytes: int
+    data: bytes,
+    pos: int,
+    session: Session,
+    dirty: list[Outbox],
+    counters: Counters,
+    recorder: Recorder,
+    max_packet_bytes: int,
 ) -> int:
     """Forward what has a lane and take in acknowledgements, as far as that goes.
 
@@ -89,6 +108,7 @@ def forward(  # noqa: C901 - one loop on purpose, see the theory of operation
         session: the publisher.
         dirty: outboxes that have something to write; added to.
         counters: counted up.
+        recorder: is told what is to be recorded.
         max_packet_bytes: larger packets are left to the full path, which refuses them.
 
     Returns: where the first packet begins that is not plain; `len(data)` if there is none.
@@ -131,6 +151,8 @@ def forward(  # noqa: C901 - one loop on purpose, see the theory of operation
         if not lane.live:
             del lanes[data[body + 2 : topic_end]]
             return pos
+        if lane.rule is not None and session.tenant.history.pending:  # ids are in the order of routing
+            return pos
         block_at = topic_end if first == _PUBLISH_QOS_0 else topic_end + 2
         block = b""
         known = PLAIN
@@ -152,7 +174,7 @@ def forward(  # noqa: C901 - one loop on purpose, see the theory of operation
             return pos
         run = _run(data, pos, size, data[pos:topic_end], block, block_at - pos)
         if known.is_text:
-            run = _text(run, size, block_end - pos)
+            run = text_of(run, size, block_end - pos)
             if not run:
                 return pos
         expiry = known.expiry(block_at - pos, session.now) if known.expires_after else None
@@ -164,6 +186,12 @@ def forward(  # noqa: C901 - one loop on purpose, see the theory of operation
             run = _pass_on_at_qos_2(run, size, topic_end - pos, session, lane, expiry, dirty, counters)
         if not run:
             return pos
+        if lane.rule is not None:
+            end_at = None if expiry is None else expiry.moment
+            passed_on = Run(
+                lane.rule, lane.topic, first >> 1 & 3, run, size, block_end - pos, block[1:], end_at
+            )
+            recorder.record_run(session, passed_on)
         pos += len(run)
     return pos
 
@@ -179,23 +207,6 @@ def _run(data: bytes, pos: int, size: int, head: bytes, block: bytes, offset: in
     if stop > len(data):
         stop -= size
     return data[pos:stop]
-
-
-def _text(run: bytes, size: int, offset: int) -> bytes:
-    """Return the packets of a run up to the first whose payload is not UTF-8, which it says it is."""
-    for start in range(0, len(run), size):
-        payload = run[start + offset : start + size]
-        if not payload.isascii() and not _is_utf8(payload):
-            return run[:start]
-    return run
-
-
-def _is_utf8(payload: bytes) -> bool:
-    try:
-        payload.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 def _pass_on_at_qos_0(

@@ -7,11 +7,12 @@ store (`arriving`) with the id that it has already: as long as one does, the org
 other messages that are to be recorded go the same way, behind it. If one comes through late
 all the same (somebody else was to have it in the store by then), it gets another id.
 
-All others are routed at once, and their records wait here by topic. What would be trimmed
-from the topic anyway never reaches the store. The owner of the broker takes what waits with
-its tick, when much does, or when somebody wants to read; while the store is slow, more is
-trimmed here. What waits is bounded in bytes for all together: the oldest of the topic that has
-waited longest goes, counted. What the store did not take waits again.
+All others are routed at once, alone or as a run of a `lane`, and their records wait here by
+topic. What would be trimmed from the topic anyway never reaches the store. The owner of the
+broker takes what waits with its tick, when much does, or when somebody wants to read; while
+the store is slow, more is trimmed here. What waits is bounded in bytes for all together: the
+oldest of the topic that has waited longest goes, counted. What the store did not take waits
+again.
 
 The next block of ids is asked for before the last one is used up. Without an id nothing is recorded.
 """
@@ -19,20 +20,18 @@ The next block of ids is asked for before the last one is used up. Without an id
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import msgspec
 
 from tokenmq.broker.effects import Reserve
-from tokenmq.broker.ids import BLOCK, Ids
+from tokenmq.broker.ids import BLOCK, STEP, Ids
 from tokenmq.broker.records import Change, HistoryRecord, put
-from tokenmq.broker.refusals import FULL
 
 if TYPE_CHECKING:
     from tokenmq.access.recording import HistoryRule
     from tokenmq.broker.broker import Broker
     from tokenmq.broker.message import Message
-    from tokenmq.broker.publication import Publication
     from tokenmq.broker.session import Session
     from tokenmq.broker.tenant import Tenant
 
@@ -70,6 +69,26 @@ class Waiting:
         else:
             part.records.extend(self.records.popleft() for _ in range(most))
         return part
+
+
+class Run(NamedTuple):
+    """Messages that were passed on together, to be recorded.
+
+    Attributes:
+        packets: as they came, one after the other.
+        size: bytes of each.
+        payload_at: where the payload stands in each.
+        forward, expires_at: as of `HistoryRecord`, all alike.
+    """
+
+    rule: HistoryRule
+    topic: str
+    qos: int
+    packets: bytes
+    size: int
+    payload_at: int
+    forward: bytes
+    expires_at: float | None
 
 
 class Asking(Protocol):
@@ -167,10 +186,10 @@ class Recorder:
 
     # Ids
 
-    def next_id(self) -> int:
-        """Return an id, 0 if there is none; have more reserved in time."""
+    def next_id(self, count: int = 1) -> int:
+        """Return the first of so many ids in a row, 0 if there are none; have more reserved in time."""
         ids = self.ids
-        found = ids.next()
+        found = ids.next(count)
         if ids.few and not ids.asked:
             self.reserve()
         return found
@@ -211,17 +230,54 @@ class Recorder:
             message.recorded = record
             self.add(session.tenant, record)
 
+    def record_run(self, session: Session, run: Run) -> None:
+        """Give messages that are routed in this step their ids, and let wait what may stay of them."""
+        rule, topic, qos, packets, size, at, forward, expires_at = run
+        tenant, most, count = session.tenant, rule.max_messages, len(packets) // size
+        first = self.next_id(count)
+        if not first:
+            self.note_lost(tenant, count)
+            return
+        tenant.history.newest = first + (count - 1) * STEP
+        passed = max(0, count - most)
+        retain = False  # what is to be retained has no lane
+        org_id, user_id, now = tenant.org_id, session.identity.user_id, self._broker.moment.now
+        records = [
+            HistoryRecord(
+                first + index * STEP, org_id, topic, packets[index * size + at : (index + 1) * size],
+                qos, retain, forward, now, expires_at, user_id, most,
+            )
+            for index in range(passed, count)
+        ]  # fmt: skip
+        if count == 1:
+            self.add(tenant, records[0])
+            return
+        waiting = self._waiting(tenant, topic)
+        for _ in range(len(waiting.records) + len(records) - most):
+            self._let_go(waiting)
+        if passed:
+            waiting.lost = first + (passed - 1) * STEP
+        waiting.records.extend(records)
+        self._added(len(records) * _size(records[0]))
+
     def add(self, tenant: Tenant, record: HistoryRecord) -> None:
         """Let a record wait; the oldest of its topic goes if there are too many."""
-        waiting = tenant.history.waiting.get(record.topic)
-        if waiting is None:
-            waiting = tenant.history.waiting[record.topic] = Waiting()
-            self._with_some[tenant] = None
+        waiting = self._waiting(tenant, record.topic)
         records = waiting.records
         if len(records) >= record.most:
             self._let_go(waiting)
         records.append(record)
-        self._bytes += _size(record)
+        self._added(_size(record))
+
+    def _waiting(self, tenant: Tenant, topic: str) -> Waiting:
+        waiting = tenant.history.waiting.get(topic)
+        if waiting is None:
+            waiting = tenant.history.waiting[topic] = Waiting()
+            self._with_some[tenant] = None
+        return waiting
+
+    def _added(self, size: int) -> None:
+        self._bytes += size
         if self._bytes > _MUCH_BYTES:
             self.due = self.due or not self._under_way
             if self._bytes + self._under_way > self._max_bytes:
@@ -314,75 +370,6 @@ class Recorder:
                 continue
             tenant.history.lost = max(tenant.history.lost, self._let_go(topics[topic]))
             self.note_lost(tenant, 1)
-
-
-# Messages that wait before they are routed
-
-
-def begin(broker: Broker, publication: Publication, rule: HistoryRule) -> None:
-    """Give a message that waits its id, and have it recorded along if its rule is durable.
-
-    Effects: without an id it is refused where the rule is durable, else not recorded, and counted.
-    """
-    session, message = publication.session, publication.message
-    durable = rule.durable and message.qos > 0
-    record = broker.recorder.record_of(session, message, rule)
-    message.name(record)
-    publication.is_recorded = durable
-    if record is not None:
-        session.tenant.history.pending[record.id] = None
-        if durable:
-            broker.keeping.put(record, owned=True)
-    elif durable:
-        publication.refused = FULL
-    else:
-        broker.recorder.note_lost(session.tenant, 1)
-
-
-def must_wait(broker: Broker, publication: Publication) -> bool:
-    """See to it that a message that could be routed now has the id that it is to have.
-
-    One that comes through late, after greater ids, or that has none yet gets another.
-
-    Returns: whether it waits: for its own record, or behind other messages with ids.
-    """
-    message, tenant = publication.message, publication.session.tenant
-    rule = tenant.routes.route(message.topic).rule
-    if rule is None and message.recorded is None:
-        return False
-    durable = rule is not None and rule.durable and message.qos > 0
-    is_late = message.recorded is None or message.recorded.id < tenant.history.newest
-    if not is_late and publication.is_recorded >= durable:
-        return False
-    undo(broker, publication)
-    if rule is None:
-        return False
-    begin(broker, publication, rule)
-    if publication.refused is not None or message.recorded is None:
-        return False
-    return durable or len(tenant.history.pending) > 1
-
-
-def undo(broker: Broker, publication: Publication) -> None:
-    """Take back the id of a message, and what is recorded of it, if anything is."""
-    record = publication.message.recorded
-    if record is None:
-        return
-    publication.message.name(None)
-    publication.session.tenant.history.pending.pop(record.id, None)
-    if publication.is_recorded and publication.kept:
-        broker.keeping.drop(HistoryRecord, record.id)
-    publication.is_recorded = False
-
-
-def finish(broker: Broker, publication: Publication) -> None:
-    """Have a message that is routed in this step recorded, if it is not yet."""
-    record, tenant = publication.message.recorded, publication.session.tenant
-    if record is not None:
-        tenant.history.pending.pop(record.id, None)
-        tenant.history.newest = record.id
-        if not publication.is_recorded:
-            broker.recorder.add(tenant, record)
 
 
 def _id(record: HistoryRecord) -> int:

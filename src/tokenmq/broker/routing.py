@@ -117,11 +117,14 @@ class Route:
         weight: levels of the topic, and targets.
     """
 
-    __slots__ = ("_lanes", "groups", "keeps_stamps", "live", "one_by_one", "rule", "targets", "weight")
+    __slots__ = (
+        "_lanes", "_topic", "groups", "keeps_stamps", "live", "one_by_one", "rule", "targets", "weight",
+    )  # fmt: skip
 
     def __init__(
         self, topic: str, targets: list[Target], groups: list[Candidates], rule: HistoryRule | None = None
     ) -> None:
+        self._topic = topic
         self.targets = targets
         self.rule = rule
         self.keeps_stamps = any(t.stamped and t.qos and t.session.number for t in targets)
@@ -151,7 +154,7 @@ class Route:
                 lane.end()
 
     def _build_lane(self, version: int, max_packet_bytes: int) -> Lane | None:
-        if not self.targets or self.one_by_one or self.rule is not None:
+        if not self.targets or self.one_by_one or (self.rule is not None and self.rule.durable):
             return None
         for target in self.targets:
             session = target.session
@@ -161,10 +164,10 @@ class Route:
                 or target.no_local
                 or session.max_packet_bytes < max_packet_bytes
                 or session.aliases is not None
-                or target.prefix
+                or target.reads
             ):
                 return None
-        return Lane([(target.session, target.qos) for target in self.targets])
+        return Lane(self._topic, [(target.session, target.qos) for target in self.targets], self.rule)
 
 
 def _with_readers(topic: str, targets: dict[Session, Target], readers: list[Subscription]) -> list[Target]:

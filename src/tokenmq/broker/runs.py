@@ -19,6 +19,23 @@ def packet_ids_of(run: bytes, size: int, offset: int) -> tuple[int, ...]:
     return struct.unpack(f">{count}H", pairs)
 
 
+def text_of(run: bytes, size: int, offset: int) -> bytes:
+    """Return the packets of a run up to the first whose payload is not UTF-8, which it says it is."""
+    for start in range(0, len(run), size):
+        payload = run[start + offset : start + size]
+        if not payload.isascii() and not _is_utf8(payload):
+            return run[:start]
+    return run
+
+
+def _is_utf8(payload: bytes) -> bool:
+    try:
+        payload.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 def topic_of(packet: bytes) -> str:
     """Return the topic of a PUBLISH, with whatever stands before it."""
     at = 2
