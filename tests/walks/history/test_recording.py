@@ -87,3 +87,21 @@ def test_what_waits_is_taken_once_a_second(make_history):
     world.clock.advance(-3_600)  # somebody has set the clock
     world.tick()
     assert written(history, "chat/a") == [0, 1, 2]
+
+
+def test_what_is_lost_is_told_up_to_the_newest_when_older_ones_go_after_it(make_history):
+    history = make_history(HistoryRule("chat/#", 86_400, 10))
+    alice = history.joined("alice")
+    kept = history.world.kept
+    kept.waits = True
+    for number in range(10):
+        alice.publish("chat/a", b"%d" % number)
+    history.tick()
+    for number in range(10, 35):
+        alice.publish("chat/a", b"%d" % number)
+    kept.fails = True
+    kept.go_on(1)
+    kept.fails = kept.waits = False
+    history.tick()
+    assert written(history, "chat/a") == list(range(25, 35))
+    assert max(one.lost for one in history.kept()) == history.kept()[0].id - 64
