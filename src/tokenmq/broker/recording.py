@@ -355,7 +355,7 @@ class Recorder:
 
     def _let_go(self, waiting: Waiting) -> int:
         oldest = waiting.records.popleft()
-        waiting.lost = oldest.id
+        waiting.lost = max(waiting.lost, oldest.id)
         self._bytes -= _size(oldest)
         return oldest.id
 

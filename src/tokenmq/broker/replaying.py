@@ -31,7 +31,7 @@ from tokenmq.broker import retaining, stamping
 from tokenmq.broker.asking import Asked, split_history
 from tokenmq.broker.effects import Heads, Load, Lost, Messages
 from tokenmq.broker.message import Message
-from tokenmq.broker.reading import Answer, Head, Reading
+from tokenmq.broker.reading import Answer, Head, Reading, Unread
 from tokenmq.broker.records import HistoryRecord
 from tokenmq.topics.filter import matches
 
@@ -129,13 +129,14 @@ def go_on(broker: Broker, session: Session) -> None:
 
 
 def loaded(broker: Broker, load: Load, answer: Answer) -> None:
-    """Take in what the store has answered; None: it could not."""
+    """Take in what the store has answered."""
     reading, query = load.reading, load.query
+    if isinstance(answer, Unread):
+        broker.report("history_unread", org_id=query.org_id, reason=answer.reason)
     if reading.is_over:
         return
     reading.is_loading = False
-    if answer is None:
-        broker.report("history_unread", org_id=reading.session.tenant.org_id)
+    if isinstance(answer, Unread):
         reading.gap = True
         reading.heads.clear()
         reading.session.tenant.history.asking.pop(reading, None)

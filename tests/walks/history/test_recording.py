@@ -228,3 +228,21 @@ def test_durable_message_is_passed_on_and_acknowledged_when_it_is_recorded_each_
         history.world.kept.go_on()
         assert [one.packet_id for one in alice.received()] == [packet_id]
         assert [one.payload for one in bob.received()] == [b"x"]
+
+
+def test_what_is_lost_is_told_up_to_the_newest_when_older_ones_go_after_it(make_history):
+    history = make_history(HistoryRule("chat/#", 86_400, 10))
+    alice = history.joined("alice")
+    kept = history.world.kept
+    kept.waits = True
+    for number in range(10):
+        alice.publish("chat/a", b"%d" % number)
+    history.tick()
+    for number in range(10, 35):
+        alice.publish("chat/a", b"%d" % number)
+    kept.fails = True
+    kept.go_on(1)
+    kept.fails = kept.waits = False
+    history.tick()
+    assert written(history, "chat/a") == list(range(25, 35))
+    assert max(one.lost for one in history.kept()) == history.kept()[0].id - 64

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from structlog.testing import capture_logs
 
 from tokenmq.access.permission import Permission
 from tokenmq.access.policy import Policy
@@ -12,6 +13,7 @@ from tokenmq.mqtt.packets import Puback, Pubcomp, Publish, Pubrec, Subscribe
 from tokenmq.mqtt.packets.subscribe import Subscription
 
 NOW = 1_800_000_000.0
+ORG = "org_aaaaaaaaaaaa"
 
 
 def payloads(packets):
@@ -341,6 +343,25 @@ def test_after_that_is_older_than_any_rule_is_gone_though_nobody_has_swept(make_
     history.world.clock.advance(1)
     (new,) = history.read(bob, "chat/a", after=seen)[1]
     assert (new.payload, told(new).get("gap")) == (b"new", "true")
+
+
+@pytest.mark.parametrize("is_there", [True, False], ids=["there", "gone"])
+def test_history_that_cannot_be_read_is_logged_once_with_whose_it_is_and_why(history, is_there):
+    alice, bob = history.joined("alice"), history.joined("bob")
+    alice.publish("chat/a", b"old")
+    history.waits = history.fails = True
+    history.read(bob, "chat/#", count=1)
+    if not is_there:
+        bob.link.lost()
+    with capture_logs() as lines:
+        history.go_on()
+    assert [line for line in lines if line["event"] == "history_unread"] == [
+        {"event": "history_unread", "org_id": ORG, "reason": "the disk is full", "log_level": "info"}
+    ]
+    if is_there:
+        alice.publish("chat/a", b"live")
+        (live,) = bob.received()
+        assert (live.payload, told(live).get("gap")) == (b"live", "true")
 
 
 def test_more_than_a_thousand_is_told(make_history):
