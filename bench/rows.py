@@ -220,14 +220,16 @@ ROWS = (
     Row(
         "history", "QoS 1, as qos1-fresh, every message recorded, 100 a topic; to none recorded",
         under_history(pubsub(*QOS1, "--properties", "--fresh-properties", version=5)), Wanted(at_least=0.7),
+        pairs=3,
     ),
     Row(
         "history-qos0", "QoS 0, as qos0-fresh, every message recorded, 100 a topic; to none recorded",
         under_history(pubsub(*QOS0, "--properties", "--fresh-properties", version=5)), Wanted(at_least=0.7),
+        pairs=3, extra=True,
     ),
     Row(
         "history-plain", "QoS 1, as qos1, every message recorded, 100 a topic; to none recorded",
-        under_history(pubsub(*QOS1)),
+        under_history(pubsub(*QOS1)), pairs=3, extra=True,
     ),
     Row(
         "history-last", "the last 50 of one topic among a million messages, ms; to their p95",
