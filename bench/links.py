@@ -169,9 +169,9 @@ def open_connection(
     return channel, connack
 
 
-def subscribe(channel: Channel, *topic_filters: str, qos: int, version: int) -> None:
+def subscribe(channel: Channel, *topic_filters: str, qos: int, version: int, no_local: bool = False) -> None:
     """Subscribe and wait for the SUBACK; BadStream if less than `qos` is granted for one of the filters."""
-    channel.send(wire.subscribe(*topic_filters, qos=qos, version=version))
+    channel.send(wire.subscribe(*topic_filters, qos=qos, version=version, no_local=no_local))
     data, start, stop = _answer(channel, wire.SUBACK)
     granted = wire.suback(data, start, stop, version)
     if len(granted) != len(topic_filters):

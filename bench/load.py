@@ -40,6 +40,7 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--fresh-properties", action="store_true", help="with --properties: others on each")
     one.add_argument("--vary", action="store_true", help="topics and sizes differ from message to message")
     one.add_argument("--scatter", action="store_true", help="each message of a publisher on another topic")
+    one.add_argument("--no-local", action="store_true", help="receivers say No Local (version 5)")
     one.add_argument("--persistent", action="store_true", help="receivers' sessions outlive connections")
     one.add_argument("--verify", action="store_true", help="parse every message instead of comparing runs")
     one.add_argument("--rate", type=float, default=0.0, help="messages a second in all; reports latencies")
@@ -92,11 +93,11 @@ def perform(options: argparse.Namespace) -> dict[str, object]:
             target, options.pairs, options.fanout, options.qos, options.payload_bytes, options.window,
             options.seconds, options.warmup_seconds, batch=not options.write_each,
             properties=options.properties, fresh_properties=options.fresh_properties, vary=options.vary,
-            scatter=options.scatter, persistent=options.persistent, verify=options.verify,
-            rate=options.rate, prefix=options.prefix,
+            scatter=options.scatter, no_local=options.no_local, persistent=options.persistent,
+            verify=options.verify, rate=options.rate, prefix=options.prefix,
         )  # fmt: skip
-        if plan.properties and target.version != 5:
-            raise BadStream("properties need --version 5")
+        if (plan.properties or plan.no_local) and target.version != 5:
+            raise BadStream("properties and No Local need --version 5")
         return pubsub.run(plan)
     if options.mode == "connect":
         return connects.run(target, count=options.count, concurrency=options.concurrency)

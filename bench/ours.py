@@ -22,10 +22,10 @@ def environment(**settings: str) -> dict[str, str]:
     return kept | {f"TOKENMQ_{name}": value for name, value in settings.items()}
 
 
-def post(
-    port: int, path: str, body: dict[str, object], *, key: str, seconds: float, method: str = "POST"
+def call(
+    method: str, port: int, path: str, body: dict[str, object], *, key: str, seconds: float
 ) -> dict[str, object]:
-    """POST, or PUT, with a key, wait for the answer, and return what it says.
+    """Send a request with a key, wait for the answer, and return what it says.
 
     Raises: OSError and HTTPException without an answer; Refused for one that is not 200 or 201.
     """
@@ -41,6 +41,11 @@ def post(
         raise Refused(f"{method} {path} was answered {answer.status}: {content[:200]!r}")
     found: dict[str, object] = json.loads(content)
     return found
+
+
+def post(port: int, path: str, body: dict[str, object], *, key: str, seconds: float) -> dict[str, object]:
+    """`call` with POST."""
+    return call("POST", port, path, body, key=key, seconds=seconds)
 
 
 class Refused(Exception):

@@ -39,6 +39,7 @@ class Plan:
         rate: messages a second over all publishers, 0 for as fast as the window allows.
         vary: topics and sizes differ from message to message, a few dozen of each.
         scatter: each message of a publisher goes to another of `SCATTERED_SLOTS` topics.
+        no_local: receivers say No Local: no broker can give them what their own client has published.
         persistent: receivers have sessions that outlive their connections (3.1.1: clean session 0).
         verify: parse every message instead of comparing runs.
     """
@@ -56,6 +57,7 @@ class Plan:
     fresh_properties: bool = False
     vary: bool = False
     scatter: bool = False
+    no_local: bool = False
     persistent: bool = False
     verify: bool = False
     rate: float = 0.0
@@ -94,7 +96,7 @@ class Load:
                 raise BadStream(f"a session of {client_id} was there before")
             self._clients.append((client_id, index))
             topic_filter = f"{topic}/#" if plan.vary or plan.scatter else topic
-            links.subscribe(channel, topic_filter, qos=plan.qos, version=version)
+            links.subscribe(channel, topic_filter, qos=plan.qos, version=version, no_local=plan.no_local)
             receivers.append(channel)
         channel, connack = links.open_connection(plan.target, *self._client())
         if connack.maximum_qos < plan.qos:
@@ -157,7 +159,7 @@ class Load:
             "mode": "pubsub", "version": plan.target.version, "qos": plan.qos, "pairs": plan.pairs,
             "fanout": plan.fanout, "batch": plan.batch, "properties": plan.properties,
             "fresh_properties": plan.fresh_properties, "vary": plan.vary, "scatter": plan.scatter,
-            "persistent": plan.persistent,
+            "no_local": plan.no_local, "persistent": plan.persistent,
             "websocket": plan.target.websocket, "window": plan.window,
             "sent": self._sent(), "received": self._received(), "want": self._sent() * plan.fanout,
             "parsed": parsed, "seconds": round(elapsed, 3),

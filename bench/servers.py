@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from bench.issuing import Requests
-from bench.ours import HOST, Refused, environment, free_port, post
+from bench.ours import HOST, Refused, call, environment, free_port
 from bench.processor import memory_of, seconds_of
 
 START_SECONDS = 20.0
@@ -263,9 +263,11 @@ class Tokenmq(Server):
         path.write_text("".join(f"{username}\t{password}\n" for username, password in tokens))
         return path
 
-    def record(self, rules: list[dict[str, object]]) -> None:
-        """Record messages by these rules from now on."""
-        self._post("/v2/history/rules", self.key, {"rules": rules}, method="PUT")
+    def record(self, *rules: dict[str, object]) -> None:
+        """Say what is recorded from now on; none: nothing is, and what was is dropped."""
+        body: dict[str, object] = {"rules": list(rules), "organization_id": self._organization}
+        self._call("PUT", "/v2/history/rules", self.key, body)
+        self.rest()
 
     def key_file(self) -> Path:
         path = self.folder / "key"
@@ -283,10 +285,11 @@ class Tokenmq(Server):
         self.key = str(made["key"])
         return str(made["id"])
 
-    def _post(
-        self, path: str, key: str, body: dict[str, object], *, method: str = "POST"
-    ) -> dict[str, object]:
+    def _post(self, path: str, key: str, body: dict[str, object]) -> dict[str, object]:
+        return self._call("POST", path, key, body)
+
+    def _call(self, method: str, path: str, key: str, body: dict[str, object]) -> dict[str, object]:
         try:
-            return post(self.http_port, path, body, key=key, seconds=10, method=method)
+            return call(method, self.http_port, path, body, key=key, seconds=10)
         except Refused as error:
             raise NotMeasurable(str(error)) from error

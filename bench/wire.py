@@ -108,9 +108,13 @@ def connect(
     return packet(0x10, body)
 
 
-def subscribe(*topic_filters: str, qos: int, version: int, packet_id: int = 1) -> bytes:
+def subscribe(
+    *topic_filters: str, qos: int, version: int, packet_id: int = 1, no_local: bool = False
+) -> bytes:
+    """Encode a SUBSCRIBE; No Local is of version 5."""
+    options = bytes((qos | no_local << 2,))
     body = packet_id.to_bytes(2, "big") + (b"\x00" if version == 5 else b"")
-    return packet(0x82, body + b"".join(text(one) + bytes((qos,)) for one in topic_filters))
+    return packet(0x82, body + b"".join(text(one) + options for one in topic_filters))
 
 
 def publish(

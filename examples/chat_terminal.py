@@ -12,6 +12,7 @@ from typing import Any
 import httpx2
 
 from tokenmq.client import Client, Message, PresenceJoin, PresenceLeave, PresenceSnapshot
+from tokenmq.errors import TokenmqError
 
 ROOM = "chat/room1"
 
@@ -70,5 +71,18 @@ async def main(name: str, backend: str = "http://127.0.0.1:8000") -> None:
         watching.cancel()
 
 
+def run() -> int:
+    """Chat, and return the exit code: 1 if something was refused."""
+    refused = 0
+    try:
+        asyncio.run(main(*sys.argv[1:]))
+    except* (TokenmqError, httpx2.HTTPError) as errors:
+        error = errors.exceptions[0]
+        said = error.response.text if isinstance(error, httpx2.HTTPStatusError) else error
+        say(f"* refused: {said}")
+        refused = 1
+    return refused
+
+
 if __name__ == "__main__":
-    asyncio.run(main(*sys.argv[1:]))
+    sys.exit(run())

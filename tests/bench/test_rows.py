@@ -14,8 +14,8 @@ def test_row_keys_are_unique() -> None:
     assert len({one.key for one in ROWS}) == len(ROWS)
 
 
-def test_all_rows_together_take_about_twenty_minutes_at_most() -> None:
-    assert sum(row.seconds_of(bench()) for row in ROWS) <= 20 * 60
+def test_all_rows_together_take_about_twenty_two_minutes_at_most() -> None:
+    assert sum(row.seconds_of(bench()) for row in ROWS) <= 22 * 60
 
 
 def test_other_brokers_take_their_time_only_where_they_are_measured() -> None:

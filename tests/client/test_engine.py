@@ -229,6 +229,35 @@ async def test_a_connection_that_is_taken_and_ended_in_one_breath_is_a_lost_one(
     fake.finish()
 
 
+async def test_a_watch_that_is_left_while_a_connection_begins_is_not_left_with_the_broker(
+    broker: Any,
+) -> None:
+    """Its snapshot on the second connection comes before the answer to the last SUBSCRIBE that begins it."""
+    topic, told = b"$presence/a", b'{"event":"snapshot","members":[]}'
+    snapshot = bytes([0x30, 2 + len(topic) + 1 + len(told), 0, len(topic)]) + topic + b"\0" + told
+    fake = broker(
+        (CONNECT, ACCEPTED),
+        (SUBSCRIBE, b"\x90\x04\x00\x01\x00\x00"),
+        (SUBSCRIBE, b"\x90\x04\x00\x02\x00\x00" + snapshot),
+        again=True,
+    )
+    async with Client(chance=lambda: 0.0, request_timeout_seconds=10) as client, asyncio.timeout(10):
+        await client.connect(fake.url, username="u", password="p")
+        connected = asyncio.Event()
+        client.on_connected(lambda _: connected.set())
+        async with contextlib.aclosing(client.presence_events("a")) as events:
+            await anext(events)
+            going_on = b"\x20\x03\x01\x00\x00"
+            fake.script[:] = [(CONNECT, going_on), (SUBSCRIBE, snapshot), (UNSUBSCRIBE, b"")]
+            fake.hang_up()
+            await anext(events)
+        assert not client.is_connected
+        fake._connection.sendall(b"\x90\x04" + fake.received[-1][1][:2] + b"\x00\x00")
+        await connected.wait()
+    fake.finish()
+    assert [body[3:] for first, body in fake.received if first >> 4 == UNSUBSCRIBE] == [b"\x00\x0b" + topic]
+
+
 async def test_in_3_1_1_a_made_up_session_is_ended_by_a_clean_one(broker: Any) -> None:
     fake = broker((CONNECT, b"\x20\x02\x00\x00"), (SUBSCRIBE, b"\x90\x03\x00\x01\x00"), again=True)
     async with Client(protocol_version=4) as client:

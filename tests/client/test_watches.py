@@ -21,15 +21,22 @@ class Broker:
     Attributes:
         asked: filters subscribed to and, with a minus, unsubscribed from.
         refuses: raised by the next subscription.
+        answers: subscriptions get an answer at all.
+        before_answer: done before a subscription gets it.
     """
 
     def __init__(self) -> None:
         self.asked: list[str] = []
         self.refuses: Exception | None = None
+        self.answers = True
+        self.before_answer: Callable[[], None] = lambda: None
         self.watches = Watches(self._subscribe, lambda text: self.asked.append(f"-{text}"))
 
     async def _subscribe(self, text: str) -> None:
         self.asked.append(text)
+        if not self.answers:
+            await asyncio.Event().wait()
+        self.before_answer()
         if self.refuses is not None:
             raise self.refuses
 
@@ -86,6 +93,25 @@ async def test_a_refused_watch_is_none(broker: Broker) -> None:
     broker.refuses = None
     async with broker.watches.listening("a"):
         broker.tell("a", "snapshot")
+
+
+async def test_a_watch_that_is_given_up_before_the_answer_is_not_left_with_the_broker(broker: Broker) -> None:
+    broker.answers = False
+    listening = asyncio.ensure_future(broker.watches.listening("a").__aenter__())
+    await asyncio.sleep(0)
+    listening.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await listening
+    assert broker.asked == ["$presence/a", "-$presence/a"]
+    assert broker.watches.subscriptions == []
+
+
+async def test_a_client_that_ends_before_the_answer_is_told_why(broker: Broker) -> None:
+    broker.refuses = ConnectError("this client was closed")
+    broker.before_answer = lambda: broker.watches.close(broker.refuses)
+    with pytest.raises(ConnectError, match="this client was closed"):
+        async with broker.watches.listening("a"):
+            pass
 
 
 async def test_one_who_is_slow_is_given_a_snapshot_in_place_of_what_was_missed(broker: Broker) -> None:

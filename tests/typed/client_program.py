@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, assert_type
+from datetime import datetime
+from typing import Any, assert_never, assert_type
 
 from tokenmq.client import (
     Client,
@@ -11,6 +12,11 @@ from tokenmq.client import (
     Message,
     NotDelivered,
     Options,
+    PresenceEvent,
+    PresenceJoin,
+    PresenceLeave,
+    PresenceSnapshot,
+    PresenceUpdate,
     PublishResult,
     Status,
     Subscription,
@@ -72,6 +78,36 @@ async def use_the_client() -> None:
         assert_type(await client.refresh_token(), Token)
 
 
+async def look_around(client: Client) -> None:
+    """Ask who is there, and what was said."""
+    there = await client.presence("chat/room1")
+    assert_type(there, PresenceSnapshot)
+    assert_type(there.user_ids, tuple[str, ...])
+    async for event in client.presence_events("chat/room1"):
+        told(event)
+    await client.set_presence_state("chat/room1", {"typing": True})
+    said = await client.history("chat/room1", limit=50, since="2026-01-01T00:00:00Z", from_oldest=True)
+    assert_type(said, list[Message])
+    assert_type(said[0].history_id, int | None)
+    assert_type(said[0].published_at, datetime | None)
+    assert_type(said[0].published_by, str | None)
+    subscription = await client.subscribe("chat/room1", history=50)
+    assert_type(subscription.is_recorded, bool | None)
+
+
+def told(event: PresenceEvent) -> None:
+    """Take every kind of event, and leave none out."""
+    match event:
+        case PresenceSnapshot():
+            assert_type(event.count, int)
+        case PresenceJoin() | PresenceUpdate():
+            assert_type(event.member.user_id, str)
+        case PresenceLeave():
+            assert_type(event.reason, str)
+        case _:
+            assert_never(event)
+
+
 async def use_a_source() -> None:
     """Use the token's half alone."""
     async with TokenSource(get_token=ask_my_backend) as source:
@@ -92,6 +128,11 @@ def use_what_blocks() -> None:
         assert_type(client.connect_with_token("mqtts://x", secret_key="sk_1", user_id="a"), Token | None)
         assert_type(client.publish("chat/a", b"x", timeout_seconds=5), PublishResult)
         assert_type(client.subscribe("chat/#", callback=hear), Subscription)
+        assert_type(client.presence("chat/room1"), PresenceSnapshot)
+        for event in client.presence_events("chat/room1"):
+            told(event)
+        assert_type(client.history("chat/room1", limit=50), list[Message])
+        assert_type(client.subscribe("chat/room1", history=50), Subscription)
         for message in client.messages:
             assert_type(message, Message)
     with sync.TokenSource(external_token=lambda: "a.b.c", organization_id="org_1") as source:

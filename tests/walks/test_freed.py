@@ -11,7 +11,10 @@ from typing import Any
 
 import pytest
 
-from tokenmq.mqtt.packets import Disconnect, Publish, Will
+from tokenmq.access.recording import HistoryRule, HistoryRules
+from tokenmq.broker.effects import Messages
+from tokenmq.broker.records import HistoryRecord
+from tokenmq.mqtt.packets import Disconnect, Publish, Pubrec, Will
 
 ORG = "org_aaaaaaaaaaaa"
 EXPIRY_SECONDS = 600
@@ -187,3 +190,63 @@ def test_who_was_present_and_who_watched_is_not_left_to_the_collector(
         timers.ring()
         del eve, bob, carol, enter
     assert found == {}
+
+
+@pytest.fixture
+def recorded(world: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Let everything be recorded; returns what the history was asked, and is to answer."""
+    world.doors.history = HistoryRules((HistoryRule("chat/#", 86_400, 100),))
+    asked: list[Any] = []
+    monkeypatch.setattr(world.hub.reader, "load", asked.append)
+    world.hub._reserved(1, 1_000)
+    return asked
+
+
+def records_of(world: Any, load: Any) -> Any:
+    """Answer as the store does."""
+    there = world.kept.all(HistoryRecord)
+    if isinstance(load.query, Messages):
+        return [record for record in there if record.id in load.query.ids]
+    return list(reversed(there))
+
+
+@pytest.mark.parametrize("steps", [0, 1, 2, 3])
+@pytest.mark.parametrize("lasts", [False, True])
+@pytest.mark.parametrize("version", [4, 5])
+def test_who_reads_history_is_not_left_to_the_collector(
+    world: Any, timers: Any, recorded: Any, collected: Any, version: int, lasts: bool, steps: int
+) -> None:
+    """Whether its connection ends before the first answer, in between, or when all was sent."""
+
+    def enter(user_id: str, **more: Any) -> Any:
+        client = world.client(version)
+        permissions = ("publish", "subscribe", "history")
+        client.connect(world.person(user_id, permissions=permissions), user_id, **more)
+        return client
+
+    with collected() as found:
+        alice, bob = enter("alice"), enter("bob", **(going_on(version) if lasts else {}))
+        for number in range(3):
+            alice.publish("chat/a", b"%d" % number, qos=2)
+        timers.ring()
+        world.tick()
+        bob.subscribe("$history/2/chat/#", "$history/1/chat/a", qos=2)
+        for _ in range(steps):
+            if recorded:
+                load = recorded.pop(0)
+                world.hub._loaded(load, records_of(world, load))
+                del load
+        alice.publish("chat/a", b"live", qos=2)
+        came = [packet for packet in bob.received() if isinstance(packet, Publish)]
+        for packet in came[:1]:
+            bob.send(Pubrec(packet.packet_id))
+        bob.link.lost()
+        alice.link.lost()
+        recorded.clear()
+        world.clock.advance(world.settings.max_session_expiry_seconds)
+        world.tick()
+        timers.ring()
+        del alice, bob, enter
+    assert len(came) >= (steps > 1)
+    assert found == {}
+    assert not any(tenant.sessions for tenant in world.broker.tenants.values())

@@ -262,9 +262,6 @@ class Backlog:
             session.count_withheld()
             self._give_up(delivery)
             return
-        more = message.stamp if delivery.stamped else b""
-        if session.marks:
-            more += session.take_mark(delivery.prefix + message.topic)
         packet = message.encode(
             session.version,
             session.now,
@@ -274,12 +271,14 @@ class Backlog:
             packet_id=delivery.packet_id,
             dup=delivery.sent,
             prefix=delivery.prefix,
-            more=more,
+            more=message.stamp if delivery.stamped else b"",
         )
         if len(packet) > session.max_packet_bytes:  # [MQTT-3.1.2-25]
             session.count_too_large()
             self._give_up(delivery)
             return
+        if session.marks:
+            packet = session.take_mark(packet, delivery.prefix + message.topic, delivery.qos)
         delivery.sent = True
         delivery.restored = False
         session.inflight.add(delivery.packet_id)

@@ -279,7 +279,7 @@ class Broker:
             watch.flush()
 
     def loaded(self, load: Load, answer: Answer) -> None:
-        """Take in what the history has; None: it cannot be asked now."""
+        """Take in what the history has."""
         replaying.loaded(self, load, answer)
 
     def tick(self) -> None:

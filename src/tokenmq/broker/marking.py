@@ -64,14 +64,16 @@ class Marking(Queued):
         if self.marks.pop(what, None) is not None:
             self._drain()
 
-    def take_mark(self, topic: str) -> bytes:
-        """Return what the message says that goes out next on a topic: encoded properties, mostly none."""
+    def take_mark(self, packet: bytes, topic: str, qos: int) -> bytes:
+        """Return a PUBLISH that goes out next on a topic, saying so if it is to and is not too large then."""
         left = self._marks_without(topic)
         if len(left) == len(self.marks):
-            return b""
-        self.marks = left
-        self._drain()
-        return stamping.GAP
+            return packet
+        marked = stamping.marked(packet, qos, self.max_packet_bytes)
+        if marked is not packet:
+            self.marks = left
+            self._drain()
+        return marked
 
     def mark_queued(self, mark: Mark) -> bool:
         """Have the first such message that is queued say so; tell whether there is one that can."""

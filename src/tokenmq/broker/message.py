@@ -112,6 +112,21 @@ class Message:
         self._stamp = stamp
         self._forms: dict[tuple[int, int, bool, tuple[int, ...], str, bool], Form] = {}
 
+    @classmethod
+    def of(cls, record: HistoryRecord) -> Message:
+        """Return the message that was recorded so."""
+        message = cls(
+            record.topic,
+            record.payload,
+            record.qos,
+            0,
+            record.forward,
+            retain=record.retain,
+            expires_at=record.expires_at,
+        )
+        message.recorded = record
+        return message
+
     def name(self, record: HistoryRecord | None) -> None:
         """Have it recorded so, or not, whatever it was before."""
         self.recorded = record

@@ -6,6 +6,8 @@ from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
+import msgspec
+
 from tokenmq.access.permission import Permission
 from tokenmq.broker.asking import Asked
 from tokenmq.broker.barrier import Barrier
@@ -36,7 +38,13 @@ class Head(Protocol):
     def size(self) -> int: ...  # noqa: D102
 
 
-Answer: TypeAlias = Sequence[Head] | Sequence[HistoryRecord] | bool | None
+class Unread(msgspec.Struct, frozen=True):
+    """The history could not be asked."""
+
+    reason: str
+
+
+Answer: TypeAlias = Sequence[Head] | Sequence[HistoryRecord] | bool | Unread
 
 
 class Reading:

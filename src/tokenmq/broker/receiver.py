@@ -36,8 +36,6 @@ from tokenmq.limits import MAX_PACKET_ID
 from tokenmq.mqtt.aliases import OutboundAliases
 from tokenmq.mqtt.codes import ReasonCode
 
-# What an entry of a queue takes beside its run, measured: its object, its place, and the run's count.
-_ENTRY_BYTES = 176
 _NOTHING_RESERVED: Mapping[int, object] = {}
 
 

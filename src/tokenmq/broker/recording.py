@@ -41,6 +41,8 @@ _MUCH_BYTES = 1024 * 1024
 _MOST_BYTES = 32 * 1024 * 1024
 # Records of one save: the store commits 1,000 in 10 to 200 ms, by their topics and sizes.
 _MOST_SAVED = 1_000
+# What waits, waits so long at least: the more comes by then, the more of it need not be written.
+_REST_SECONDS = 1.0
 # What a record takes beside its texts, about.
 _OVERHEAD_BYTES = 400
 
@@ -159,7 +161,17 @@ class Recorder:
         lost: by organization, what was not recorded since it was last told.
     """
 
-    __slots__ = ("_broker", "_bytes", "_max_bytes", "_under_way", "_with_some", "due", "ids", "lost")
+    __slots__ = (
+        "_broker",
+        "_bytes",
+        "_max_bytes",
+        "_taken_at",
+        "_under_way",
+        "_with_some",
+        "due",
+        "ids",
+        "lost",
+    )
 
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
@@ -170,6 +182,7 @@ class Recorder:
         self._bytes = 0
         self._under_way = 0
         self._max_bytes = _MOST_BYTES
+        self._taken_at = -_REST_SECONDS
 
     # Ids
 
@@ -275,6 +288,7 @@ class Recorder:
         if not self.due:
             return []
         self.due = False
+        self._taken_at = self._broker.moment.now
         taken: list[Taken] = []
         for tenant in self._with_some:
             for waiting in tenant.history.waiting.values():
@@ -315,8 +329,9 @@ class Recorder:
             self._make_room()
 
     def tick(self) -> None:
-        """Have what waits taken, unless the store still has the last of it; tell what was lost."""
-        self.due = bool(self._with_some) and not self._under_way
+        """Have what waits taken, unless the store has just been busy with it; tell what was lost."""
+        rests = 0 <= self._broker.moment.now - self._taken_at < _REST_SECONDS
+        self.due = self.due or (bool(self._with_some) and not self._under_way and not rests)
         if self.ids.few and self.ids.floor and not self.ids.asked:
             self.reserve()
         lost, self.lost = self.lost, {}
@@ -340,7 +355,7 @@ class Recorder:
 
     def _let_go(self, waiting: Waiting) -> int:
         oldest = waiting.records.popleft()
-        waiting.lost = oldest.id
+        waiting.lost = max(waiting.lost, oldest.id)
         self._bytes -= _size(oldest)
         return oldest.id
 

@@ -209,6 +209,11 @@ class HistoryRecord(msgspec.Struct, frozen=True):
     lost: int = 0
 
     @property
+    def size(self) -> int:
+        """Bytes that its message takes while it waits, about."""
+        return len(self.topic) + len(self.payload) + len(self.forward)
+
+    @property
     def key(self) -> int:
         """Return what the record is found by."""
         return self.id

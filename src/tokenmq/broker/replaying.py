@@ -31,7 +31,7 @@ from tokenmq.broker import retaining, stamping
 from tokenmq.broker.asking import Asked, split_history
 from tokenmq.broker.effects import Heads, Load, Lost, Messages
 from tokenmq.broker.message import Message
-from tokenmq.broker.reading import Answer, Head, Reading
+from tokenmq.broker.reading import Answer, Head, Reading, Unread
 from tokenmq.broker.records import HistoryRecord
 from tokenmq.topics.filter import matches
 
@@ -129,13 +129,14 @@ def go_on(broker: Broker, session: Session) -> None:
 
 
 def loaded(broker: Broker, load: Load, answer: Answer) -> None:
-    """Take in what the store has answered; None: it could not."""
+    """Take in what the store has answered."""
     reading, query = load.reading, load.query
+    if isinstance(answer, Unread):
+        broker.report("history_unread", org_id=query.org_id, reason=answer.reason)
     if reading.is_over:
         return
     reading.is_loading = False
-    if answer is None:
-        broker.report("history_unread", org_id=reading.session.tenant.org_id)
+    if isinstance(answer, Unread):
         reading.gap = True
         reading.heads.clear()
         reading.session.tenant.history.asking.pop(reading, None)
@@ -220,11 +221,9 @@ def _load(broker: Broker, reading: Reading, query: Heads | Lost | Messages) -> N
 
 def _send_page(broker: Broker, reading: Reading) -> bool:
     """Send what may go now; return whether that was all."""
-    session, granted = reading.session, reading.subscription.qos
+    session = reading.session
     while reading.page:
-        if session.outbox.paused or (
-            min(reading.page[0].qos, granted) and len(session.inflight) >= session.window
-        ):
+        if not _has_room(reading, reading.page[0]):
             return False
         if broker.turn <= 0:
             session.tenant.unfinished[session] = None
@@ -249,6 +248,16 @@ def _send_page(broker: Broker, reading: Reading) -> bool:
     return False
 
 
+def _has_room(reading: Reading, record: HistoryRecord) -> bool:
+    """Tell whether a message may go out now [MQTT-3.3.4-9]; what ends that has the session go on."""
+    session = reading.session
+    if not min(record.qos, reading.subscription.qos):
+        return not session.outbox.paused
+    if session.backlog is None:
+        return not session.outbox.paused and len(session.inflight) < session.window
+    return session.backlog.has_room(record.size)
+
+
 def _reserve(broker: Broker, reading: Reading) -> None:
     """Have kept what of a page may not go out before: what comes at QoS 2, and outlives the connection.
 
@@ -260,7 +269,7 @@ def _reserve(broker: Broker, reading: Reading) -> None:
         return
     for record in reading.page:
         if min(record.qos, reading.subscription.qos) == 2 and reading.may_have(record):
-            delivery = _delivery(broker, reading, session.backlog, _message_of(record), owned=True)
+            delivery = _delivery(broker, reading, session.backlog, Message.of(record), owned=True)
             if delivery is not None:
                 reading.reserved[record.id] = delivery
     if reading.reserved:
@@ -287,20 +296,6 @@ def _kept(broker: Broker, reading: Reading, reserved: tuple[Delivery, ...], *, k
     if not reading.is_over:
         reading.is_loading = False
         go_on(broker, session)
-
-
-def _message_of(record: HistoryRecord) -> Message:
-    message = Message(
-        record.topic,
-        record.payload,
-        record.qos,
-        0,
-        record.forward,
-        retain=record.retain,
-        expires_at=record.expires_at,
-    )
-    message.recorded = record
-    return message
 
 
 def _delivery(
@@ -338,7 +333,7 @@ def _send(broker: Broker, reading: Reading, record: HistoryRecord) -> None:
     if qos and session.backlog is not None:
         _send_one_by_one(broker, reading, session.backlog, record)
         return
-    message = _message_of(record)
+    message = Message.of(record)
     packet_id = session.free_packet_id() if qos else 0
     packet = message.encode(
         session.version,
@@ -348,12 +343,14 @@ def _send(broker: Broker, reading: Reading, record: HistoryRecord) -> None:
         identifiers=reading.identifiers,
         packet_id=packet_id,
         prefix=subscription.prefix,
-        more=message.stamp + stamping.GAP if reading.gap else message.stamp,
+        more=message.stamp,
     )
     if len(packet) > session.max_packet_bytes:  # [MQTT-3.1.2-25]
         session.count_too_large()
         return
-    reading.gap = False
+    if reading.gap and session.version == 5:
+        marked = stamping.marked(packet, qos, session.max_packet_bytes)
+        reading.gap, packet = marked is packet, marked
     if qos:
         session.inflight.add(packet_id)
     session.append_publish(packet)
@@ -365,7 +362,7 @@ def _send_one_by_one(broker: Broker, reading: Reading, backlog: Backlog, record:
         reading.gap = False
     delivery = reading.reserved.pop(record.id, None)
     if delivery is None:
-        delivery = _delivery(broker, reading, backlog, _message_of(record), owned=False)
+        delivery = _delivery(broker, reading, backlog, Message.of(record), owned=False)
     if delivery is not None:
         backlog.send(delivery)
 
@@ -383,6 +380,8 @@ def _end(broker: Broker, reading: Reading) -> None:
     session.let_through(reading.barrier)
     if reading.retains:
         retaining.begin(broker, subscription, seam=reading.seam, replayed=reading.replayed)
+    elif session.replays:  # those of others, which stood behind what was held up
+        session.tenant.unfinished[session] = None
 
 
 def _is_of(prefix: str, topic_filter: str, told: str) -> bool:

@@ -340,7 +340,8 @@ class Session(Remembering):
     def note_lost(self, count: int) -> None:
         """Count messages that a full queue cost."""
         super().note_lost(count)
-        self.missed = bool(self.readings)
+        if self.readings:
+            self.missed = True
 
     def count_expired(self) -> None:
         """Count a message whose time was over before it could go out."""

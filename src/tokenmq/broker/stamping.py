@@ -42,6 +42,12 @@ def id_of(stamp: bytes) -> int:
     return int(text)
 
 
+def marked(packet: bytes, qos: int, most_bytes: int) -> bytes:
+    """Have an MQTT 5 PUBLISH say that something is missing before it; it itself if that is too large."""
+    grown, _, _ = with_property(packet, qos, GAP)
+    return grown if len(grown) <= most_bytes else packet
+
+
 def with_property(packet: bytes, qos: int, more: bytes) -> tuple[bytes, int, int]:
     """Add an encoded property to an MQTT 5 PUBLISH, behind those that it has.
 

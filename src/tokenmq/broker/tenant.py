@@ -51,13 +51,12 @@ class TenantRules:
     max_retained_messages: int = 10_000
     max_publish_messages_per_second: int = 0
     max_publish_bytes_per_second: int = 0
+    history: HistoryRules = _NOTHING_RECORDED
 
     @property
     def publish_rates(self) -> tuple[int, int]:
         """How fast one client may publish."""
         return self.max_publish_messages_per_second, self.max_publish_bytes_per_second
-
-    history: HistoryRules = _NOTHING_RECORDED
 
 
 class Tenant:

@@ -239,17 +239,17 @@ class Engine:
         try:
             async with asyncio.timeout(self._link_options.timeout_seconds):
                 if not connack.session_present:
+                    self._unwatched.clear()
                     await self._subscribe_again()
-                elif self._unwatched:
-                    self._link.leave(sorted(self._unwatched))
                 await self._ask_for_history(session_present=connack.session_present)
                 # A broker that has none refuses, and that is all.
                 await self._link.subscribe([(AUTH_EVENTS, SubscribeOptions(qos=0))])
         except TimeoutError as error:
             raise ConnectError("the broker does not answer to SUBSCRIBE in time") from error
-        self._unwatched.clear()
         self.outbox.connected(self._link, receive_maximum=connack.receive_maximum)
         self.is_connected = True
+        while self._unwatched and self._link.is_up:  # before, or since this connection began
+            self._link.leave([self._unwatched.pop()])
         self._stir()
         self._events.tell("connected", connack.session_present)
         self._tell_status("connected")

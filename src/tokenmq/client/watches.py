@@ -22,7 +22,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from tokenmq.client.messages import Message
 from tokenmq.client.presence import PREFIX, PresenceEvent, Roster, watched_topic
-from tokenmq.errors import TokenmqError
+from tokenmq.errors import Denied, TokenmqError
 
 logger = logging.getLogger("tokenmq.client")
 
@@ -137,8 +137,9 @@ class Watches:
                 watch = self._watches[topic] = Watch(topic_filter)
                 try:
                     await self._subscribe(watch.subscription)
-                except BaseException:
-                    del self._watches[topic]
+                except BaseException as error:
+                    if self._watches.pop(topic, None) is not None and not isinstance(error, Denied):
+                        self._unsubscribe(watch.subscription)  # it may be in force all the same
                     raise
             listener = Listener(watch)
         try:

@@ -15,7 +15,7 @@ import structlog
 
 from tokenmq.broker.effects import Heads, Load, Lost
 from tokenmq.broker.ids import BLOCK
-from tokenmq.broker.reading import Answer
+from tokenmq.broker.reading import Answer, Unread
 from tokenmq.errors import TokenmqError
 from tokenmq.stores.history import HistoryQuery, HistoryStore
 from tokenmq.tracebacks import told
@@ -57,8 +57,8 @@ class Reader:
 
     Args:
         store: None: nothing is recorded, and nothing can be read.
-        answered: takes what the store says; None where it cannot be asked.
-        reserved: takes the first of so many reserved numbers; None likewise.
+        answered: takes what the store says.
+        reserved: takes the first of so many reserved numbers; None where there are none.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class Reader:
     def load(self, load: Load) -> None:
         """Ask the history."""
         if self._store is None:
-            self._answered(load, None)
+            self._answered(load, Unread("there is no history"))
         elif self._asking >= _AT_ONCE:
             self._waiting.append(load)
         else:
@@ -117,13 +117,14 @@ class Reader:
         self._reserved(first, count)
 
     async def _load(self, store: HistoryStore, load: Load) -> None:
-        answer: Answer = None
+        answer: Answer
         try:
             answer = await _ask(store, load)
         except TokenmqError as error:
-            _log.error("history_unread", reason=str(error))
+            answer = Unread(str(error))
         except Exception as error:  # a defect of ours must not leave a session waiting for ever
             _log.error("defect", **told(error))
+            answer = Unread("defect")
         self._asking -= 1
         self._answered(load, answer)
         while self._waiting and self._asking < _AT_ONCE:

@@ -11,6 +11,7 @@ import pytest
 
 from tokenmq.access.recording import HistoryRule, HistoryRules
 from tokenmq.broker.effects import Heads, Lost
+from tokenmq.broker.reading import Unread
 from tokenmq.broker.records import HistoryRecord
 from tokenmq.mqtt.packets import Publish, Suback, Subscribe
 from tokenmq.mqtt.packets.subscribe import Subscription
@@ -86,7 +87,7 @@ class History:
         while self._waiting and count:
             count -= 1
             load = self._waiting.popleft()
-            self.hub._loaded(load, None if self.fails else self._answer(load.query))
+            self.hub._loaded(load, Unread("the disk is full") if self.fails else self._answer(load.query))
 
     def turn(self) -> None:
         """Let those go on who are to get more."""
@@ -95,6 +96,8 @@ class History:
             self.hub._going_on = True
 
     def tick(self) -> None:
+        """Let a second pass: what waits to be recorded is taken then."""
+        self.world.clock.advance(1)
         self.world.tick()
 
     # What is there

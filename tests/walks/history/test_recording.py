@@ -75,6 +75,24 @@ def test_oldest_goes_where_too_many_wait_again(make_history):
     assert max(one.lost for one in history.kept()) == history.kept()[0].id - 64
 
 
+def test_what_waits_is_taken_once_a_second(make_history):
+    history = make_history(HistoryRule("chat/#", 86_400, 2_000))
+    alice, world = history.joined("alice"), history.world
+    alice.publish("chat/a", b"0")
+    history.tick()
+    alice.publish("chat/a", b"1")
+    world.clock.advance(0.75)
+    world.tick()
+    assert written(history, "chat/a") == [0]
+    world.clock.advance(0.25)
+    world.tick()
+    assert written(history, "chat/a") == [0, 1]
+    alice.publish("chat/a", b"2")
+    world.clock.advance(-3_600)  # somebody has set the clock
+    world.tick()
+    assert written(history, "chat/a") == [0, 1, 2]
+
+
 # Runs of what is published: topic, QoS, bytes of each, how many, a Message Expiry Interval.
 runs = st.lists(
     st.tuples(
@@ -210,3 +228,21 @@ def test_durable_message_is_passed_on_and_acknowledged_when_it_is_recorded_each_
         history.world.kept.go_on()
         assert [one.packet_id for one in alice.received()] == [packet_id]
         assert [one.payload for one in bob.received()] == [b"x"]
+
+
+def test_what_is_lost_is_told_up_to_the_newest_when_older_ones_go_after_it(make_history):
+    history = make_history(HistoryRule("chat/#", 86_400, 10))
+    alice = history.joined("alice")
+    kept = history.world.kept
+    kept.waits = True
+    for number in range(10):
+        alice.publish("chat/a", b"%d" % number)
+    history.tick()
+    for number in range(10, 35):
+        alice.publish("chat/a", b"%d" % number)
+    kept.fails = True
+    kept.go_on(1)
+    kept.fails = kept.waits = False
+    history.tick()
+    assert written(history, "chat/a") == list(range(25, 35))
+    assert max(one.lost for one in history.kept()) == history.kept()[0].id - 64

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import pytest
+from structlog.testing import capture_logs
 
 from tokenmq.access.permission import Permission
 from tokenmq.access.policy import Policy
 from tokenmq.access.recording import HistoryRule
 from tokenmq.access.rules import Effect, Rule
-from tokenmq.mqtt.packets import Puback, Publish, Subscribe
+from tokenmq.mqtt.packets import Puback, Pubcomp, Publish, Pubrec, Subscribe
 from tokenmq.mqtt.packets.subscribe import Subscription
 
 NOW = 1_800_000_000.0
+ORG = "org_aaaaaaaaaaaa"
 
 
 def payloads(packets):
@@ -343,6 +345,25 @@ def test_after_that_is_older_than_any_rule_is_gone_though_nobody_has_swept(make_
     assert (new.payload, told(new).get("gap")) == (b"new", "true")
 
 
+@pytest.mark.parametrize("is_there", [True, False], ids=["there", "gone"])
+def test_history_that_cannot_be_read_is_logged_once_with_whose_it_is_and_why(history, is_there):
+    alice, bob = history.joined("alice"), history.joined("bob")
+    alice.publish("chat/a", b"old")
+    history.waits = history.fails = True
+    history.read(bob, "chat/#", count=1)
+    if not is_there:
+        bob.link.lost()
+    with capture_logs() as lines:
+        history.go_on()
+    assert [line for line in lines if line["event"] == "history_unread"] == [
+        {"event": "history_unread", "org_id": ORG, "reason": "the disk is full", "log_level": "info"}
+    ]
+    if is_there:
+        alice.publish("chat/a", b"live")
+        (live,) = bob.received()
+        assert (live.payload, told(live).get("gap")) == (b"live", "true")
+
+
 def test_more_than_a_thousand_is_told(make_history):
     history = make_history(HistoryRule("chat/#", 86_400, 2_000))
     alice = history.joined("alice")
@@ -393,3 +414,72 @@ def test_right_to_read_that_is_denied_on_a_topic_keeps_its_ids_and_its_copies_ba
     alice.publish("chat/b", b"x")
     (live,) = bob.received()
     assert (live.topic, told(live)) == ("chat/b", {})
+
+
+@pytest.mark.parametrize("qos", [1, 2])
+def test_replay_keeps_to_the_bytes_that_may_be_under_way(make_history, qos):
+    history = make_history(HistoryRule("chat/#", 86_400, 100), max_inflight_bytes=3_000)
+    alice = history.joined("alice")
+    for number in range(7):
+        alice.publish("chat/a", b"%d" % number + bytes(990), qos=2)
+    bob = history.joined("bob", session_expiry_interval=600)
+    backlog = bob.link.outbox.session.backlog
+    _, came = history.read(bob, "chat/#", qos=qos, count=7)
+    assert [packet.payload[:1] for packet in came] == [b"0", b"1", b"2"]
+    alice.publish("chat/a", b"7", qos=2)
+    seen = []
+    while came:
+        assert backlog._inflight_bytes <= 3_000
+        first = came.pop(0)
+        seen.append(first.payload[:1])
+        bob.send(*[Puback(first.packet_id)] if qos == 1 else [Pubrec(first.packet_id)])
+        if qos == 2:
+            came += [packet for packet in bob.received() if isinstance(packet, Publish)]
+            bob.send(Pubcomp(first.packet_id))
+        history.turn()
+        came += [packet for packet in bob.received() if isinstance(packet, Publish)]
+    assert seen == [b"%d" % number for number in range(8)]
+    assert backlog._inflight_bytes == 0
+
+
+def test_what_is_retained_follows_one_replay_though_another_has_none(history):
+    alice = history.joined("alice")
+    alice.publish("chat/a", b"kept", retain=True)
+    history.world.clock.advance(1)
+    bob = history.joined("bob")
+    history.waits = True
+    history.read(bob, "chat/a", since=int(NOW) + 1)
+    history.read(bob, "chat/b", count=1, retain_handling=2)
+    history.waits = False
+    history.go_on()
+    history.turn()
+    assert payloads(bob.received()) == [b"kept"]
+
+
+@pytest.mark.parametrize("lasts", [False, True])
+def test_word_of_a_gap_does_not_go_with_a_message_that_is_not_sent(make_history, lasts):
+    """The first message that is replayed is too large for its receiver, the second one is not."""
+    history = make_history(HistoryRule("chat/#", 86_400, 2))
+    alice = history.joined("alice")
+    for payload in (b"lost", bytes(2_000), b"fits"):
+        alice.publish("chat/a", payload, qos=1)
+        history.tick()
+    more = {"session_expiry_interval": 600} if lasts else {}
+    bob = history.joined("bob", maximum_packet_size=1_000, **more)
+    _, (came,) = history.read(bob, "chat/#", qos=1, after=history.kept()[0].id)
+    assert came.payload == b"fits"
+    assert told(came)["gap"] == "true"
+
+
+@pytest.mark.parametrize("lasts", [False, True])
+def test_message_that_is_too_large_only_with_word_of_a_gap_comes_without(make_history, lasts):
+    history = make_history(HistoryRule("chat/#", 86_400, 2))
+    alice = history.joined("alice")
+    for payload in (b"lost", bytes(860), b"fits"):
+        alice.publish("chat/a", payload, qos=1)
+        history.tick()
+    more = {"session_expiry_interval": 600} if lasts else {}
+    bob = history.joined("bob", maximum_packet_size=1_000, **more)
+    _, came = history.read(bob, "chat/#", qos=1, after=history.kept()[0].id)
+    assert [len(one.payload) for one in came] == [860, 4]
+    assert ["gap" in told(one) for one in came] == [False, True]
