@@ -221,17 +221,17 @@ ROWS = (
     ),
     Row(
         "history-qos0", "QoS 0, MQTT 5, no lane, all of it recorded, 100 a topic; to nothing recorded",
-        under_history(pubsub(*QOS0, NO_LANE, version=5)), Wanted(at_least=0.7), extra=True,
+        under_history(pubsub(*QOS0, NO_LANE, version=5)), Wanted(at_least=0.7), pairs=3, extra=True,
         overhead_seconds=1.4,
     ),
     Row(
         "history-qos1", "QoS 1, MQTT 5, no lane, all of it recorded, 100 a topic; to nothing recorded",
-        under_history(pubsub(*QOS1, NO_LANE, version=5)), Wanted(at_least=0.7), extra=True,
+        under_history(pubsub(*QOS1, NO_LANE, version=5)), Wanted(at_least=0.7), pairs=3, extra=True,
         overhead_seconds=1.4,
     ),
     Row(
         "history-lane", "QoS 1, batched writes, all of it recorded, 100 a topic; to nothing recorded",
-        under_history(pubsub(*QOS1)), Wanted(at_least=0.5), extra=True, overhead_seconds=1.4,
+        under_history(pubsub(*QOS1)), Wanted(at_least=0.5), pairs=3, extra=True, overhead_seconds=1.4,
     ),
     Row(
         "history-last", "the last 50 of one topic among a million messages, ms; to their p95",
