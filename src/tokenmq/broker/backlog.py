@@ -185,7 +185,8 @@ class Backlog:
             if message is None or delivery.pending:
                 continue
             if may_have(delivery.group, delivery.prefix + message.topic):
-                delivery.scope = session.scope
+                if not delivery.stamped:  # whether it may still say its id is asked as it goes out
+                    delivery.scope = session.scope
                 continue
             is_under_way = delivery.packet_id in session.inflight
             if not is_under_way:
@@ -313,7 +314,7 @@ class Backlog:
                 may_read = scope.on_topic(Permission.HISTORY, message.topic).allowed
                 if delivery.prefix and not may_read:
                     return False
-                delivery.stamped = may_read
+                delivery.stamped = delivery.stamped and may_read
             delivery.scope = scope
         return True
 
