@@ -147,12 +147,11 @@ class Backlog:
         return 1
 
     def restore(self, delivery: Delivery) -> None:
-        """Take in a delivery out of the store; in order."""
+        """Take in a delivery out of the store, which its message counts already; in order."""
         delivery.pending = False
         delivery.sent = delivery.restored = True  # the duplicate flag says that it may have been
         self.deliveries[delivery.packet_id] = delivery
         if delivery.message is not None:
-            delivery.message.waits += 1
             self.due.append(delivery, delivery.message)
 
     def forget(self, delivery: Delivery, *, stored: bool = True) -> None:
