@@ -157,3 +157,33 @@ def test_a_message_begun_twice_keeps_its_place(world, alice):
     dave, (_, *again) = comes_back(world, password, "c-dave")
     assert [(message.payload, message.dup) for message in again] == [(b"first", True), (b"second", True)]
     assert all(isinstance(message, Publish) for message in again)
+
+
+def test_message_that_one_reader_has_to_give_at_the_start_stays_for_another(make_world):
+    """The other one is to get it behind what the first one gave it for: it was another member's before."""
+    world = make_world()
+    going_on = {"clean_start": False, "session_expiry_interval": 600}
+    names = ("first", "one", "two")
+    for name in names:
+        client = world.joined(name, **going_on)
+        client.subscribe("chat/#" if name == "first" else "$share/all/chat/a", qos=1)
+        client.link.lost()
+    alice = world.joined("alice")
+    alice.publish("chat/a", bytes(1_000), qos=1)
+    for _ in range(4):
+        alice.publish("chat/b", bytes(40_000), qos=1)
+    (holder,) = (name for name in names[1:] if waiting(world, name))
+    (other,) = (name for name in names[1:] if name != holder)
+    world.client().connect(world.person(holder), f"c-{holder}")
+    world.settings = type(world.settings)(max_all_queued_bytes=100_000)
+    for _ in range(2):
+        world.restart()
+        world.tick()
+        assert waiting(world, "first") == [bytes(40_000)] * 2
+        assert waiting(world, other) == [bytes(1_000)]
+
+
+def waiting(world, user_id):
+    """Return the payloads that wait for somebody's session."""
+    (tenant,) = world.broker.tenants.values()
+    return [message.payload for _, message in tenant.sessions[f"c-{user_id}"].backlog.due]

@@ -147,12 +147,11 @@ class Backlog:
         return 1
 
     def restore(self, delivery: Delivery) -> None:
-        """Take in a delivery out of the store; in order."""
+        """Take in a delivery out of the store, which its message counts already; in order."""
         delivery.pending = False
         delivery.sent = delivery.restored = True  # the duplicate flag says that it may have been
         self.deliveries[delivery.packet_id] = delivery
         if delivery.message is not None:
-            delivery.message.waits += 1
             self.due.append(delivery, delivery.message)
 
     def forget(self, delivery: Delivery, *, stored: bool = True) -> None:
@@ -185,7 +184,8 @@ class Backlog:
             if message is None or delivery.pending:
                 continue
             if may_have(delivery.group, delivery.prefix + message.topic):
-                delivery.scope = session.scope
+                if not delivery.stamped:  # whether it may still say its id is asked as it goes out
+                    delivery.scope = session.scope
                 continue
             is_under_way = delivery.packet_id in session.inflight
             if not is_under_way:
@@ -313,7 +313,7 @@ class Backlog:
                 may_read = scope.on_topic(Permission.HISTORY, message.topic).allowed
                 if delivery.prefix and not may_read:
                     return False
-                delivery.stamped = may_read
+                delivery.stamped = delivery.stamped and may_read
             delivery.scope = scope
         return True
 

@@ -80,6 +80,10 @@ def _deliveries(broker: Broker, kept: Kept, sessions: dict[int, Session]) -> Non
         )
         for record in kept.messages
     }
+    # All of them first: a queue that has to give at once must not take its message from another.
+    for record in kept.deliveries:
+        if not record.released:
+            messages[record.message].waits += 1
     for record in kept.deliveries:
         session = sessions[record.session]
         if session.backlog is None:

@@ -198,3 +198,17 @@ def test_gap_is_told_of_what_the_store_takes_too_late(history):
     came = bob.received()
     assert seen(came) == [1, b"there"]
     assert gaps(came) == [b"there"]
+
+
+def test_shared_message_waits_for_the_replay_that_had_begun_before(history):
+    """A session that does not outlive its connection gets messages one by one from there on."""
+    alice, bob = history.joined("alice"), history.joined("bob")
+    alice.publish("chat/a", b"before")
+    history.waits = True
+    ask(bob, 1, topic_filter="chat/a")
+    bob.send(Subscribe(packet_id=2, subscriptions=(Subscription("$share/all/chat/b", qos=1),)))
+    alice.publish("chat/b", b"live", qos=1)
+    history.waits = False
+    history.go_on()
+    history.turn()
+    assert seen(bob.received()) == [1, 2, b"before", b"live"]
