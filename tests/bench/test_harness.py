@@ -43,7 +43,7 @@ def test_a_sample_is_the_figure_of_a_generator_that_found_no_fault(bench: Bench,
 
 
 def test_a_fault_that_the_generator_found_is_told(bench: Bench, here: Here) -> None:
-    with pytest.raises(NotMeasurable, match="properties need --version 5"):
+    with pytest.raises(NotMeasurable, match="properties and No Local need --version 5"):
         bench.load(here, "pubsub", "--properties")
 
 

@@ -21,7 +21,7 @@ from collections.abc import Callable, Collection, Iterable
 from typing import TYPE_CHECKING
 
 from tokenmq.access.permission import Permission
-from tokenmq.broker import replaying, sharing, watch, watching, wills
+from tokenmq.broker import replaying, retaining, sharing, watch, watching, wills
 from tokenmq.broker.asking import split_history
 from tokenmq.mqtt.codes import ReasonCode
 from tokenmq.topics.filter import matches
@@ -98,12 +98,19 @@ def judge(session: Session) -> list[tuple[str, str]]:
         elif why is None and subscription.suspended:
             subscription.since = session.tenant.history.newest
         subscription.suspended = why is not None
-    for reading in list(session.readings or ()):
-        inner = reading.subscription.inner_filter
-        if why_not(session.tenant, session.scope, inner, reads=True) is not None:
-            replaying.stop(session, reading, flows=False)
     session.tenant.routes.end_of(session.subscriptions.values())
     return suspended
+
+
+def _stop_replays(broker: Broker, session: Session) -> None:
+    """End replays that may not go on; what is retained follows where its subscription stands."""
+    for reading in list(session.readings or ()):
+        subscription = reading.subscription
+        if why_not(session.tenant, session.scope, subscription.inner_filter, reads=True) is None:
+            continue
+        replaying.stop(session, reading, flows=False)
+        if reading.retains and not subscription.suspended:
+            retaining.begin(broker, subscription, seam=reading.seam, replayed=reading.replayed)
 
 
 def apply(broker: Broker, sessions: Collection[Session]) -> list[Narrowed]:
@@ -118,6 +125,7 @@ def apply(broker: Broker, sessions: Collection[Session]) -> list[Narrowed]:
     narrowed: list[Narrowed] = []
     for session in sessions:
         suspended = judge(session)
+        _stop_replays(broker, session)
         if suspended:
             narrowed.append(Narrowed(session, suspended))
     for session in sessions:

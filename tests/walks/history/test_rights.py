@@ -43,3 +43,18 @@ def test_message_that_waits_says_no_id_once_the_right_to_read_is_lost(history: A
     bob.send(Puback(packet_id=first.packet_id))
     (second,) = bob.received()
     assert (second.payload, told(second)) == (b"second", [])
+
+
+def test_what_is_retained_follows_a_replay_that_may_not_go_on(history: Any) -> None:
+    history.obey(Policy((EVERYTHING,)))
+    alice, bob = history.joined("alice"), history.joined("bob")
+    alice.publish("chat/a", b"kept", qos=1, retain=True)
+    alice.publish("chat/a", b"said")
+    history.waits = True
+    _, came = history.read(bob, "chat/#", count=10)
+    assert came == []
+    history.obey(Policy((Rule("*", (Permission.HISTORY,), ("#",), Effect.DENY), EVERYTHING)))
+    history.go_on()
+    history.turn()
+    alice.publish("chat/a", b"live")
+    assert [(one.payload, told(one)) for one in bob.received()] == [(b"kept", []), (b"live", [])]
