@@ -42,7 +42,7 @@ _MOST_BYTES = 32 * 1024 * 1024
 # Records of one save: the store commits 1,000 in 10 to 200 ms, by their topics and sizes.
 _MOST_SAVED = 1_000
 # What waits, waits so long at least: the more comes by then, the more of it need not be written.
-_REST_SECONDS = 1.0
+_REST_SECONDS = 2.0
 # What a record takes beside its texts, about.
 _OVERHEAD_BYTES = 400
 

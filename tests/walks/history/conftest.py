@@ -96,8 +96,8 @@ class History:
             self.hub._going_on = True
 
     def tick(self) -> None:
-        """Let a second pass: what waits to be recorded is taken then."""
-        self.world.clock.advance(1)
+        """Let two seconds pass: what waits to be recorded is taken then."""
+        self.world.clock.advance(2)
         self.world.tick()
 
     # What is there
