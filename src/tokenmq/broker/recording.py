@@ -189,9 +189,10 @@ class Recorder:
     def next_id(self, count: int = 1) -> int:
         """Return the first of so many ids in a row, 0 if there are none; have more reserved in time."""
         ids = self.ids
-        if not ids.asked and ids.few:
+        found = ids.next(count)
+        if ids.few and not ids.asked:
             self.reserve()
-        return ids.next(count)
+        return found
 
     def reserve(self) -> None:
         """Have a block of numbers reserved."""
@@ -261,7 +262,7 @@ class Recorder:
 
     def add(self, tenant: Tenant, record: HistoryRecord) -> None:
         """Let a record wait; the oldest of its topic goes if there are too many."""
-        waiting = tenant.history.waiting.get(record.topic) or self._waiting(tenant, record.topic)
+        waiting = self._waiting(tenant, record.topic)
         records = waiting.records
         if len(records) >= record.most:
             self._let_go(waiting)
@@ -354,8 +355,7 @@ class Recorder:
 
     def _let_go(self, waiting: Waiting) -> int:
         oldest = waiting.records.popleft()
-        if oldest.id > waiting.lost:
-            waiting.lost = oldest.id
+        waiting.lost = max(waiting.lost, oldest.id)
         self._bytes -= _size(oldest)
         return oldest.id
 

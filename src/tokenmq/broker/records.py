@@ -181,7 +181,7 @@ class RetainedRecord(msgspec.Struct, frozen=True):
         return (self.org_id, self.topic)
 
 
-class HistoryRecord(msgspec.Struct, frozen=True, gc=False):
+class HistoryRecord(msgspec.Struct, frozen=True):
     """One recorded message, and who published it.
 
     Attributes:
