@@ -185,7 +185,8 @@ class Reader:
         self.client = None
         self.follows = self.gap = False
         self.asking.clear()
-        self.again.clear()
+        if not self.lasts:  # else what was asked for again may be under way, and comes over the next one
+            self.again.clear()
 
     def subscribe(self) -> None:
         self.wanted = True
@@ -252,7 +253,7 @@ class Reader:
             self.follows = True
             self.has_left = False
             self.last = asking.after
-            self.again = {
+            self.again = (self.again if self.lasts else set()) | {
                 number
                 for number in self.log
                 if number > asking.after and (asking.is_new or number <= asking.routed)
