@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections import deque
 from collections.abc import Callable
 
@@ -123,6 +124,6 @@ class Queued:
     def _overflows(self) -> bool:
         return self.queued_messages > self._max_queued_messages or self._queued_bytes > self._max_queued_bytes
 
+    @abstractmethod
     def give_oldest(self) -> int:
         """Drop the oldest run, for the sake of all queues; return how many messages that cost."""
-        raise NotImplementedError
