@@ -7,7 +7,7 @@ from structlog.testing import capture_logs
 from tokenmq.access.recording import HistoryRule, HistoryRules
 from tokenmq.broker.records import HistoryRecord, put
 from tokenmq.errors import Unavailable
-from tokenmq.services import sweeping
+from tokenmq.services import periodic
 from tokenmq.services.history import Reading
 from tokenmq.stores.history import HistoryQuery
 
@@ -55,7 +55,7 @@ async def test_a_change_of_the_rules_is_swept_at_once(world, monkeypatch):
         swept.set()
 
     monkeypatch.setattr(world.services.sweeper, "once", watched)
-    monkeypatch.setattr(sweeping.clock, "now", lambda: world.now)
+    monkeypatch.setattr(periodic.clock, "now", lambda: world.now)
     await put_rules(world, HistoryRule("#", 100, 10))
     await record(world, 1, "a", world.now)
     world.services.sweeper.start()
@@ -71,7 +71,7 @@ async def test_a_change_of_the_rules_is_swept_at_once(world, monkeypatch):
 async def test_the_task_goes_on_after_a_failure_and_ends_when_stopped(world, monkeypatch):
     outcomes = [Unavailable("no"), KeyError("hunter2"), None]
     runs = asyncio.Event()
-    monkeypatch.setattr(sweeping, "INTERVAL_SECONDS", 0)
+    monkeypatch.setattr(periodic, "INTERVAL_SECONDS", 0)
 
     async def once(now):
         outcome = outcomes.pop(0) if outcomes else None

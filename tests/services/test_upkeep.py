@@ -6,7 +6,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from tokenmq.errors import ExpiredToken, NotFound, Unavailable
-from tokenmq.services import upkeep
+from tokenmq.services import periodic, upkeep
 from tokenmq.services.tokens import RevokeRequest
 
 
@@ -54,7 +54,7 @@ async def test_failing_store_is_told_and_forgets_no_last_use(world):
 
 
 async def test_task_goes_on_after_a_failure_and_ends_when_stopped(world, monkeypatch):
-    monkeypatch.setattr(upkeep, "INTERVAL_SECONDS", 0)
+    monkeypatch.setattr(periodic, "INTERVAL_SECONDS", 0)
     runs = asyncio.Event()
     outcomes = [Unavailable("no"), KeyError("hunter2"), None, None]
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable
 
 import structlog
@@ -12,13 +10,11 @@ from tokenmq import clock
 from tokenmq.errors import Unavailable
 from tokenmq.services.families import Families
 from tokenmq.services.keys import Keys
+from tokenmq.services.periodic import Periodic
 from tokenmq.services.refused_keys import RefusedKeys
 from tokenmq.stores.base import Store
 from tokenmq.timestamps import rfc3339
-from tokenmq.tracebacks import told
 
-# The wire contract has no figure; a minute is what "last used" is good for.
-INTERVAL_SECONDS = 60.0
 # How long lists show a family after its end.
 DAY_SECONDS = 86_400
 KEPT_SECONDS = 7 * DAY_SECONDS
@@ -30,8 +26,11 @@ USAGE_ROWS = 500
 _log = structlog.get_logger("tokenmq.services")
 
 
-class Upkeep:
-    """Owns the periodic task; `once` is what it does."""
+class Upkeep(Periodic):
+    """What every minute brings; `once` is all of it."""
+
+    name = "upkeep"
+    failed = "upkeep_failed"
 
     def __init__(
         self,
@@ -43,6 +42,7 @@ class Upkeep:
         audit_seconds: int,
         kept_seconds: int = KEPT_SECONDS,
     ) -> None:
+        super().__init__()
         self._store = store
         self._refused_keys = refused_keys
         self._audit_seconds = audit_seconds
@@ -51,19 +51,10 @@ class Upkeep:
         self._kept_seconds = kept_seconds
         # When the end of a key was last logged, by its id.
         self._warned: dict[str, float] = {}
-        self._task: asyncio.Task[None] | None = None
-
-    def start(self) -> None:
-        """Begin to do it every minute."""
-        self._task = asyncio.get_running_loop().create_task(self._run(), name="upkeep")
 
     async def stop(self) -> None:
         """End the task, and store last uses a last time."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
-            self._task = None
+        await super().stop()
         self._refused_keys.turn(clock.now())
         try:
             await self._keys.flush()
@@ -112,16 +103,6 @@ class Upkeep:
                 organization_id=record.org_id,
                 expires_at=rfc3339(record.expires_at),
             )
-
-    async def _run(self) -> None:
-        while True:
-            await asyncio.sleep(INTERVAL_SECONDS)
-            try:
-                await self.once(clock.now())
-            except Unavailable as error:
-                _log.warning("upkeep_failed", reason=str(error))
-            except Exception as error:  # a defect of ours must not keep the next time from coming
-                _log.error("defect", **told(error))
 
 
 async def _all(prune: Callable[[], Awaitable[int]]) -> None:

@@ -438,7 +438,6 @@ def obey(make_history: Any, program: Any, receive_maximum: int | None, most: int
 
 no_health_check = settings(
     max_examples=120,
-    derandomize=True,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
