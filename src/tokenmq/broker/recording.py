@@ -9,7 +9,7 @@ all the same (somebody else was to have it in the store by then), it gets anothe
 
 All others are routed at once, alone or as a run of a `lane`, and their records wait here by
 topic. What would be trimmed from the topic anyway never reaches the store. The owner of the
-broker takes what waits with its tick, when much does, or when somebody wants to read; while
+broker takes what waits every two seconds, when much does, or when somebody wants to read; while
 the store is slow, more is trimmed here. What waits is bounded in bytes for all together: the
 oldest of the topic that has waited longest goes, counted. What the store did not take waits
 again.

@@ -156,12 +156,16 @@ class Roster:
         return [event for one in (told.events or [told]) for event in self._one(one)]
 
     def _one(self, told: _Told) -> list[PresenceEvent]:
+        known = self._members.get(told.member)
         match told.event:
             case "snapshot":
                 return self._page(told)
-            case "join" | "leave" | "update" if self.is_whole:
-                known = self._members.get(told.member)
-                return getattr(self, f"_{told.event}")(told, known)  # type: ignore[no-any-return]
+            case "join" if self.is_whole:
+                return self._join(told, known)
+            case "leave" if self.is_whole:
+                return self._leave(told, known)
+            case "update" if self.is_whole:
+                return self._update(told, known)
             case _:
                 return []
 
