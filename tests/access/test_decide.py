@@ -332,6 +332,18 @@ def test_a_deny_is_named_where_it_decides(make_identity: Make) -> None:
     assert asked.on_filter(PRESENCE, "a/c").allowed
 
 
+def test_a_deny_of_a_part_refuses_presence_though_the_same_filter_was_allowed_before(
+    make_identity: Make,
+) -> None:
+    """A deny that overlaps refuses `presence` (the wire contract, section 2), whatever stands before it."""
+    policy = Policy((Rule("*", ALL, ("a/b",)), Rule("*", ALL, ("a/b",), Effect.DENY), Rule("*", ALL, ("#",))))
+    asked = scope(make_identity("#"), policy)
+    assert asked.on_filter(PRESENCE, "a/+").rule == "policy rules[1] (a/b) denies presence on a part of a/+"
+    assert asked.on_filter(PRESENCE, "a/b").allowed
+    assert asked.on_filter(HISTORY, "a/+").allowed
+    assert asked.on_topic(PRESENCE, "a/b").allowed
+
+
 def test_a_permission_is_compiled_when_first_asked_and_once(make_identity: Make) -> None:
     asked = scope(make_identity("a/#", "u/{user_id}"), STARTING_POLICY)
     first = calls(lambda: asked.on_topic(PUBLISH, "a/b"))

@@ -29,6 +29,7 @@ ORG = "org_k7xm4pqr2n5t"
 
 FILTERS = ["a", "a/+", "a/#", "+/b", "#", "$s/#", "+", "/#", "a/b", "b/+/#", "+/+", "$s/a", "a/b/a"]
 TEMPLATES = ["{user_id}", "{user_id}/#", "a/{user_id}", "a/{claim:t}/#", "{claim:t}", "a/x{claim:t}/+"]
+LEVELS = {"a", "b", "", "z", "+", "#", "$s", "$z"}
 USERS = ["a", "b", "ab", "x/y", "$s"]
 ATTRS = [None, {}, {"t": "a"}, {"t": "b", "role": "x"}, {"t": "x/y"}, {"t": ["a"]}, {"t": 7, "role": ["x"]}]
 PATTERNS = ["*", "*", "*", "a", "a*", "*b", "b", "x/*"]
@@ -95,25 +96,29 @@ class Oracle:
                 return grid.sets[topic_filter]
             return sum(1 << bit for bit, topic in enumerate(grid.topics) if by_the_spec(topic_filter, topic))
 
-        self.list = [
-            (rule, [of(each) for text in rule.topics for each in meant(text, user_id, attrs, rule.effect)])
-            for rule in given_rules
-            if is_about(rule.user, user_id, attrs)
-        ]
+        def shown(topic_filter: str) -> str:
+            """With z, which no filter that is asked about names, for levels that the grid does not have."""
+            return "/".join(level if level in LEVELS else "z" for level in topic_filter.split("/"))
+
+        self.list = []
+        for rule in given_rules:
+            if is_about(rule.user, user_id, attrs):
+                filters = [each for text in rule.topics for each in meant(text, user_id, attrs, rule.effect)]
+                self.list.append((rule, [*map(of, filters)], [of(shown(each)) for each in filters]))
 
     def on_topic(self, permission: Permission, bit: int) -> bool:
-        for rule, sets in self.list:
+        for rule, sets, _ in self.list:
             if permission in rule.permissions and any(held >> bit & 1 for held in sets):
                 return rule.effect is Effect.ALLOW
         return False
 
     def on_filter(self, permission: Permission, asked: int) -> bool:
-        for rule, sets in self.list:
+        for rule, sets, shown in self.list:
             if permission not in rule.permissions:
                 continue
             if any(not asked & ~held for held in sets):
                 return rule.effect is Effect.ALLOW
-            overlapping = any(asked & held for held in sets)
+            overlapping = any(asked & held for held in shown)
             if rule.effect is Effect.DENY and overlapping and permission is PRESENCE:
                 return False
         return False

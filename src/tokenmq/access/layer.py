@@ -21,21 +21,31 @@ class Layer:
 
     Attributes:
         tree: the lowest code under each filter.
+        denies: the lowest code that denies under each filter, whatever comes before it there.
         first: the lowest code of all.
         has_denies: whether any line denies.
     """
 
-    __slots__ = ("first", "has_denies", "tree")
+    __slots__ = ("denies", "first", "has_denies", "tree")
 
     def __init__(self, lines: Iterable[tuple[int, str]]) -> None:
         codes: dict[str, int] = {}
+        denied: dict[str, int] = {}
         for code, topic_filter in lines:
             codes[topic_filter] = min(code, codes.get(topic_filter, NOTHING))
-        self.tree: FilterTree[int] = FilterTree()
-        for topic_filter, code in codes.items():
-            self.tree.insert(topic_filter, code)
+            if not is_allowed(code):
+                denied[topic_filter] = min(code, denied.get(topic_filter, NOTHING))
+        self.tree = _tree(codes)
+        self.denies = _tree(denied)
         self.first = min(codes.values(), default=NOTHING)
         self.has_denies = not all(map(is_allowed, codes.values()))
+
+
+def _tree(codes: dict[str, int]) -> FilterTree[int]:
+    tree: FilterTree[int] = FilterTree()
+    for topic_filter, code in codes.items():
+        tree.insert(topic_filter, code)
+    return tree
 
 
 NO_LINES = Layer(())
@@ -88,8 +98,4 @@ def first_allowed(shared: Layer, own: Layer, topic_filter: str) -> int:
 
 def _denied(layer: Layer, topic_filter: str) -> int:
     """Return the lowest code that denies a part of a filter; NOTHING if none does."""
-    if not layer.has_denies:
-        return NOTHING
-    return min(
-        (code for code in layer.tree.overlapping(topic_filter) if not is_allowed(code)), default=NOTHING
-    )
+    return min(layer.denies.overlapping(topic_filter), default=NOTHING)
