@@ -267,7 +267,12 @@ class Link:
             # What waits for the store must not be overtaken.
             if session is not None and not session.arriving:
                 after = lane.forward(
-                    *(data, pos, session, broker.dirty, broker.counters, broker.recorder),
+                    data,
+                    pos,
+                    session,
+                    broker.dirty,
+                    broker.counters,
+                    broker.recorder,
                     broker.settings.max_packet_bytes,
                 )
                 if after > pos:
